@@ -1,0 +1,114 @@
+# One entry point for each chore; `make` alone lists them.
+#
+# Settings, each overridable on the command line:
+#   PYTHON       the interpreter that makes the environment (3.11 or newer)
+#   VENV         where the environment lives
+#   PYTEST_ARGS  more arguments for pytest
+
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
+	"$$p" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& echo "$$p" && break; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST_ARGS ?=
+# A second Python, for a smoke test only; empty where there is none.
+PYTHON312 ?= $(shell { command -v python3.12; \
+	for v in $$(pyenv whence python3.12 2>/dev/null); do echo "$$(pyenv prefix $$v)/bin/python3.12"; done; } \
+	2>/dev/null | while read -r p; do "$$p" -c '' >/dev/null 2>&1 && echo "$$p" && break; done)
+
+export MPLBACKEND ?= Agg
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types docs notebooks slow smoke-3.12 bench format lock install install-dev clean
+
+help: ## list the chores
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+# --- environment -----------------------------------------------------------------------------
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer was found; give one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Installed again only when the locked versions or the project's own metadata change.
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(PIP) install --quiet -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(PIP) install --quiet -r requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/.installed ## the environment with what the experiments need
+install-dev: $(VENV)/.installed-dev ## the environment with what the tests and the docs need
+
+# --- what a newcomer runs --------------------------------------------------------------------
+
+demo: $(VENV)/.installed ## install, then recover a neuron's input current from its spikes
+	$(BIN)/roughsnn run input-current --quick
+
+# --- what CI checks --------------------------------------------------------------------------
+
+# pytest comes last, so that its own summary closes the run.
+test: $(VENV)/.installed-dev ## install, then everything CI checks
+	@echo "== $$($(BIN)/python --version)"
+	@$(MAKE) --no-print-directory smoke-3.12
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory docs
+	@echo "== pytest (the notebooks and the code blocks of the docs are among the tests)"
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff: rules and format
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev ## pyright
+	@echo "== pyright"
+	@$(BIN)/pyright --pythonpath $(BIN)/python --level error
+
+docs: $(VENV)/.installed-dev ## the documentation site, into site/
+	@echo "== mkdocs"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
+notebooks: $(VENV)/.installed-dev ## run the notebooks
+	$(BIN)/python -m pytest tests/test_notebooks.py $(PYTEST_ARGS)
+
+slow: $(VENV)/.installed-dev ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+smoke-3.12: ## the smoke test on Python 3.12, where that is at hand
+ifeq ($(strip $(PYTHON312)),)
+	@echo "== Python 3.12 is not at hand: nothing was run on it"
+else
+	@$(MAKE) --no-print-directory install VENV=.venv-3.12 PYTHON="$(PYTHON312)"
+	@echo "== smoke test on $$(.venv-3.12/bin/python --version)"
+	@.venv-3.12/bin/python tests/smoke.py
+endif
+
+# --- the rest --------------------------------------------------------------------------------
+
+bench: $(VENV)/.installed-dev ## every benchmark, one after another
+	@failed=0; for study in $$($(BIN)/python -m experiments.benchmarks --names); do \
+		$(BIN)/python -m experiments.benchmarks $$study || failed=1; done; exit $$failed
+
+format: $(VENV)/.installed-dev ## format, and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The locks hold for every supported Python at once, by markers. `make lock UPGRADE=--upgrade`
+# takes the newest versions; the smaller lock follows the larger, so that the two agree.
+LOCK := uv pip compile pyproject.toml --group build --universal --python-version 3.11 --quiet \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-package roughsnn
+lock: $(VENV)/.installed-dev ## write the lock files anew
+	$(BIN)/$(LOCK) $(UPGRADE) --all-extras -o requirements-dev.lock
+	$(BIN)/$(LOCK) $(UPGRADE) --extra experiments -c requirements-dev.lock -o requirements.lock
+
+clean: ## remove environments, caches and builds; results in runs/ stay
+	rm -rf $(VENV) .venv-3.12 .cache .pytest_cache .ruff_cache .hypothesis build dist site
+	find roughsnn experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +

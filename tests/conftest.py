@@ -1,0 +1,39 @@
+"""JAX as strict as it gets, the same random examples in every run, and compiled code kept."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import hypothesis
+import jax
+
+
+def _compilation_cache() -> Path:
+    """A folder for compiled code: one for each kind of processor, as the code is native."""
+    try:
+        processor = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        processor = platform.processor()
+    # Lines that change from moment to moment say nothing about the kind.
+    kind = [line for line in processor.splitlines() if not line.startswith(("cpu MHz", "bogomips"))]
+    digest = hashlib.sha256("\n".join(kind).encode()).hexdigest()[:12]
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "roughsnn" / "jax" / f"{platform.machine()}-{digest}"
+
+
+# Central differences certify gradients to 1e-7, which single precision cannot hold.
+jax.config.update("jax_enable_x64", True)
+# A silent broadcast or promotion is a wrong shape or a wrong precision that nobody asked for.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    jax.config.update("jax_compilation_cache_dir", str(_compilation_cache()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_compilation_cache_max_size", 2 * 1024**3)
+
+# Compiling takes longer than any deadline, and only in a test's first example.
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
