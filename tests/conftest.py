@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import pytest
 
 
 def _compilation_cache() -> Path:
@@ -37,3 +38,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture
+def standard_dtype_promotion():
+    """For tests that train: optax multiplies its integer step counts by floats."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
