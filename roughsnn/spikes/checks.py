@@ -1,0 +1,29 @@
+"""Conditions on values: an ordinary error where they are known, a run-time one inside `jit`."""
+
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
+
+Tree = TypeVar("Tree", bound=PyTree)
+
+
+def is_traced(tree: PyTree) -> bool:
+    """Whether any leaf of `tree` is being traced, so that its value is not known yet."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def refuse_if(tree: Tree, predicate: Bool[Array, "..."], message: str) -> Tree:
+    """Return `tree`, or fail with `message` if any entry of `predicate` holds.
+
+    Outside `jit` the failure is a `ValueError`. Where `predicate` is traced it is the run-time
+    error of `equinox.error_if`, and the returned tree must be used for the check to be kept.
+    """
+    predicate = jnp.any(predicate)
+    if is_traced(predicate):
+        return eqx.error_if(tree, predicate, message)
+    if bool(predicate):
+        raise ValueError(message)
+    return tree
