@@ -21,6 +21,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,15 @@ class Measurement:
 
 @contextlib.contextmanager
 def _no_compilation_cache() -> Iterator[None]:
-    enabled = jax.config.jax_enable_compilation_cache
+    enabled = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
+    # JAX looks at the setting only when it opens the cache, hence the reset.
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
     try:
         yield
     finally:
         jax.config.update("jax_enable_compilation_cache", enabled)
+        compilation_cache.reset_cache()
 
 
 @contextlib.contextmanager
