@@ -1,9 +1,11 @@
 """The Marcus lift: a spike train as a continuous, piecewise-linear path."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from .trains import SpikeTrains
@@ -12,8 +14,8 @@ from .trains import SpikeTrains
 def marcus_lift(
     trains: SpikeTrains,
     *,
-    scale: float | Float[Array, ""] | Float[Array, " num_neurons"] = 1.0,
-    time_scale: float | Float[Array, ""] = 1.0,
+    scale: ArrayLike | Sequence[float] = 1.0,
+    time_scale: ArrayLike = 1.0,
 ) -> Float[Array, "*batch points channels"]:
     r"""Points of the Marcus lift of each train, time in channel 0 and neuron $k$ in channel $k+1$.
 

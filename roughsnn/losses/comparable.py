@@ -1,0 +1,64 @@
+"""What two samples of spike trains must share before a loss may compare them."""
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Array, Float
+
+from roughsnn.spikes import SpikeTrains
+from roughsnn.spikes.checks import is_traced, refuse_if
+
+
+@runtime_checkable
+class Observed(Protocol):
+    """Anything that knows its window and neurons: spike trains, or a summary of them."""
+
+    t0: Float[Array, ""]
+    t1: Float[Array, ""]
+    num_neurons: int
+
+
+def require_sample(trains: SpikeTrains, name: str) -> None:
+    """Fail unless `trains` is a non-empty batch with one batch axis.
+
+    Raises:
+        ValueError: another number of batch axes, or an empty batch.
+    """
+    if len(trains.batch_shape) != 1:
+        raise ValueError(
+            f"`{name}` has batch shape {trains.batch_shape}; a loss compares two samples of "
+            "trains, each with one batch axis. Use `reshape(-1)`, or `jax.vmap` for several "
+            "samples."
+        )
+    if trains.batch_shape[0] == 0:
+        raise ValueError(f"`{name}` holds no train; a loss needs one or more.")
+
+
+def require_comparable(generated: SpikeTrains, observed: Observed, dtype: object) -> SpikeTrains:
+    """`generated`, after checking that `observed` has its neurons, dtype and window.
+
+    The result must be used: inside `jit` it carries the check of the windows.
+
+    Raises:
+        ValueError: different numbers of neurons, dtypes or windows (different windows are a
+            run-time error inside `jit`).
+    """
+    if generated.num_neurons != observed.num_neurons:
+        raise ValueError(
+            f"`generated` has {generated.num_neurons} neurons and `observed` "
+            f"{observed.num_neurons}; keep the same neurons of both with `select`."
+        )
+    if generated.times.dtype != dtype:
+        raise ValueError(
+            f"`generated` holds times of dtype {generated.times.dtype} and `observed` of {dtype}; "
+            "build `observed` with the dtype of the simulation."
+        )
+    different = (generated.t0 != observed.t0) | (generated.t1 != observed.t1)
+    known = ""
+    if not is_traced(different):
+        known = f": [{generated.t0:g}, {generated.t1:g}] and [{observed.t0:g}, {observed.t1:g}]"
+    return refuse_if(
+        generated,
+        different,
+        f"`generated` and `observed` have different windows [t0, t1]{known}. Simulate on the "
+        "window of the data, or cut the longer one with `window`.",
+    )
