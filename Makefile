@@ -35,12 +35,14 @@ $(BIN)/python:
 # Installed again only when the locked versions or the project's own metadata change.
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
-	$(PIP) install --quiet -r requirements.lock
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@echo "Installing pinned versions into $(VENV); the first time takes a minute or two"
+	@$(PIP) install -qq -r requirements.lock
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
-	$(PIP) install --quiet -r requirements-dev.lock
+	@echo "Installing the tools of the tests and the docs into $(VENV)"
+	@$(PIP) install -qq -r requirements-dev.lock
 	@touch $@
 
 install: $(VENV)/.installed ## the environment with what the experiments need
