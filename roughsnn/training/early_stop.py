@@ -1,0 +1,58 @@
+"""When to stop before the last step."""
+
+import math
+
+import equinox as eqx
+import numpy as np
+
+
+class EarlyStop(eqx.Module):
+    """Stop when a recorded quantity is small enough, or no longer falls.
+
+    Losses are noisy, as every step draws fresh noise, so what is watched is the running mean of
+    `monitor` over the last `window` steps. It is looked at every `log_every` steps of `fit`.
+
+    Attributes:
+        target: stop once the running mean is at most this.
+        patience: stop once the running mean of the last so many steps has stayed within
+            `min_change` of its smallest value before them, or above.
+        min_change: how much smaller counts as smaller.
+        window: steps in the running mean.
+        monitor: what to watch: `"loss"`, `"gradient_norm"` or the name of a metric.
+
+    Raises:
+        ValueError: neither `target` nor `patience` is given, or a setting is out of range.
+    """
+
+    target: float | None = None
+    patience: int | None = None
+    min_change: float = 0.0
+    window: int = 1
+    monitor: str = "loss"
+
+    def __check_init__(self):
+        if self.target is None and self.patience is None:
+            raise ValueError("`target` and `patience` are both missing; give one of them or both.")
+        if self.target is not None and not math.isfinite(self.target):
+            raise ValueError(f"`target` is {self.target}; it must be finite.")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"`patience` is {self.patience}; it must be 1 step or more.")
+        if not self.min_change >= 0:
+            raise ValueError(f"`min_change` is {self.min_change}; it must be 0 or more.")
+        if self.window < 1:
+            raise ValueError(f"`window` is {self.window}; it must be 1 step or more.")
+
+    def reason(self, history: dict[str, np.ndarray]) -> str | None:
+        """Why to stop, in words, or `None` to go on."""
+        values = history[self.monitor]
+        if values.size < self.window:
+            return None
+        means = np.convolve(values, np.full(self.window, 1 / self.window), mode="valid")
+        name = self.monitor if self.window == 1 else f"mean {self.monitor} of {self.window} steps"
+        if self.target is not None and means[-1] <= self.target:
+            return f"the {name} reached {means[-1]:.6g}, at or below the target {self.target:.6g}"
+        if self.patience is not None and means.size > self.patience:
+            best = means[: -self.patience].min()
+            if means[-self.patience :].min() >= best - self.min_change:
+                return f"the {name} has not fallen for {self.patience} steps (best {best:.6g})"
+        return None

@@ -1,0 +1,402 @@
+"""`fit`: train a model on spike trains, and `fit_many`: several seeds side by side."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
+
+from roughsnn.spikes import SpikeTrains
+
+from .early_stop import EarlyStop
+from .progress import Progress
+from .result import FitResult, FitStatus
+from .step import TrainState, TrainStep
+
+ADVICE = (
+    "The model is the one before that step. Lower the learning rate or clip the gradients "
+    "(`optax.clip_by_global_norm`), and check the model's parameters."
+)
+
+
+def fit(
+    model: PyTree,
+    data: SpikeTrains,
+    *,
+    simulate: Callable[[Any, PRNGKeyArray], Any],
+    loss: Callable[[Any, Any], Any],
+    optimiser: optax.GradientTransformation,
+    num_steps: int,
+    key: PRNGKeyArray,
+    trainable: Any = None,
+    batch_size: int | None = None,
+    metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
+    holdout: Any = None,
+    callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
+    early_stop: EarlyStop | None = None,
+    log_every: int = 10,
+    progress: bool = True,
+) -> FitResult:
+    r"""Minimise $\mathbb E\,L(\text{simulate}(\theta), \text{data})$ by stochastic gradient steps.
+
+    Every step draws fresh noise from `key` and the number of the step, so the same key gives
+    the same run whatever `log_every` is. `log_every` steps at a time run inside one compiled
+    program, which is compiled once.
+
+    Args:
+        model: what is trained, usually an equinox module.
+        data: observed trains, batch shape `(samples,)`.
+        simulate: function of the model and a key that draws a sample of trains.
+        loss: function of the generated and the observed trains that returns a scalar. If it has a
+            method `target` (see `AbstractSummaryLoss`) and the data are not cut into batches,
+            what it needs of the data is computed once, before the first step.
+        optimiser: an optax optimiser.
+        num_steps: steps to take.
+        key: random key.
+        trainable: what is trained: by default all floating-point arrays of the model; or a
+            function from the model to the node or tuple of nodes that are trained; or a pytree
+            of bools like the model.
+        batch_size: samples of the data per step, see `minibatch_indices`; by default all.
+        metrics: named functions `(model, generated, holdout) -> scalar` that are recorded each
+            step, of the model before the update and the trains it generated.
+        holdout: anything the metrics compare with, usually trains kept out of training.
+        callback: `(step, model, history)`, called every `log_every` steps and at the end of
+            training, with NumPy arrays; training stops if it returns True.
+        early_stop: when to stop before `num_steps`, looked at every `log_every` steps.
+        log_every: steps per call of the compiled program. Progress, callback, early stop and
+            Ctrl-C act between calls.
+        progress: whether to show a progress bar.
+
+    Returns:
+        the trained model with its history. A loss, gradient or parameter that is not finite ends
+        training with the last finite model, a warning that names the step and the leaf, and
+        `status == FitStatus.NON_FINITE`. Ctrl-C returns what was reached
+        (`result.interrupted`).
+
+    Raises:
+        TypeError: an argument of the wrong kind.
+        ValueError: an argument outside its range; a loss or a metric that is not a scalar.
+    """
+    step = _make_step(simulate, loss, optimiser, trainable, batch_size, metrics)
+    _check_counts(num_steps, log_every)
+    if early_stop is not None and early_stop.monitor not in step.recorded:
+        raise ValueError(
+            f"`early_stop` watches {early_stop.monitor!r}; it must be one of {step.recorded}."
+        )
+    _check_data(data, batch_shape="(samples,)", rank=1)
+    if batch_size is not None and not 1 <= batch_size <= len(data):
+        raise ValueError(
+            f"`batch_size` is {batch_size}; it must be between 1 and the number of samples in "
+            f"`data`, {len(data)}."
+        )
+    if batch_size is None and hasattr(loss, "target"):
+        data = loss.target(data)
+
+    def run(state, failed, steps):
+        return _run(step, state, failed, data, key, holdout, steps, log_every)
+
+    def stop_reason(reached: "_Reached") -> tuple[FitStatus, str] | None:
+        history = reached.history(step.recorded)
+        reason = None if early_stop is None else early_stop.reason(history)
+        if callback is not None and callback(reached.done, reached.state.model, history) is True:
+            return FitStatus.STOPPED_BY_CALLBACK, f"the callback returned True at {reached.done}"
+        return None if reason is None else (FitStatus.EARLY_STOP, reason)
+
+    start = _Reached(step.init(model), jnp.zeros((), dtype=bool))
+    reached = _loop(run, start, num_steps, log_every, progress, stop_reason)
+    return _result(step, reached, reached.history(step.recorded), None)
+
+
+def fit_many(
+    models: PyTree,
+    data: SpikeTrains,
+    *,
+    simulate: Callable[[Any, PRNGKeyArray], Any],
+    loss: Callable[[Any, Any], Any],
+    optimiser: optax.GradientTransformation,
+    num_steps: int,
+    keys: Key[Array, " seeds"] | UInt32[Array, "seeds _"],
+    trainable: Any = None,
+    batch_size: int | None = None,
+    metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
+    holdout: Any = None,
+    log_every: int = 10,
+    progress: bool = True,
+) -> list[FitResult]:
+    """Run `fit` for several seeds side by side in one compiled program.
+
+    Args:
+        models: one pytree whose arrays have a leading axis of length `len(keys)`, for example
+            `equinox.filter_vmap(lambda key: model)(keys)` to start all seeds from one model.
+        data: observed trains of each seed, batch shape `(len(keys), samples)`.
+        simulate: as in `fit`, for one seed, as are the loss, optimiser and metrics.
+        loss: as in `fit`.
+        optimiser: as in `fit`.
+        num_steps: as in `fit`.
+        keys: one random key per seed.
+        trainable: as in `fit`.
+        batch_size: as in `fit`.
+        metrics: as in `fit`.
+        holdout: as in `fit`, its arrays with a leading axis of length `len(keys)`; the window of
+            spike trains stays shared.
+        log_every: as in `fit`.
+        progress: whether to show a progress bar, with the mean loss over seeds.
+
+    Returns:
+        one result per seed, the same up to rounding as `fit` with that seed's model, data, key
+        and holdout. A seed that meets a non-finite value stops alone.
+
+    Raises:
+        TypeError: an argument of the wrong kind.
+        ValueError: an argument outside its range, or leading axes that differ.
+    """
+    step = _make_step(simulate, loss, optimiser, trainable, batch_size, metrics)
+    _check_counts(num_steps, log_every)
+    _check_data(data, batch_shape="(len(keys), samples)", rank=2)
+    num_seeds = keys.shape[0]
+    if num_seeds == 0:
+        raise ValueError(f"`keys` has shape {keys.shape}; it must hold one key per seed.")
+    for name, tree in (("models", models), ("data", data), ("holdout", holdout)):
+        _check_seed_axis(name, tree, num_seeds)
+    if batch_size is not None and not 1 <= batch_size <= data.batch_shape[1]:
+        raise ValueError(
+            f"`batch_size` is {batch_size}; it must be between 1 and the number of samples of a "
+            f"seed, {data.batch_shape[1]}."
+        )
+    if batch_size is None and hasattr(loss, "target"):
+        data = eqx.filter_vmap(loss.target, in_axes=(_seed_axes(data),))(data)
+
+    def run(state, failed, steps):
+        return _run_many(step, state, failed, data, keys, holdout, steps, log_every)
+
+    start = _Reached(eqx.filter_vmap(step.init)(models), jnp.zeros(num_seeds, dtype=bool))
+    reached = _loop(run, start, num_steps, log_every, progress, lambda _: None)
+    history = reached.history(step.recorded)
+    return [_result(step, reached, history, seed) for seed in range(num_seeds)]
+
+
+class _Chunk(NamedTuple):
+    """Values of the steps of one call; rows from `taken` on are empty."""
+
+    values: Any
+    taken: Any
+    bad: Any
+
+
+class _Reached(NamedTuple):
+    """How far a run has come; replaced as a whole, so that an interrupt leaves it consistent."""
+
+    state: TrainState
+    failed: Array
+    done: int = 0
+    chunks: tuple[_Chunk, ...] = ()
+    ending: tuple[FitStatus, str] = (FitStatus.COMPLETED, "")
+    seconds: float = 0.0
+    seconds_first_call: float = 0.0
+
+    def history(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Each recorded quantity, steps along the last axis (seeds, if any, along the first)."""
+        if not self.chunks:
+            return {name: np.zeros((*self.failed.shape, 0)) for name in names}
+        values = np.concatenate([chunk.values for chunk in self.chunks], axis=-2)
+        if not self.failed.shape:
+            values = values[: self.done]
+        return {name: values[..., column] for column, name in enumerate(names)}
+
+
+@eqx.filter_jit
+def _run(
+    step: TrainStep,
+    state: TrainState,
+    failed: Bool[Array, ""],
+    data: Any,
+    key: PRNGKeyArray,
+    holdout: Any,
+    steps: Int[Array, ""],
+    room: int,
+) -> tuple[TrainState, Bool[Array, ""], _Chunk]:
+    """At most `steps <= room` training steps; fewer if one fails."""
+    arrays, static = eqx.partition(state, eqx.is_array)
+
+    def goes_on(carry):
+        _, taken, failed, _, _ = carry
+        return (taken < steps) & ~failed
+
+    def one_step(carry):
+        arrays, taken, _, values, _ = carry
+        state, record = step(eqx.combine(arrays, static), data, key, holdout)
+        arrays = eqx.filter(state, eqx.is_array)
+        values = values.at[taken].set(record.values)
+        taken = taken + jnp.where(record.failed, 0, 1).astype(taken.dtype)
+        return arrays, taken, record.failed, values, record.bad
+
+    empty = jnp.full((room, len(step.recorded)), jnp.nan)
+    no_blame = jnp.zeros(len(step.checked(state.model)), dtype=bool)
+    start = (arrays, jnp.zeros_like(steps), failed, empty, no_blame)
+    arrays, taken, failed, values, bad = jax.lax.while_loop(goes_on, one_step, start)
+    return eqx.combine(arrays, static), failed, _Chunk(values, taken, bad)
+
+
+@eqx.filter_jit
+def _run_many(step, state, failed, data, keys, holdout, steps, room):
+    """`_run` for every seed; a seed that failed waits."""
+
+    def one_seed(state, failed, data, key, holdout):
+        return _run(step, state, failed, data, key, holdout, steps, room)
+
+    axes = (eqx.if_array(0), 0, _seed_axes(data), 0, _seed_axes(holdout))
+    return eqx.filter_vmap(one_seed, in_axes=axes)(state, failed, data, keys, holdout)
+
+
+def _loop(
+    run: Callable,
+    reached: _Reached,
+    num_steps: int,
+    log_every: int,
+    progress: bool,
+    stop_reason: Callable[[_Reached], tuple[FitStatus, str] | None],
+) -> _Reached:
+    """Call the compiled program until all steps are taken or something ends training."""
+    started = time.monotonic()
+    with Progress(num_steps, progress) as bar:
+        try:
+            while reached.done < num_steps:
+                steps = min(log_every, num_steps - reached.done)
+                try:
+                    state, failed, chunk = run(
+                        reached.state, reached.failed, jnp.asarray(steps, dtype=jnp.int32)
+                    )
+                    chunk, all_failed = jax.device_get((chunk, jnp.all(failed)))
+                except Exception as error:
+                    first, last = reached.done, reached.done + steps - 1
+                    error.add_note(f"This happened in steps {first} to {last} of training.")
+                    raise
+                taken = int(np.max(chunk.taken))
+                seconds = time.monotonic() - started
+                # Seeds that failed have fewer rows than the others; all keep the same length.
+                chunk = chunk._replace(values=chunk.values[..., :taken, :])
+                reached = reached._replace(
+                    state=state,
+                    failed=failed,
+                    done=reached.done + taken,
+                    chunks=(*reached.chunks, chunk),
+                    seconds=seconds,
+                    seconds_first_call=reached.seconds_first_call or seconds,
+                )
+                if taken:
+                    bar.update(taken, float(np.nanmean(chunk.values[..., -1, 0])))
+                if all_failed:
+                    break
+                ending = stop_reason(reached)
+                if ending is not None:
+                    reached = reached._replace(ending=ending)
+                    break
+        except KeyboardInterrupt:
+            reached = reached._replace(
+                ending=(FitStatus.INTERRUPTED, f"after {reached.done} of {num_steps} steps")
+            )
+    return reached._replace(seconds=time.monotonic() - started)
+
+
+def _result(
+    step: TrainStep, reached: _Reached, history: dict[str, np.ndarray], seed: int | None
+) -> FitResult:
+    """The result of a run, or of one seed of it."""
+    state, done = reached.state, reached.done
+    bad = reached.chunks[-1].bad if reached.chunks else np.zeros(1, dtype=bool)
+    name = "" if seed is None else f" of seed {seed}"
+    if seed is not None:
+        state = jax.tree.map(lambda x: x[seed] if eqx.is_array(x) else x, state)
+        done = int(state.step)
+        history = {key: values[seed, :done] for key, values in history.items()}
+        bad = np.any([chunk.bad[seed] for chunk in reached.chunks] or [[False]], axis=0)
+    if np.any(bad):
+        status = FitStatus.NON_FINITE
+        message = (
+            f"Training{name} stopped in step {done}: {step.blame(state.model, bad)} was not "
+            f"finite. {ADVICE}"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    else:
+        status, detail = reached.ending
+        message = status.value if not detail else f"{status.value[:-1]}: {detail}."
+    overflowed = np.max(history["overflowed"], initial=0.0)
+    if overflowed > 0:
+        warnings.warn(
+            f"In some step{name} {overflowed:.0%} of the generated trains had more spikes than "
+            "there was room for, and the loss saw only the first of them. Raise `max_spikes`.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return FitResult(
+        state.model,
+        state.optimiser_state,
+        history,
+        done,
+        status,
+        message,
+        reached.seconds,
+        reached.seconds_first_call,
+    )
+
+
+def _make_step(simulate, loss, optimiser, trainable, batch_size, metrics) -> TrainStep:
+    for name, function in (("simulate", simulate), ("loss", loss)):
+        if not callable(function):
+            raise TypeError(f"`{name}` is a {type(function).__name__}; it must be a function.")
+    if not isinstance(optimiser, optax.GradientTransformation):
+        raise TypeError(
+            f"`optimiser` is a {type(optimiser).__name__}; it must be an optax optimiser such as "
+            "`optax.adam(1e-2)`."
+        )
+    return TrainStep(simulate, loss, optimiser, trainable, batch_size, dict(metrics or {}))
+
+
+def _check_counts(num_steps: int, log_every: int) -> None:
+    if num_steps < 0:
+        raise ValueError(f"`num_steps` is {num_steps}; it must be 0 or more.")
+    if log_every < 1:
+        raise ValueError(f"`log_every` is {log_every}; it must be 1 or more.")
+
+
+def _check_data(data: SpikeTrains, batch_shape: str, rank: int) -> None:
+    if not isinstance(data, SpikeTrains):
+        raise TypeError(f"`data` is a {type(data).__name__}; it must be SpikeTrains.")
+    if len(data.batch_shape) != rank or 0 in data.batch_shape:
+        raise ValueError(
+            f"`data` has batch shape {data.batch_shape}; it must be {batch_shape} and not empty."
+        )
+
+
+def _check_seed_axis(name: str, tree: PyTree, num_seeds: int) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_trains)
+    for path, leaf in leaves:
+        shape = leaf.batch_shape if _is_trains(leaf) else jnp.shape(leaf)
+        if (_is_trains(leaf) or eqx.is_array(leaf)) and shape[:1] != (num_seeds,):
+            kind = "batch shape" if _is_trains(leaf) else "shape"
+            raise ValueError(
+                f"`{name}{jax.tree_util.keystr(path)}` has {kind} {shape}; its first axis must "
+                f"have one entry per key, {num_seeds}. To share a value among all seeds use "
+                "`equinox.filter_vmap(lambda key: value)(keys)`."
+            )
+
+
+def _is_trains(node: Any) -> bool:
+    return isinstance(node, SpikeTrains)
+
+
+def _seed_axes(tree: PyTree) -> PyTree:
+    """`in_axes` over the first axis of every array; the window of spike trains is shared."""
+
+    def axes(node):
+        if _is_trains(node):
+            return node.vmap_axes
+        return 0 if eqx.is_array(node) else None
+
+    return jax.tree.map(axes, tree, is_leaf=_is_trains)

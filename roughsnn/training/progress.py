@@ -1,0 +1,75 @@
+"""The progress bar of a training run."""
+
+import sys
+import time
+
+
+class Progress:
+    """Shows the step, the loss, the rate and the time left; a context manager.
+
+    Drawn by tqdm where it is installed, else written as plain lines to the standard error: one
+    line that is rewritten on a terminal, about twenty lines in a log file.
+    """
+
+    def __init__(self, num_steps: int, enabled: bool):
+        self.num_steps = num_steps
+        self.done = 0
+        self._bar = None
+        self._enabled = enabled
+        self._started = self._measured_from = time.monotonic()
+        self._done_before = 0
+        self._last_line = -1
+
+    def __enter__(self) -> "Progress":
+        if self._enabled:
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                pass
+            else:
+                self._bar = tqdm(total=self.num_steps, unit="step", dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self._enabled and sys.stderr.isatty():
+            print(file=sys.stderr)
+
+    def update(self, steps: int, loss: float) -> None:
+        """Report `steps` more steps, the last with this loss."""
+        self.done += steps
+        if self._done_before == 0:
+            # The first steps include compilation and say nothing about the rate.
+            self._done_before, self._measured_from = self.done, time.monotonic()
+        if not self._enabled:
+            return
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+            self._bar.update(steps)
+            return
+        terminal = sys.stderr.isatty()
+        twentieth = self.done * 20 // max(self.num_steps, 1)
+        if terminal or twentieth > self._last_line or self.done >= self.num_steps:
+            self._last_line = twentieth
+            print(
+                self.line(loss),
+                file=sys.stderr,
+                end="\r" if terminal else "\n",
+                flush=True,
+            )
+
+    def line(self, loss: float) -> str:
+        """The state of the run as one line of text."""
+        text = f"step {self.done}/{self.num_steps}  loss {loss:.4g}"
+        steps, seconds = self.done - self._done_before, time.monotonic() - self._measured_from
+        if steps > 0 and seconds > 0:
+            left = (self.num_steps - self.done) * seconds / steps
+            text += f"  {steps / seconds:.3g} steps/s  {_clock(left)} left"
+        return text
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

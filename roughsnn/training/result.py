@@ -1,0 +1,67 @@
+"""What a training run returns."""
+
+import enum
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import PyTree
+
+
+class FitStatus(enum.Enum):
+    """How a training run ended; the value is a sentence."""
+
+    COMPLETED = "All steps were taken."
+    EARLY_STOP = "The early stop ended training."
+    STOPPED_BY_CALLBACK = "The callback ended training."
+    NON_FINITE = "A loss, a gradient or an updated parameter was not finite."
+    INTERRUPTED = "Training was interrupted."
+
+
+class FitResult(eqx.Module):
+    """A trained model and how it came about.
+
+    Attributes:
+        model: the model after the last step; never with a non-finite trained parameter.
+        optimiser_state: optax's state, to go on from.
+        history: one NumPy array of length `num_steps` each of `"loss"`, `"gradient_norm"`,
+            `"overflowed"` (share of the generated trains that outgrew their room) and of every
+            metric. Entry `s` belongs to the model *before* update `s`.
+        num_steps: steps taken.
+        status: how the run ended.
+        message: how it ended, in words, with the step and what to do.
+        seconds: wall time, compilation included.
+        seconds_first_call: the part until the first steps came back: mostly compilation.
+    """
+
+    model: PyTree
+    optimiser_state: PyTree
+    history: dict[str, np.ndarray]
+    num_steps: int
+    status: FitStatus
+    message: str
+    seconds: float
+    seconds_first_call: float
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run was ended by Ctrl-C."""
+        return self.status is FitStatus.INTERRUPTED
+
+    def summary(self) -> str:
+        """A few lines for a person: how it ended, time, first and last value of each quantity."""
+        lines = [
+            self.message,
+            f"{self.num_steps} steps in {self.seconds:.1f} s "
+            f"({self.seconds_first_call:.1f} s until the first steps came back)",
+        ]
+        width = max(len(name) for name in self.history)
+        for name, values in self.history.items():
+            if values.size:
+                lines.append(
+                    f"{name:<{width}}  first {values[0]:.6g}  last {values[-1]:.6g}  "
+                    f"smallest {np.nanmin(values):.6g}"
+                )
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()

@@ -1,0 +1,189 @@
+"""One training step as a pure function, to be compiled, looped and mapped over seeds."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from roughsnn.spikes import SpikeTrains
+
+from .minibatches import minibatch_indices
+from .trainable import leaf_names, trainable_leaves
+
+
+class TrainState(eqx.Module):
+    """All that changes from step to step.
+
+    Attributes:
+        model: the model.
+        optimiser_state: optax's state for the trained leaves.
+        step: number of steps taken.
+    """
+
+    model: PyTree
+    optimiser_state: PyTree
+    step: Int[Array, ""]
+
+
+class StepRecord(eqx.Module):
+    """What one step reports.
+
+    Attributes:
+        values: the quantities named by `TrainStep.recorded`, in that order.
+        bad: whether the loss, each gradient, and each updated parameter was not finite, in that
+            order; `TrainStep.blame` puts it into words.
+    """
+
+    values: Float[Array, " recorded"]
+    bad: Bool[Array, " checked"]
+
+    @property
+    def failed(self) -> Bool[Array, ""]:
+        """Whether anything was not finite, so that the step was not taken."""
+        return jnp.any(self.bad)
+
+
+class TrainStep(eqx.Module):
+    """A gradient step: simulate with fresh noise, compare with the data, update the model.
+
+    It is a pure function of its arguments. `fit` compiles and loops it; for a training loop of
+    your own, `equinox.filter_jit` it, or `equinox.filter_vmap` it over models, data and keys:
+
+    ```python
+    step = TrainStep(simulate=simulate, loss=loss, optimiser=optax.adam(1e-2))
+    state = step.init(model)
+    state, record = eqx.filter_jit(step)(state, data, key)
+    ```
+
+    Attributes: see `fit`.
+
+    Raises:
+        ValueError: a metric named like a quantity that is recorded anyway.
+    """
+
+    simulate: Callable[[Any, PRNGKeyArray], Any]
+    loss: Callable[[Any, Any], Any]
+    optimiser: optax.GradientTransformation
+    trainable: Any = None
+    batch_size: int | None = None
+    metrics: Mapping[str, Callable[[Any, Any, Any], Any]] = eqx.field(
+        default_factory=dict, converter=dict
+    )
+
+    def __check_init__(self):
+        clash = sorted(set(self.metrics) & {"loss", "gradient_norm", "overflowed"})
+        if clash:
+            raise ValueError(f"`metrics` has {clash}; these names are recorded anyway: rename it.")
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Names of the values in a record."""
+        # Sorted, as a dictionary that passes through `jit` is.
+        return ("loss", "gradient_norm", "overflowed", *sorted(self.metrics))
+
+    def checked(self, model: PyTree) -> tuple[str, ...]:
+        """What must be finite in a step, in words and in the order of `StepRecord.bad`."""
+        names = leaf_names(model, trainable_leaves(model, self.trainable))
+        return (
+            "the loss",
+            *(f"the gradient of {name}" for name in names),
+            *(f"the updated value of {name}" for name in names),
+        )
+
+    def init(self, model: PyTree) -> TrainState:
+        """The state before the first step.
+
+        Raises:
+            ValueError: nothing to train, or a trained parameter that is not finite.
+        """
+        chosen = trainable_leaves(model, self.trainable)
+        parameters = eqx.filter(model, chosen)
+        for name, leaf in zip(leaf_names(model, chosen), jax.tree.leaves(parameters), strict=True):
+            known = not isinstance(leaf, jax.core.Tracer)
+            if known and not bool(jnp.all(jnp.isfinite(leaf))):
+                raise ValueError(
+                    f"`model` has a value at {name} that is not finite; start from finite values."
+                )
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+            optimiser_state = self.optimiser.init(parameters)
+        state = TrainState(model, optimiser_state, jnp.zeros((), dtype=jnp.int32))
+        # Weak types would turn strong in the first step and compile a second program.
+        return jax.tree.map(
+            lambda x: jax.lax.convert_element_type(x, x.dtype) if _is_number(x) else x, state
+        )
+
+    def __call__(
+        self, state: TrainState, data: Any, key: PRNGKeyArray, holdout: Any = None
+    ) -> tuple[TrainState, StepRecord]:
+        """Take one step. The noise depends on `key` and `state.step` alone.
+
+        If the loss, a gradient or an updated parameter is not finite the state comes back
+        unchanged and `record.failed` is true.
+        """
+        noise_key, batch_key = jr.split(key)
+        if self.batch_size is not None:
+            index = minibatch_indices(len(data), self.batch_size, state.step, batch_key)
+            data = data[index]
+        chosen = trainable_leaves(state.model, self.trainable)
+        parameters, rest = eqx.partition(state.model, chosen)
+
+        def objective(parameters):
+            model = eqx.combine(parameters, rest)
+            generated = self.simulate(model, jr.fold_in(noise_key, state.step))
+            return _scalar(self.loss(generated, data), "loss"), generated
+
+        (loss, generated), gradients = eqx.filter_value_and_grad(objective, has_aux=True)(
+            parameters
+        )
+        with jax.numpy_dtype_promotion("standard"):
+            updates, optimiser_state = self.optimiser.update(
+                gradients, state.optimiser_state, parameters
+            )
+            updated = optax.apply_updates(parameters, updates)
+            squares = [jnp.sum(jnp.square(jnp.abs(g))) for g in jax.tree.leaves(gradients)]
+            gradient_norm = jnp.sqrt(sum(squares))
+
+        overflowed = jnp.zeros(())
+        if isinstance(generated, SpikeTrains):
+            overflowed = jnp.mean(generated.overflowed, dtype=jnp.result_type(float))
+        values = [loss, gradient_norm, overflowed]
+        for name in sorted(self.metrics):
+            value = self.metrics[name](state.model, generated, holdout)
+            values.append(_scalar(value, f"metrics[{name!r}]"))
+        record = StepRecord(
+            jnp.stack([jnp.asarray(x).astype(jnp.result_type(float)) for x in values]),
+            jnp.stack([_non_finite(x) for x in jax.tree.leaves((loss, gradients, updated))]),
+        )
+        new = TrainState(eqx.combine(updated, rest), optimiser_state, state.step + 1)
+        state = jax.tree.map(
+            lambda a, b: jnp.where(record.failed, a, b) if eqx.is_array(a) else a, state, new
+        )
+        return state, record
+
+    def blame(self, model: PyTree, bad: Any) -> str:
+        """Which quantities of a failed record were not finite, in words."""
+        failed = [name for name, is_bad in zip(self.checked(model), bad, strict=True) if is_bad]
+        gradients = [name for name in failed if name.startswith("the gradient")]
+        # A bad gradient makes its update bad too; only the cause is worth naming.
+        failed = [name for name in failed if not gradients or not name.startswith("the updated")]
+        return ", ".join(failed)
+
+
+def _is_number(x: Any) -> bool:
+    return eqx.is_array(x) and not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _scalar(value: Any, name: str) -> Array:
+    value = jnp.asarray(value)
+    if value.shape != ():
+        raise ValueError(f"`{name}` returned an array of shape {value.shape}; it must be a scalar.")
+    return value
+
+
+def _non_finite(x: Any) -> Bool[Array, ""]:
+    return ~jnp.all(jnp.isfinite(x))
