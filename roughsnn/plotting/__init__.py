@@ -1,0 +1,15 @@
+"""Pictures, by matplotlib: every function takes axes (or makes them) and returns them."""
+
+from .learning_curve import plot_learning_curve, plot_parameter
+from .potential import plot_potential
+from .raster import plot_raster
+from .style import COLOURS, COLUMN_WIDTH
+
+__all__ = [
+    "COLOURS",
+    "COLUMN_WIDTH",
+    "plot_learning_curve",
+    "plot_parameter",
+    "plot_potential",
+    "plot_raster",
+]
