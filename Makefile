@@ -76,7 +76,7 @@ types: $(VENV)/.installed-dev ## pyright
 
 docs: $(VENV)/.installed-dev ## the documentation site, into site/
 	@echo "== mkdocs"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs/mkdocs.yml
 
 notebooks: $(VENV)/.installed-dev ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py $(PYTEST_ARGS)
