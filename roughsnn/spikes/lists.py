@@ -57,22 +57,21 @@ def lists_from_padded(times: np.ndarray, neurons: np.ndarray, num_neurons: int) 
 
 def _events_of(trial: Any, index: int, t0: float, t1: float) -> tuple[np.ndarray, np.ndarray]:
     """One trial as `(times, neurons)`, sorted by time and, at equal times, by neuron."""
-    name = f"`trials[{index}]`"
+    name = f"trials[{index}]"
     if isinstance(trial, tuple):
         times, neurons = _pair(trial, name)
         _check_times(times, name, t0, t1)
     elif isinstance(trial, list):
         per_neuron = [
-            _times_array(times, f"`trials[{index}][{neuron}]`")
-            for neuron, times in enumerate(trial)
+            _times_array(times, f"trials[{index}][{neuron}]") for neuron, times in enumerate(trial)
         ]
         for neuron, times in enumerate(per_neuron):
-            _check_times(times, f"`trials[{index}][{neuron}]`", t0, t1)
+            _check_times(times, f"trials[{index}][{neuron}]", t0, t1)
         times = np.concatenate([np.zeros(0), *per_neuron])
         neurons = np.repeat(np.arange(len(per_neuron)), [x.size for x in per_neuron])
     else:
         raise TypeError(
-            f"{name} is a {type(trial).__name__}; a trial must be a list with one array of spike "
+            f"`{name}` is a {type(trial).__name__}; a trial must be a list with one array of spike "
             "times per neuron (for a single neuron: `[times]`), or a tuple `(times, neurons)`."
         )
     order = np.lexsort((neurons, times))
@@ -82,7 +81,7 @@ def _events_of(trial: Any, index: int, t0: float, t1: float) -> tuple[np.ndarray
 def _pair(trial: tuple, name: str) -> tuple[np.ndarray, np.ndarray]:
     if len(trial) != 2:
         raise ValueError(
-            f"{name} is a tuple of length {len(trial)}; a tuple must be a pair "
+            f"`{name}` is a tuple of length {len(trial)}; a tuple must be a pair "
             "`(times, neurons)`. For one array of spike times per neuron use a list."
         )
     times = _times_array(trial[0], f"{name}[0]")
@@ -91,13 +90,13 @@ def _pair(trial: tuple, name: str) -> tuple[np.ndarray, np.ndarray]:
         neurons = neurons.astype(np.int32)
     if not np.issubdtype(neurons.dtype, np.integer):
         raise TypeError(
-            f"{name}[1] has dtype {neurons.dtype}; the second entry of a pair "
+            f"`{name}[1]` has dtype {neurons.dtype}; the second entry of a pair "
             "`(times, neurons)` must hold the neuron number of each spike as integers. For one "
             "array of spike times per neuron use a list instead of a tuple."
         )
     if neurons.shape != times.shape:
         raise ValueError(
-            f"{name} has {times.size} spike times and neuron numbers of shape {neurons.shape}; "
+            f"`{name}` has {times.size} spike times and neuron numbers of shape {neurons.shape}; "
             "a pair `(times, neurons)` must give one neuron number per spike."
         )
     return times, neurons
@@ -107,10 +106,10 @@ def _times_array(times: Any, name: str) -> np.ndarray:
     try:
         array = np.asarray(times, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} cannot be read as an array of spike times: {error}") from error
+        raise TypeError(f"`{name}` cannot be read as an array of spike times: {error}") from error
     if array.ndim != 1:
         raise ValueError(
-            f"{name} has shape {array.shape}; spike times must be a one-dimensional array, "
+            f"`{name}` has shape {array.shape}; spike times must be a one-dimensional array, "
             "empty for a neuron that does not spike."
         )
     return array
@@ -120,21 +119,21 @@ def _check_times(times: np.ndarray, name: str, t0: float, t1: float) -> None:
     if np.isnan(times).any():
         position = int(np.argmax(np.isnan(times)))
         raise ValueError(
-            f"{name} has a NaN at position {position}; spike times must be numbers. "
+            f"`{name}` has a NaN at position {position}; spike times must be numbers. "
             "Remove missing spikes before building the trains."
         )
     outside = (times < t0) | (times > t1)
     if outside.any():
         value = times[int(np.argmax(outside))]
         raise ValueError(
-            f"{name} has a spike at {value:g}, outside the window [t0, t1] = [{t0:g}, {t1:g}]. "
+            f"`{name}` has a spike at {value:g}, outside the window [t0, t1] = [{t0:g}, {t1:g}]. "
             "Widen the window or remove the spike; check that both are in the same unit."
         )
     unsorted = np.diff(times) < 0
     if unsorted.any():
         position = int(np.argmax(unsorted))
         raise ValueError(
-            f"{name} is not sorted: {times[position]:g} at position {position} is followed by "
+            f"`{name}` is not sorted: {times[position]:g} at position {position} is followed by "
             f"{times[position + 1]:g}. Spike times must be non-decreasing; sort them (and their "
             "neuron numbers with them) first."
         )
