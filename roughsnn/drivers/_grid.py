@@ -1,0 +1,141 @@
+"""What the event solver asks of a driver, cell by cell of its time grid."""
+
+import abc
+import math
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+
+class TimeGrid(eqx.Module):
+    """The grid t0 + j dt0, j = 0..n, whose last cell ends at t1 exactly (and may be shorter).
+
+    **Arguments:** `t0`, `t1`, `dt0`: python numbers, since they fix the number of cells.
+    """
+
+    t0: float = eqx.field(static=True, converter=float)
+    t1: float = eqx.field(static=True, converter=float)
+    dt0: float = eqx.field(static=True, converter=float)
+
+    def __check_init__(self):
+        for name in ("t0", "t1", "dt0"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}.")
+        if self.dt0 <= 0:
+            raise ValueError(f"`dt0` must be positive, got {self.dt0}.")
+        if self.t1 <= self.t0:
+            raise ValueError(
+                f"`t1` must be greater than `t0`, got t0={self.t0} and t1={self.t1}: the solver "
+                "runs forward in time over a window of positive length."
+            )
+
+    @property
+    def num_cells(self) -> int:
+        # a window that is a whole number of steps up to rounding has no sliver at its end
+        return max(1, math.ceil((self.t1 - self.t0) / self.dt0 * (1 - 1e-9) - 1e-9))
+
+    def end(self, cell: Int[Array, ""], dtype) -> Float[Array, ""]:
+        """The right end of a cell."""
+        t = jnp.asarray(self.t0, dtype) + (cell + 1).astype(dtype) * jnp.asarray(self.dt0, dtype)
+        return jnp.where(cell + 1 >= self.num_cells, jnp.asarray(self.t1, dtype), t)
+
+    def widths(self, dtype) -> Float[Array, " n"]:
+        n = self.num_cells
+        return jnp.full(n, self.dt0, dtype).at[-1].set(self.t1 - self.t0 - (n - 1) * self.dt0)
+
+    def points(self, dtype) -> Float[Array, " n+1"]:
+        n = self.num_cells
+        left = self.t0 + jnp.arange(n, dtype=dtype) * jnp.asarray(self.dt0, dtype)
+        return jnp.concatenate([left, jnp.asarray([self.t1], dtype)])
+
+
+class AbstractGridDriver(dfx.AbstractPath):
+    """A driver that lives on a time grid and hands the solver one piece of a cell at a time.
+
+    The solver asks for `start(cell)` when it enters a cell, for a `piece` of the path that begins
+    where it stands, and for what is `left` of the cell when an event cuts the piece short. A
+    piece is a diffrax path, only ever evaluated as `piece.evaluate(t, t')` with t' in the cell.
+    """
+
+    grid: eqx.AbstractVar[TimeGrid]
+
+    @abc.abstractmethod
+    def start(self, cell: Int[Array, ""]) -> PyTree:
+        """The driver's state on entering a cell."""
+
+    @abc.abstractmethod
+    def piece(self, state: PyTree, cell: Int[Array, ""], t, cell_end) -> dfx.AbstractPath:
+        """The path from `t` to the end of the cell."""
+
+    @abc.abstractmethod
+    def left(self, state: PyTree, piece: dfx.AbstractPath, t, t_event, cell_end) -> PyTree:
+        """The driver's state after an event at `t_event` inside the piece that began at `t`."""
+
+
+class PathDriver(AbstractGridDriver):
+    """Any diffrax path as a driver.
+
+    A Brownian path has no derivative in time: it is held fixed when event times are
+    differentiated, before and after the event alike. Other paths are differentiated in time on
+    both sides.
+    """
+
+    path: dfx.AbstractPath
+    grid: TimeGrid
+
+    @property
+    def t0(self):
+        return self.path.t0
+
+    @property
+    def t1(self):
+        return self.path.t1
+
+    def evaluate(self, t0, t1=None, left=True, **kwargs):
+        return self.path.evaluate(t0, t1, left, **kwargs)
+
+    def start(self, cell):
+        return None
+
+    def piece(self, state, cell, t, cell_end):
+        return _PathPiece(self.path, isinstance(self.path, dfx.AbstractBrownianPath))
+
+    def left(self, state, piece, t, t_event, cell_end):
+        return None
+
+
+class _PathPiece(dfx.AbstractPath):
+    path: dfx.AbstractPath
+    fixed_in_time: bool = eqx.field(static=True)
+
+    @property
+    def t0(self):
+        return self.path.t0
+
+    @property
+    def t1(self):
+        return self.path.t1
+
+    def evaluate(self, t0, t1=None, left=True, **kwargs):
+        # a sample that has ended steps on over a dummy interval, past the end of the path
+        times = [None if t is None else jnp.clip(t, self.t0, self.t1) for t in (t0, t1)]
+        if self.fixed_in_time:
+            times = [None if t is None else jax.lax.stop_gradient(t) for t in times]
+        return self.path.evaluate(times[0], times[1], left, **kwargs)
+
+
+def as_grid_driver(driver: dfx.AbstractPath | None, grid: TimeGrid) -> AbstractGridDriver | None:
+    """A driver on the solver's own grid keeps its cells; any other path is wrapped."""
+    if driver is None:
+        return None
+    if isinstance(driver, AbstractGridDriver) and driver.grid == grid:
+        return driver
+    if not isinstance(driver, dfx.AbstractPath):
+        raise TypeError(
+            "`driver` must be a diffrax path (for instance roughsnn.BrownianGrid or "
+            f"diffrax.VirtualBrownianTree) or None, got {type(driver).__name__}."
+        )
+    return PathDriver(driver, grid)

@@ -1,0 +1,194 @@
+"""The event SDE: drift, diffusion, event function, transition and marks.
+
+The definition is that of Holberg & Salvi 2024, section 3: between events the state follows
+
+    dy = mu(y) dt + sigma(y) o dX,
+
+the next event is the first time at which a component of the event function E reaches zero from
+below, and at an event of component k the state jumps, y -> T_k(y, u), with a fresh mark u.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from ._random import uniform_from_key
+
+
+class AbstractEventSDE(eqx.Module):
+    """A stochastic differential equation with event discontinuities.
+
+    Subclass it (a neuron model, a network) or build one from functions with
+    [`roughsnn.EventSDE`][]. All methods are written for one sample; batches are made by
+    `jax.vmap` or [`roughsnn.simulate`][].
+    """
+
+    @abc.abstractmethod
+    def drift(self, t: Float[Array, ""], y: PyTree, args: PyTree) -> PyTree:
+        """The drift mu(t, y), of the structure of `y`."""
+
+    def diffusion(self, t: Float[Array, ""], y: PyTree, args: PyTree) -> PyTree:
+        """The diffusion sigma(t, y): an array, or a tree of arrays, whose trailing axes are those
+        of the driver, or a `lineax.AbstractLinearOperator` that maps an increment of the driver
+        to an increment of the state. Only called when there is a driver."""
+        raise ValueError(
+            f"{type(self).__name__} has no diffusion, but a driver was given: pass `driver=None`, "
+            "or define `diffusion` and `noise_shape`."
+        )
+
+    @property
+    def noise_shape(self) -> PyTree | None:
+        """Shape of the Brownian motion that drives the equation (a tuple, or a tree of
+        `jax.ShapeDtypeStruct`); `None` for an equation without noise."""
+        return None
+
+    @abc.abstractmethod
+    def event(self, t: Float[Array, ""], y: PyTree, args: PyTree) -> Float[Array, " K"]:
+        """The K values of the event function E(t, y); component k fires when it reaches zero from
+        below."""
+
+    @abc.abstractmethod
+    def transition(
+        self, t: Float[Array, ""], y: PyTree, event_index: Int[Array, ""], mark: Any, args: PyTree
+    ) -> PyTree:
+        """The state T_k(y, u) right after an event of component k = `event_index`, given the
+        state just before it and a mark u."""
+
+    def mark(self, key: PRNGKeyArray) -> Any:
+        """A fresh mark u for one event. The key belongs to the pair (component, number of its
+        events so far) of this sample, so that a change of the order in which two components fire
+        does not exchange their randomness. Default: one uniform number in (0, 1)."""
+        return uniform_from_key(key)
+
+
+class EventSDE(AbstractEventSDE):
+    """An event SDE from functions.
+
+    **Arguments:**
+
+    - `drift_fn`: `(t, y, args) -> dy`.
+    - `event_fn`: `(t, y, args) -> Float[Array, "K"]`, all event values at once.
+    - `transition_fn`: `(t, y, event_index, mark, args) -> y`.
+    - `diffusion_fn`: `(t, y, args) ->` array, tree of arrays or lineax operator; `None` for none.
+    - `noise`: shape of the Brownian motion, needed with `diffusion_fn`.
+    - `mark_fn`: `key -> mark`; `None` draws one uniform number.
+
+    Parameters that are to be differentiated are carried by the functions (`equinox.Module`s with
+    `__call__`, `jax.tree_util.Partial`) or passed in `args`.
+
+    !!! example
+
+        ```python
+        import jax.numpy as jnp
+        import roughsnn as rs
+
+        bouncing_ball = rs.EventSDE(
+            drift_fn=lambda t, y, args: jnp.array([y[1], -9.81]),
+            event_fn=lambda t, y, args: -y[:1],
+            transition_fn=lambda t, y, k, u, args: jnp.array([1e-9, -0.8 * y[1]]),
+        )
+        ```
+    """
+
+    drift_fn: Callable
+    event_fn: Callable
+    transition_fn: Callable
+    diffusion_fn: Callable | None = None
+    noise: PyTree | None = eqx.field(static=True, default=None)
+    mark_fn: Callable | None = None
+
+    def __check_init__(self):
+        for name in ("drift_fn", "event_fn", "transition_fn"):
+            if not callable(getattr(self, name)):
+                raise TypeError(
+                    f"`{name}` must be a function, got {type(getattr(self, name)).__name__}."
+                )
+        if (self.diffusion_fn is None) != (self.noise is None):
+            raise ValueError(
+                "`diffusion_fn` and `noise` go together: `noise` is the shape of the Brownian "
+                f"motion that `diffusion_fn` multiplies. Got diffusion_fn={self.diffusion_fn}, "
+                f"noise={self.noise}."
+            )
+
+    def drift(self, t, y, args):
+        return self.drift_fn(t, y, args)
+
+    def diffusion(self, t, y, args):
+        if self.diffusion_fn is None:
+            return super().diffusion(t, y, args)
+        return self.diffusion_fn(t, y, args)
+
+    @property
+    def noise_shape(self):
+        return self.noise
+
+    def event(self, t, y, args):
+        return self.event_fn(t, y, args)
+
+    def transition(self, t, y, event_index, mark, args):
+        return self.transition_fn(t, y, event_index, mark, args)
+
+    def mark(self, key):
+        return super().mark(key) if self.mark_fn is None else self.mark_fn(key)
+
+
+class StructuredDiffusion(lx.AbstractLinearOperator):
+    """A diffusion given by its product with an increment of the driver, so that no matrix is
+    built.
+
+    **Arguments:**
+
+    - `coefficients`: tree of arrays, the numbers that the product uses.
+    - `product`: static function `(coefficients, dX) -> dy`.
+    - `y`: a state, for the structure of the result.
+    - `dx`: structure of the increment, a tree of `jax.ShapeDtypeStruct`.
+    """
+
+    coefficients: PyTree[Array]
+    product: Callable = eqx.field(static=True)
+    structures: tuple = eqx.field(static=True)
+
+    def __init__(self, coefficients, product, y, dx):
+        self.coefficients = coefficients
+        self.product = product
+        out = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), y)
+        out_leaves, out_def = jax.tree.flatten(out)
+        in_leaves, in_def = jax.tree.flatten(dx)
+        self.structures = (tuple(in_leaves), in_def, tuple(out_leaves), out_def)
+
+    def mv(self, vector):
+        return self.product(self.coefficients, vector)
+
+    def as_matrix(self):
+        return lx.FunctionLinearOperator(self.mv, self.in_structure()).as_matrix()
+
+    def transpose(self):
+        return lx.FunctionLinearOperator(self.mv, self.in_structure()).transpose()
+
+    def in_structure(self):
+        leaves, treedef = self.structures[:2]
+        return jax.tree.unflatten(treedef, leaves)
+
+    def out_structure(self):
+        leaves, treedef = self.structures[2:]
+        return jax.tree.unflatten(treedef, leaves)
+
+
+# lineax asks every operator about its structure
+for _query in (
+    lx.is_symmetric, lx.is_diagonal, lx.is_tridiagonal, lx.has_unit_diagonal,
+    lx.is_lower_triangular, lx.is_upper_triangular, lx.is_positive_semidefinite,
+    lx.is_negative_semidefinite,
+):  # fmt: skip
+    _query.register(StructuredDiffusion)(lambda operator: False)
+lx.linearise.register(StructuredDiffusion)(lambda operator: operator)
+lx.materialise.register(StructuredDiffusion)(
+    lambda operator: lx.materialise(lx.FunctionLinearOperator(operator.mv, operator.in_structure()))
+)
+lx.conj.register(StructuredDiffusion)(lambda operator: operator)

@@ -1,0 +1,37 @@
+"""What a neuron model offers beyond being an event SDE."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..event_sde import AbstractEventSDE
+
+
+class AbstractNeuron(AbstractEventSDE):
+    """A population of neurons of one kind, without synapses between them.
+
+    Component k of the event function belongs to neuron k. `args` is the input current: an array
+    (a number, or one per neuron), or a function of time that returns one.
+    """
+
+    num_neurons: eqx.AbstractVar[int]
+
+    @abc.abstractmethod
+    def initial_state(self, key: PRNGKeyArray) -> PyTree:
+        """A state at the start of a window; the key is for what is random in it."""
+
+    @abc.abstractmethod
+    def receive(self, y: PyTree, jump: Float[Array, " K"]) -> PyTree:
+        """The state after a jump of the synaptic input of every neuron."""
+
+    def check_input(self, args: Any) -> None:
+        """Refuses an input current of the wrong shape."""
+        value = args(0.0) if callable(args) else args
+        shape = getattr(value, "shape", ())
+        if shape not in ((), (self.num_neurons,)):
+            raise ValueError(
+                f"`input_current` must be a number or have shape ({self.num_neurons},), one value "
+                f"for each neuron, got shape {shape}."
+            )

@@ -1,0 +1,37 @@
+"""Checks of model parameters at construction."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+
+def parameter(
+    name: str,
+    value,
+    *,
+    positive: bool = False,
+    non_negative: bool = False,
+    shapes: tuple[tuple[int, ...], ...] | None = None,
+) -> Array:
+    """A model parameter as a floating-point array, refused with its name, its value and what it
+    must be. Values that are not known yet (inside a JAX transformation) pass."""
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}` must be a number or an array, got {value!r}.") from error
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        array = array.astype(float)
+    if shapes is not None and array.shape not in shapes:
+        allowed = " or ".join(str(shape) for shape in shapes)
+        raise ValueError(f"`{name}` must have shape {allowed}, got shape {array.shape}.")
+    if isinstance(array, jax.core.Tracer):
+        return array
+    known = np.asarray(array)
+    if not np.all(np.isfinite(known)):
+        raise ValueError(f"`{name}` must be finite, got {value}.")
+    if positive and not np.all(known > 0):
+        raise ValueError(f"`{name}` must be positive, got {value}.")
+    if non_negative and not np.all(known >= 0):
+        raise ValueError(f"`{name}` must not be negative, got {value}.")
+    return array

@@ -1,0 +1,129 @@
+"""`simulate`: spike trains of a neuron or a network, in one line."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import PRNGKeyArray
+
+from .drivers import BrownianGrid
+from .neurons import AbstractNeuron
+from .solve import RESULTS, EventSolution, eventsolve
+from .solve._solution import raise_unless_successful
+from .spikes import SpikeTrains
+
+
+def simulate(
+    model: AbstractNeuron,
+    t0: float,
+    t1: float,
+    dt0: float,
+    *,
+    key: PRNGKeyArray,
+    num_samples: int,
+    max_spikes: int,
+    input_current: Any = None,
+    stop_after: int | None = None,
+    solver: dfx.AbstractSolver | None = None,
+    bridge: str = "linear",
+    throw: bool = True,
+) -> SpikeTrains:
+    """Draw independent samples of the spike trains of a model on the window [t0, t1].
+
+    **Arguments:**
+
+    - `model`: a neuron model or a network.
+    - `t0`, `t1`, `dt0`: window and step, in the model's unit of time (python numbers).
+    - `key`: random key. Sample i depends on the key and on i alone, not on `num_samples`.
+    - `num_samples`: how many trials.
+    - `max_spikes`: room for spikes, of all neurons together, in each trial. It costs memory, not
+      time; one spike more is an error.
+    - `input_current`: a number, an array of shape (K,), or a function of time that returns one;
+      it drives the potential. Default: none.
+    - `stop_after`: end each trial at its n-th spike (of all neurons together).
+    - `solver`: a diffrax solver, by default `diffrax.Euler()`.
+    - `bridge`: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
+    - `throw`: whether to raise an error when a trial outgrows `max_spikes` or fails. With
+      `throw=False` such trials are flagged in `trains.overflowed`.
+
+    **Returns:** [`roughsnn.SpikeTrains`][] with batch shape `(num_samples,)`, differentiable with
+    respect to the parameters of the model and the input current.
+
+    For potentials and states, use [`roughsnn.simulate_solution`][].
+    """
+    solution = simulate_solution(
+        model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
+        input_current=input_current, stop_after=stop_after, solver=solver, bridge=bridge,
+        throw=throw,
+    )  # fmt: skip
+    return spike_trains(solution, model.num_neurons, t0, t1)
+
+
+def simulate_solution(
+    model: AbstractNeuron,
+    t0: float,
+    t1: float,
+    dt0: float,
+    *,
+    key: PRNGKeyArray,
+    num_samples: int,
+    max_spikes: int,
+    input_current: Any = None,
+    stop_after: int | None = None,
+    solver: dfx.AbstractSolver | None = None,
+    bridge: str = "linear",
+    saveat: dfx.SaveAt | None = None,
+    save_event_states: bool = False,
+    throw: bool = True,
+) -> EventSolution:
+    """As [`roughsnn.simulate`][], but returns the batch of event solutions, with the states at
+    the times asked for in `saveat` and at the events."""
+    if not isinstance(model, AbstractNeuron):
+        raise TypeError(
+            f"`model` must be a neuron model or a SpikingNetwork, got {type(model).__name__}; for "
+            "any other event SDE use `jax.vmap` of `roughsnn.eventsolve`."
+        )
+    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 0:
+        raise ValueError(f"`num_samples` must be a non-negative integer, got {num_samples!r}.")
+    model.check_input(input_current)
+    if isinstance(input_current, int | float):
+        input_current = jnp.asarray(float(input_current))
+    solution = _simulate(
+        model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
+        bridge, saveat, save_event_states,
+    )  # fmt: skip
+    return raise_unless_successful(solution) if throw else solution
+
+
+@eqx.filter_jit
+def _simulate(
+    model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
+    bridge, saveat, save_event_states,
+):  # fmt: skip
+    def one(index):
+        sample_key = jr.fold_in(key, index)
+        start, noise, marks = (jr.fold_in(sample_key, i) for i in range(3))
+        driver = None
+        if model.noise_shape is not None:
+            driver = BrownianGrid(t0, t1, dt0, model.noise_shape, noise, bridge=bridge)
+        return eventsolve(
+            model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
+            max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,
+            saveat=saveat, save_event_states=save_event_states, throw=False,
+        )  # fmt: skip
+
+    return eqx.filter_vmap(one)(jnp.arange(num_samples))
+
+
+def spike_trains(solution: EventSolution, num_neurons: int, t0: float, t1: float) -> SpikeTrains:
+    """The spike trains of a batch of solutions."""
+    return SpikeTrains(
+        solution.event_times,
+        solution.event_indices,
+        t0,
+        t1,
+        solution.result != RESULTS.successful,
+        num_neurons=num_neurons,
+    )

@@ -1,0 +1,114 @@
+"""What an event solve returns."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+
+class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
+    """How an event solve ended; every member says what happened and what to do."""
+
+    successful = ""
+    max_events_reached = (
+        "More events happened than `max_events` (`max_spikes`) has room for, so the solve stopped "
+        "early. Increase it, or pass `throw=False` to get the truncated solution with a flag, or "
+        "`stop_after` if the simulation is meant to end at a given event."
+    )
+    micro_steps_reached = (
+        "The solve used up `max_steps` (pieces of grid cells cut by events) before reaching `t1`. "
+        "Increase `max_steps` or leave it out."
+    )
+    nonfinite_state = (
+        "The state became infinite or NaN. `stats['failure_time']` and "
+        "`stats['failure_component']` say when and in which component of the event function. "
+        "Check the parameters, or decrease `dt0`."
+    )
+    event_at_start = (
+        "A component of the event function is not negative at `t0`. An event fires when it reaches "
+        "zero from below, so every component must start below zero: change `y0` or the sign of "
+        "the event function."
+    )
+    immediate_event = (
+        "A component of the event function is not negative right after its own transition, so "
+        "that the same event would fire again at the same time, without end. The transition must "
+        "lead away from the event surface (for an intensity model: `alpha` > 0)."
+    )
+
+
+class EventSolution(eqx.Module):
+    """The solution of an event SDE for one sample (under `jax.vmap`: with batch axes in front).
+
+    **Attributes:**
+
+    - `t0`, `t1`: the window.
+    - `event_times`: times of the events, sorted, padded with `inf`.
+    - `event_indices`: which component fired, padded with -1.
+    - `num_events`: how many events there were.
+    - `ts`, `ys`: the times asked for and the states there. At an event time the state is the one
+      right after the event (the solution is continuous from the right); times after the end of a
+      solve that stopped early hold `nan`. `None` if nothing was asked for.
+    - `event_ys_left`, `event_ys_right`: states just before and just after each event, if
+      `save_event_states=True`; padded with `nan`.
+    - `final_time`, `final_state`: where the solve ended: `t1`, or the time of the last event if
+      it stopped there.
+    - `result`: a [`roughsnn.RESULTS`][].
+    - `stats`: `num_steps` (pieces of cells that were stepped over), `num_cells`,
+      `max_steps`, `location_residual` (the largest |E| left at an event), `failure_time`,
+      `failure_component`.
+    """
+
+    t0: Float[Array, "*batch"]
+    t1: Float[Array, "*batch"]
+    event_times: Float[Array, "*batch max_events"]
+    event_indices: Int[Array, "*batch max_events"]
+    num_events: Int[Array, "*batch"]
+    ts: Float[Array, "*batch times"] | None
+    ys: PyTree | None
+    event_ys_left: PyTree | None
+    event_ys_right: PyTree | None
+    final_time: Float[Array, "*batch"]
+    final_state: PyTree
+    result: Any
+    stats: dict[str, Any]
+
+    @property
+    def stopped(self) -> Bool[Array, "*batch"]:
+        """Whether the solve ended before `t1`."""
+        return self.final_time < self.t1
+
+
+class EventSolveError(RuntimeError):
+    """An event solve did not succeed."""
+
+
+_FAILURES = (
+    RESULTS.event_at_start,
+    RESULTS.nonfinite_state,
+    RESULTS.immediate_event,
+    RESULTS.max_events_reached,
+    RESULTS.micro_steps_reached,
+)
+
+
+def raise_unless_successful(solution: EventSolution) -> EventSolution:
+    """The solution, or an error with the text of the result that applies: at once where values
+    are known, at run time inside a JAX transformation."""
+    failed = solution.result != RESULTS.successful
+    if isinstance(failed, jax.core.Tracer):
+        return solution.result.error_if(solution, failed)
+    for member in _FAILURES:
+        of_this_kind = np.asarray(solution.result == member)
+        if of_this_kind.any():
+            where = ""
+            if of_this_kind.ndim:
+                first = tuple(int(i) for i in np.argwhere(of_this_kind)[0])
+                where = (
+                    f" This happened in {of_this_kind.sum()} of {of_this_kind.size} samples, "
+                    f"first in sample {first[0] if len(first) == 1 else first}."
+                )
+            raise EventSolveError(RESULTS[member] + where)
+    return solution
