@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -53,7 +52,7 @@ class ExpectedSignatureLoss(AbstractSummaryLoss):
     level_weights: tuple[float, ...] | None = eqx.field(default=None, static=True)
     channel_scale: ArrayLike | Sequence[float] = 1.0
     time_scale: ArrayLike = 1.0
-    normalisation: Literal["coordinates", "none"] = eqx.field(default="coordinates", static=True)
+    normalisation: str = eqx.field(default="coordinates", static=True)
 
     def __check_init__(self):
         check_signature_settings(self.depth, self.level_weights, self.normalisation)

@@ -1,7 +1,5 @@
 """Error of the mean first spike times."""
 
-from typing import Literal
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -58,8 +56,8 @@ class FirstSpikesLoss(AbstractSummaryLoss):
     """
 
     n: int = eqx.field(static=True)
-    error: Literal["squared", "absolute"] = eqx.field(default="squared", static=True)
-    missing: Literal["extrapolate", "horizon"] = eqx.field(default="extrapolate", static=True)
+    error: str = eqx.field(default="squared", static=True)
+    missing: str = eqx.field(default="extrapolate", static=True)
 
     def __check_init__(self):
         if self.n < 1:

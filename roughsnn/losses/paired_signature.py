@@ -1,7 +1,6 @@
 """The loss that the paper's code calls `match_spikes`, under an honest name."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -47,7 +46,7 @@ class PairedTruncatedSignatureLoss(eqx.Module):
     level_weights: tuple[float, ...] | None = eqx.field(default=None, static=True)
     channel_scale: ArrayLike | Sequence[float] = 1.0
     time_scale: ArrayLike = 1.0
-    normalisation: Literal["coordinates", "none"] = eqx.field(default="coordinates", static=True)
+    normalisation: str = eqx.field(default="coordinates", static=True)
 
     def __check_init__(self):
         check_signature_settings(self.depth, self.level_weights, self.normalisation)

@@ -57,8 +57,13 @@ class AbstractSummaryLoss(eqx.Module):
                 different neurons, dtypes or windows; a target made by a different loss.
         """
         require_sample(generated, "generated")
-        target = observed if isinstance(observed, SummaryTarget) else self.target(observed)
-        generated = require_comparable(generated, target, target.summary.dtype)
+        if isinstance(observed, SummaryTarget):
+            generated = require_comparable(generated, observed, observed.summary.dtype)
+            target = observed
+        else:
+            require_sample(observed, "observed")
+            generated = require_comparable(generated, observed, observed.times.dtype)
+            target = self.target(observed)
         summary = self.summary(generated)
         if summary.shape != target.summary.shape:
             raise ValueError(

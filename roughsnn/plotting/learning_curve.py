@@ -1,6 +1,6 @@
 """Curves over training steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from .style import CURVE, colour, legend, new_axes, num_curves, tidy
 
 
 def plot_learning_curve(
-    history: Mapping[str, ArrayLike],
+    history: Mapping[str, ArrayLike | Sequence],
     ax: Any = None,
     *,
     name: str = "loss",
@@ -47,7 +47,7 @@ def plot_learning_curve(
 
 
 def plot_parameter(
-    values: ArrayLike,
+    values: ArrayLike | Sequence,
     ax: Any = None,
     *,
     true: float | int | None = None,

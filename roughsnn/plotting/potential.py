@@ -1,5 +1,6 @@
 """Membrane potentials over time."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ from .style import CURVE, colour, legend, new_axes, num_curves, tidy
 
 
 def plot_potential(
-    ts: ArrayLike,
-    vs: ArrayLike,
+    ts: ArrayLike | Sequence,
+    vs: ArrayLike | Sequence,
     threshold: float | int | None = None,
-    spike_times: ArrayLike | None = None,
+    spike_times: ArrayLike | Sequence | None = None,
     ax: Any = None,
     *,
     label: str | None = None,
