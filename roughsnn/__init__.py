@@ -4,10 +4,15 @@ from .drivers import BrownianGrid as BrownianGrid
 from .event_sde import AbstractEventSDE as AbstractEventSDE
 from .event_sde import EventSDE as EventSDE
 from .event_sde import StructuredDiffusion as StructuredDiffusion
+from .losses import ExpectedSignatureLoss as ExpectedSignatureLoss
+from .losses import FirstSpikesLoss as FirstSpikesLoss
+from .losses import PairedTruncatedSignatureLoss as PairedTruncatedSignatureLoss
 from .networks import SpikingNetwork as SpikingNetwork
 from .networks import layered_connections as layered_connections
 from .neurons import LIFState as LIFState
 from .neurons import StochasticLIF as StochasticLIF
+from .signatures import expected_signature as expected_signature
+from .signatures import signature as signature
 from .simulate import simulate as simulate
 from .simulate import simulate_solution as simulate_solution
 from .solve import RESULTS as RESULTS
@@ -17,5 +22,9 @@ from .solve import eventsolve as eventsolve
 from .spikes import SpikeTrains as SpikeTrains
 from .spikes import first_spike_times as first_spike_times
 from .spikes import marcus_lift as marcus_lift
+from .training import EarlyStop as EarlyStop
+from .training import FitResult as FitResult
+from .training import fit as fit
+from .training import fit_many as fit_many
 
 __version__ = "0.1.0"

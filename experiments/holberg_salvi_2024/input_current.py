@@ -1,0 +1,268 @@
+"""Recover the input current of a stochastic neuron from its spike trains (section 4.2, figure 1).
+
+One stochastic leaky integrate-and-fire neuron, driven by a constant current c = 1.5, is observed
+in n trials of which each ends at the third spike. Starting from c = 0.5635, the current is fitted
+by gradient descent through the simulator, with fresh noise in every step.
+"""
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+import roughsnn as rs
+from experiments.run_folder import new_run_folder
+
+from .published import INPUT_CURRENT, TRUE_CURRENT
+
+Loss = Literal["signature", "spike-times", "unpaired-signature"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Recover the input current of a stochastic neuron from its spike trains."""
+
+    sigmas: tuple[float, ...] = (0.25, 0.5)
+    """Noise of the membrane potential (dimensionless, per square root of the time unit)."""
+    sample_sizes: tuple[int, ...] = (16, 32, 64, 128)
+    """Numbers n of observed trials; each step simulates as many."""
+    losses: tuple[Loss, ...] = ("signature", "spike-times")
+    """`signature`: expected signatures of depth 3 of paired and cut trains, as published;
+    `spike-times`: squared error of the mean first three spike times; `unpaired-signature`:
+    expected signatures without pairing, a truncated kernel MMD."""
+    seeds: int = 8
+    """Data sets for each setting, fitted side by side."""
+    steps: int = 1500
+    """Gradient steps."""
+    learning_rate: float = 1e-3
+    """Learning rate of RMSProp (decay 0.7, momentum 0.3)."""
+    first_current: float = 0.5635
+    """Current at the first step."""
+    window: float = 5.0
+    """Length of the window, in the model's unit of time."""
+    dt0: float = 1e-2
+    """Step of the solver, in the model's unit of time."""
+    seed: int = 2024
+    """Seed of all random numbers."""
+    output: Path = Path("runs/input-current")
+    """Folder under which the run gets a numbered folder of its own."""
+    quick: bool = False
+    """A small size: both noises, n = 32 and 128, the signature loss, two data sets, larger
+    steps; about a minute."""
+    progress: bool = True
+    """Whether to show a progress bar."""
+
+    def resized(self) -> "Settings":
+        """The settings that are run: with `quick`, a small size of them."""
+        if not self.quick:
+            return self
+        return dataclasses.replace(
+            self,
+            sample_sizes=(32, 128),
+            losses=("signature",),
+            seeds=2,
+            steps=400,
+            learning_rate=4e-3,
+        )
+
+
+class Driven(eqx.Module):
+    """A neuron with its input current, the parameter that is fitted."""
+
+    current: Float[Array, ""]
+    neuron: rs.StochasticLIF
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One setting: the current and the hold-out error at each step, seeds along the first axis."""
+
+    loss: str
+    sigma: float
+    sample_size: int
+    current: np.ndarray
+    holdout_error: np.ndarray
+    training_loss: np.ndarray
+
+    @property
+    def final_current(self) -> np.ndarray:
+        """The current after the last step, for each seed."""
+        return self.current[:, -1]
+
+    @property
+    def final_error(self) -> np.ndarray:
+        """The hold-out error averaged over the last 200 steps, for each seed."""
+        return self.holdout_error[:, -200:].mean(-1)
+
+
+LOSSES = {
+    "signature": rs.PairedTruncatedSignatureLoss(depth=3),
+    "unpaired-signature": rs.ExpectedSignatureLoss(depth=3),
+    "spike-times": rs.FirstSpikesLoss(3, missing="horizon"),
+}
+
+
+def fit_setting(settings: Settings, loss: Loss, sigma: float, sample_size: int) -> Outcome:
+    """Fit the current on `settings.seeds` data sets side by side."""
+    neuron = rs.StochasticLIF(
+        1, mu1=15.0, mu2=0.0, sigma=sigma, v_reset=1.4, v_th=1.0, beta=5.0, tau_s=1.0, alpha=0.03
+    )
+
+    def simulate(model, key):
+        return rs.simulate(
+            model.neuron, 0.0, settings.window, settings.dt0, key=key, num_samples=sample_size,
+            max_spikes=3, stop_after=3, input_current=model.current,
+        )  # fmt: skip
+
+    def current(model, generated, holdout):
+        return model.current
+
+    error = rs.FirstSpikesLoss(3, error="absolute", missing="horizon")
+
+    def holdout_error(model, generated, holdout):
+        return error(generated, holdout)
+
+    # the data of a seed depend on the noise and the sample size, not on the loss
+    key = jr.fold_in(jr.key(settings.seed), sample_size * 1000 + round(1000 * sigma))
+    keys = jr.split(key, (3, settings.seeds))
+    truth = Driven(jnp.asarray(TRUE_CURRENT), neuron)
+
+    def draw(keys):
+        return rs.SpikeTrains.stack([simulate(truth, key) for key in keys])
+
+    start = Driven(jnp.asarray(settings.first_current), neuron)
+    results = rs.fit_many(
+        eqx.filter_vmap(lambda _: start, axis_size=settings.seeds)(None),
+        draw(keys[0]),
+        simulate=simulate,
+        loss=LOSSES[loss],
+        optimiser=optax.rmsprop(settings.learning_rate, decay=0.7, momentum=0.3),
+        num_steps=settings.steps,
+        keys=keys[2],
+        trainable=lambda model: model.current,
+        metrics={"current": current, "holdout_error": holdout_error},
+        holdout=draw(keys[1]),
+        log_every=50,
+        progress=settings.progress,
+    )
+
+    def history(name):
+        return np.stack([result.history[name] for result in results])
+
+    # the recorded current is that before each step; the last update is added
+    final = np.array([[float(result.model.current)] for result in results])
+    return Outcome(
+        loss, sigma, sample_size, np.hstack([history("current"), final]),
+        history("holdout_error"), history("loss"),
+    )  # fmt: skip
+
+
+def run(settings: Settings) -> tuple[list[Outcome], Path]:
+    """Run all settings and write settings, metrics, table and figures into a new folder."""
+    settings = settings.resized()
+    folder = new_run_folder(settings.output, settings)
+    combinations = [
+        (loss, sigma, n)
+        for loss in settings.losses
+        for sigma in settings.sigmas
+        for n in settings.sample_sizes
+    ]
+    outcomes = []
+    for i, (loss, sigma, n) in enumerate(combinations):
+        print(f"[{i + 1}/{len(combinations)}] loss {loss}, sigma = {sigma}, n = {n}", flush=True)
+        outcomes.append(fit_setting(settings, loss, sigma, n))
+        write_metrics(outcomes, folder / "metrics.csv")
+    text = table(outcomes)
+    (folder / "table.md").write_text(text + "\n")
+    for loss in settings.losses:
+        figure = draw_figure([o for o in outcomes if o.loss == loss])
+        figure.savefig(folder / f"{loss}.png", dpi=200)
+    print(text)
+    print(f"Written to {folder}")
+    return outcomes, folder
+
+
+def write_metrics(outcomes: list[Outcome], path: Path) -> None:
+    """One row for each setting, seed and step."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        header = ["loss", "sigma", "sample_size", "seed", "step", "current", "holdout_error"]
+        writer.writerow([*header, "training_loss"])
+        for o in outcomes:
+            for seed in range(o.holdout_error.shape[0]):
+                for step in range(o.holdout_error.shape[1]):
+                    values = (o.current, o.holdout_error, o.training_loss)
+                    writer.writerow(
+                        [o.loss, o.sigma, o.sample_size, seed, step]
+                        + [f"{float(v[seed, step]):.7g}" for v in values]
+                    )
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """Mean and spread over seeds beside the published values, as Markdown."""
+    lines = [
+        "| loss | sigma | n | final c, mean (sd) | published c | hold-out error, mean (sd) "
+        "| published error |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for o in outcomes:
+        c, e = o.final_current, o.final_error
+        ddof = min(1, len(c) - 1)
+        published = INPUT_CURRENT.get((o.loss, o.sigma, o.sample_size))
+        theirs = ("-", "-") if published is None else (f"{x:.4f}" for x in published)
+        their_c, their_error = theirs
+        lines.append(
+            f"| {o.loss} | {o.sigma} | {o.sample_size} | {c.mean():.4f} ({c.std(ddof=ddof):.4f}) "
+            f"| {their_c} | {e.mean():.4f} ({e.std(ddof=ddof):.4f}) | {their_error} |"
+        )
+    return "\n".join(lines)
+
+
+def draw_figure(outcomes: list[Outcome]):
+    """The two panels of figure 1: hold-out error and current over steps. Lines are means over
+    seeds, bands reach from the lowest to the highest seed."""
+    import matplotlib.pyplot as plt
+
+    from roughsnn.plotting.style import COLOURS
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.6), layout="constrained")
+    sizes = sorted({o.sample_size for o in outcomes})
+    sigmas = sorted({o.sigma for o in outcomes})
+    for o in outcomes:
+        colour = COLOURS[sizes.index(o.sample_size)]
+        style = ("-", "--", ":", "-.")[sigmas.index(o.sigma) % 4]
+        for ax, values in ((left, o.holdout_error), (right, o.current)):
+            steps = np.arange(values.shape[1])
+            mean = values.mean(0)
+            if ax is left:
+                mean = np.convolve(np.pad(mean, 10, mode="edge"), np.full(21, 1 / 21), "valid")
+            ax.plot(steps, mean, style, color=colour, linewidth=1)
+            if ax is right:
+                ax.fill_between(
+                    steps, values.min(0), values.max(0), color=colour, alpha=0.12, linewidth=0
+                )
+    left.set_yscale("log")
+    left.set_xlabel("step", fontsize=8)
+    left.set_ylabel("hold-out error of mean spike times", fontsize=8)
+    right.axhline(TRUE_CURRENT, color="0.4", linestyle=(0, (1, 1)), linewidth=1)
+    right.set_xlabel("step", fontsize=8)
+    right.set_ylabel("input current $c$", fontsize=8)
+    handles = [plt.Line2D([], [], color=COLOURS[i], label=f"$n={n}$") for i, n in enumerate(sizes)]
+    handles += [
+        plt.Line2D(
+            [], [], color="0.3", linestyle=("-", "--", ":", "-.")[i % 4], label=rf"$\sigma={s}$"
+        )
+        for i, s in enumerate(sigmas)
+    ]
+    right.legend(handles=handles, fontsize=7, frameon=False, loc="lower right", ncols=2)
+    for ax in (left, right):
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=7)
+    return figure
