@@ -1,6 +1,6 @@
 """One training step as a pure function, to be compiled, looped and mapped over seeds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -60,7 +60,7 @@ class TrainStep(eqx.Module):
     state, record = eqx.filter_jit(step)(state, data, key)
     ```
 
-    Attributes: see `fit`.
+    The attributes are the arguments of `fit`.
 
     Raises:
         ValueError: a metric named like a quantity that is recorded anyway.
@@ -71,9 +71,7 @@ class TrainStep(eqx.Module):
     optimiser: optax.GradientTransformation
     trainable: Any = None
     batch_size: int | None = None
-    metrics: Mapping[str, Callable[[Any, Any, Any], Any]] = eqx.field(
-        default_factory=dict, converter=dict
-    )
+    metrics: dict[str, Callable[[Any, Any, Any], Any]] = eqx.field(default_factory=dict)
 
     def __check_init__(self):
         clash = sorted(set(self.metrics) & {"loss", "gradient_norm", "overflowed"})
