@@ -70,14 +70,17 @@ class AbstractEventSDE(eqx.Module):
 class EventSDE(AbstractEventSDE):
     """An event SDE from functions.
 
-    **Arguments:**
+    Args:
+        drift_fn: `(t, y, args) -> dy`.
+        event_fn: `(t, y, args) -> Float[Array, "K"]`, all event values at once.
+        transition_fn: `(t, y, event_index, mark, args) -> y`.
+        diffusion_fn: `(t, y, args) ->` array, tree of arrays or lineax operator; `None` for none.
+        noise: shape of the Brownian motion, needed with `diffusion_fn`.
+        mark_fn: `key -> mark`; `None` draws one uniform number.
 
-    - `drift_fn`: `(t, y, args) -> dy`.
-    - `event_fn`: `(t, y, args) -> Float[Array, "K"]`, all event values at once.
-    - `transition_fn`: `(t, y, event_index, mark, args) -> y`.
-    - `diffusion_fn`: `(t, y, args) ->` array, tree of arrays or lineax operator; `None` for none.
-    - `noise`: shape of the Brownian motion, needed with `diffusion_fn`.
-    - `mark_fn`: `key -> mark`; `None` draws one uniform number.
+    Raises:
+        TypeError: something that must be a function is none.
+        ValueError: one of `diffusion_fn` and `noise` without the other.
 
     Parameters that are to be differentiated are carried by the functions (`equinox.Module`s with
     `__call__`, `jax.tree_util.Partial`) or passed in `args`.
@@ -142,12 +145,11 @@ class StructuredDiffusion(lx.AbstractLinearOperator):
     """A diffusion given by its product with an increment of the driver, so that no matrix is
     built.
 
-    **Arguments:**
-
-    - `coefficients`: tree of arrays, the numbers that the product uses.
-    - `product`: static function `(coefficients, dX) -> dy`.
-    - `y`: a state, for the structure of the result.
-    - `dx`: structure of the increment, a tree of `jax.ShapeDtypeStruct`.
+    Args:
+        coefficients: tree of arrays, the numbers that the product uses.
+        product: static function `(coefficients, dX) -> dy`.
+        y: a state, for the structure of the result.
+        dx: structure of the increment, a tree of `jax.ShapeDtypeStruct`.
     """
 
     coefficients: PyTree[Array]

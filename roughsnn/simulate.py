@@ -32,26 +32,34 @@ def simulate(
 ) -> SpikeTrains:
     """Draw independent samples of the spike trains of a model on the window [t0, t1].
 
-    **Arguments:**
-
-    - `model`: a neuron model or a network.
-    - `t0`, `t1`, `dt0`: window and step, in the model's unit of time (python numbers).
-    - `key`: random key. Sample i depends on the key and on i alone, not on `num_samples`.
-    - `num_samples`: how many trials.
-    - `max_spikes`: room for spikes, of all neurons together, in each trial. It costs memory, not
-      time; one spike more is an error.
-    - `input_current`: a number, an array of shape (K,), or a function of time that returns one;
-      it drives the potential. Default: none.
-    - `stop_after`: end each trial at its n-th spike (of all neurons together).
-    - `solver`: a diffrax solver, by default `diffrax.Euler()`.
-    - `bridge`: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
-    - `throw`: whether to raise an error when a trial outgrows `max_spikes` or fails. With
-      `throw=False` such trials are flagged in `trains.overflowed`.
-
-    **Returns:** [`roughsnn.SpikeTrains`][] with batch shape `(num_samples,)`, differentiable with
-    respect to the parameters of the model and the input current.
-
     For potentials and states, use [`roughsnn.simulate_solution`][].
+
+    Args:
+        model: a neuron model or a network.
+        t0: start of the window, in the model's unit of time; a python number, as are `t1`, `dt0`.
+        t1: end of the window.
+        dt0: step of the solver.
+        key: random key. Sample i depends on the key and on i alone, not on `num_samples`.
+        num_samples: how many trials.
+        max_spikes: room for spikes, of all neurons together, in each trial. It costs memory, not
+            time; one spike more is an error.
+        input_current: a number, an array of shape (K,), or a function of time that returns one;
+            it drives the potential. Default: none.
+        stop_after: end each trial at its n-th spike (of all neurons together).
+        solver: a diffrax solver, by default `diffrax.Euler()`.
+        bridge: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
+        throw: whether to raise an error when a trial outgrows `max_spikes` or fails. With
+            `throw=False` such trials are flagged in `trains.overflowed`.
+
+    Returns:
+        [`roughsnn.SpikeTrains`][] with batch shape `(num_samples,)`, differentiable with respect
+        to the parameters of the model and the input current.
+
+    Raises:
+        EventSolveError: a trial fails and `throw=True`; the text is that of the member of
+            [`roughsnn.RESULTS`][] that applies.
+        TypeError: a model or an input current of the wrong kind.
+        ValueError: an argument outside its range.
     """
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
@@ -78,8 +86,33 @@ def simulate_solution(
     save_event_states: bool = False,
     throw: bool = True,
 ) -> EventSolution:
-    """As [`roughsnn.simulate`][], but returns the batch of event solutions, with the states at
-    the times asked for in `saveat` and at the events."""
+    """As [`roughsnn.simulate`][], but with potentials and states.
+
+    Args:
+        model: as in `simulate`.
+        t0: as in `simulate`.
+        t1: as in `simulate`.
+        dt0: as in `simulate`.
+        key: as in `simulate`; the same key gives the same spikes.
+        num_samples: as in `simulate`.
+        max_spikes: as in `simulate`.
+        input_current: as in `simulate`.
+        stop_after: as in `simulate`.
+        solver: as in `simulate`.
+        bridge: as in `simulate`.
+        saveat: a `diffrax.SaveAt` that says at which times states are kept.
+        save_event_states: whether to keep the states on both sides of every spike.
+        throw: whether to raise an error when a trial fails; with `throw=False` look at
+            `solution.result`.
+
+    Returns:
+        [`roughsnn.EventSolution`][] whose arrays have a leading axis over the trials.
+
+    Raises:
+        EventSolveError: as in `simulate`.
+        TypeError: as in `simulate`.
+        ValueError: as in `simulate`.
+    """
     if not isinstance(model, AbstractNeuron):
         raise TypeError(
             f"`model` must be a neuron model or a SpikingNetwork, got {type(model).__name__}; for "

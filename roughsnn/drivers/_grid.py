@@ -13,7 +13,11 @@ from jaxtyping import Array, Float, Int, PyTree
 class TimeGrid(eqx.Module):
     """The grid t0 + j dt0, j = 0..n, whose last cell ends at t1 exactly (and may be shorter).
 
-    **Arguments:** `t0`, `t1`, `dt0`: python numbers, since they fix the number of cells.
+    Args:
+        t0: start of the grid; a python number, as are the others, since they fix the number of
+            cells.
+        t1: its end.
+        dt0: length of the cells.
     """
 
     t0: float = eqx.field(static=True, converter=float)

@@ -17,8 +17,10 @@ from ._parameters import parameter
 class LIFState(NamedTuple):
     """State of K leaky integrate-and-fire neurons with stochastic firing.
 
-    `v`: membrane potential; `i`: synaptic current; `s`: integrated intensity, which rises from
-    log u - alpha to 0, where the neuron fires.
+    Attributes:
+        v: membrane potential.
+        i: synaptic current.
+        s: integrated intensity, which rises from log u - alpha to 0, where the neuron fires.
     """
 
     v: Float[Array, " K"]
@@ -32,9 +34,11 @@ class StochasticLIF(AbstractNeuron):
     Between spikes, for each neuron, with input current $c_t$,
 
     $$
-    dv = \mu_1 (i + c_t - v)\,dt + \sigma_{11} dB^1 + \sigma_{12} dB^2, \quad
-    di = -\mu_2 i\,dt + \sigma_{21} dB^1 + \sigma_{22} dB^2, \quad
-    ds = \lambda(v)\,dt,
+    \begin{aligned}
+    dv &= \mu_1 (i + c_t - v)\,dt + \sigma_{11} dB^1 + \sigma_{12} dB^2, \\
+    di &= -\mu_2 i\,dt + \sigma_{21} dB^1 + \sigma_{22} dB^2, \\
+    ds &= \lambda(v)\,dt,
+    \end{aligned}
     $$
 
     with intensity $\lambda(v) = e^{\beta (v - v_{th})} / \tau_s$. The neuron fires when $s$
@@ -47,22 +51,26 @@ class StochasticLIF(AbstractNeuron):
     noise, it crosses 0 with speed $\lambda(v) > 0$, the transition moves $v$ by a constant, and
     $\alpha > 0$ keeps the spikes of a neuron apart. (Holberg & Salvi 2024, sections 3 and 4.1.)
 
-    **Arguments** (dimensionless, or in the time unit of the simulation; each a trainable leaf, a
-    number or an array of shape (K,) unless said otherwise):
+    Parameters are dimensionless, or in the time unit of the simulation. Each is a trainable leaf,
+    a number or an array of shape (K,) unless said otherwise. In the exponent, v - v_th is capped
+    at `max_excess` = 10.
 
-    - `num_neurons`: K.
-    - `mu1`: leak rate $\mu_1 \ge 0$ of the potential.
-    - `mu2`: decay rate $\mu_2 \ge 0$ of the synaptic current.
-    - `sigma`: noise. A number or shape (K,): noise of the potential only, of that strength. Shape
-      (2, 2) or (K, 2, 2): the matrix $\sigma$ above. `None`: no noise between spikes.
-    - `v_reset`: what a spike takes off the potential, $v_{reset}$.
-    - `v_th`: potential $v_{th}$ at which the intensity is $1 / \tau_s$.
-    - `beta`: steepness $\beta \ge 0$ of the intensity.
-    - `tau_s`: time scale $\tau_s > 0$ of the intensity.
-    - `alpha`: dead integrated intensity $\alpha > 0$.
-    - `v0`, `i0`: initial potential and synaptic current.
+    Args:
+        num_neurons: K.
+        mu1: leak rate $\mu_1 \ge 0$ of the potential.
+        mu2: decay rate $\mu_2 \ge 0$ of the synaptic current.
+        sigma: noise. A number or shape (K,): noise of the potential only, of that strength. Shape
+            (2, 2) or (K, 2, 2): the matrix $\sigma$ above. `None`: no noise between spikes.
+        v_reset: what a spike takes off the potential, $v_{reset}$.
+        v_th: potential $v_{th}$ at which the intensity is $1 / \tau_s$.
+        beta: steepness $\beta \ge 0$ of the intensity.
+        tau_s: time scale $\tau_s > 0$ of the intensity.
+        alpha: dead integrated intensity $\alpha > 0$.
+        v0: initial potential.
+        i0: initial synaptic current.
 
-    In the exponent, v - v_th is capped at `max_excess` = 10.
+    Raises:
+        ValueError: a parameter outside its range or of the wrong shape, named with its value.
     """
 
     mu1: Float[Array, "..."]

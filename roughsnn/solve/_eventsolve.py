@@ -67,29 +67,35 @@ def eventsolve(
     trees are held fixed in time on both sides. Both converge to the derivative of the event SDE
     (Holberg & Salvi 2024, Theorem on pathwise gradients) where it exists.
 
-    **Arguments:**
+    Args:
+        sde: the event SDE.
+        t0: start of the window; a python number, as are `t1` and `dt0`, since they fix the
+            number of steps.
+        t1: end of the window, where the last cell ends.
+        dt0: length of the cells.
+        y0: the state at `t0`, any tree of floating-point arrays.
+        key: random key, for the marks and, unless `driver` is given, for the Brownian motion.
+        max_events: the number of events there is room for. One more is an error.
+        args: passed to the functions of the SDE.
+        driver: a diffrax path: [`roughsnn.BrownianGrid`][], `diffrax.VirtualBrownianTree`, ... By
+            default a `BrownianGrid` of the SDE's `noise_shape` on the same grid.
+        solver: a diffrax solver, by default `diffrax.Euler()`.
+        saveat: a `diffrax.SaveAt` with any of `t0`, `t1`, `ts`, `steps`, `fn`.
+        save_event_states: whether to keep the states on both sides of every event.
+        stop_after: end the simulation at the n-th event (a stopping time, not a truncation).
+        max_steps: a limit on the number of (partial) steps; by default as many as are needed.
+        throw: whether to raise an error when the solve fails. With `throw=False` look at
+            `solution.result`.
 
-    - `sde`: the event SDE.
-    - `t0`, `t1`, `dt0`: window and length of the cells, python numbers (they fix the number of
-      steps). The last cell ends at `t1`.
-    - `y0`: the state at `t0`, any tree of floating-point arrays.
-    - `key`: random key, for the marks and, unless `driver` is given, for the Brownian motion.
-    - `max_events`: the number of events there is room for. One more is an error.
-    - `args`: passed to the functions of the SDE.
-    - `driver`: a diffrax path: [`roughsnn.BrownianGrid`][], `diffrax.VirtualBrownianTree`, ... By
-      default a `BrownianGrid` of the SDE's `noise_shape` on the same grid.
-    - `solver`: a diffrax solver, by default `diffrax.Euler()`.
-    - `saveat`: a `diffrax.SaveAt` with any of `t0`, `t1`, `ts`, `steps`, `fn`.
-    - `save_event_states`: whether to keep the states on both sides of every event.
-    - `stop_after`: end the simulation at the n-th event (a stopping time, not a truncation).
-    - `max_steps`: a limit on the number of (partial) steps; by default as many as are needed.
-    - `throw`: whether to raise an error when the solve fails. With `throw=False` look at
-      `solution.result`.
+    Returns:
+        an [`roughsnn.EventSolution`][].
 
-    **Returns:** an [`roughsnn.EventSolution`][].
-
-    **Raises:** `ValueError` for arguments that make no sense, and, with `throw=True`, an error
-    with the text of the member of [`roughsnn.RESULTS`][] that applies.
+    Raises:
+        EventSolveError: the solve fails and `throw=True`; the text is that of the member of
+            [`roughsnn.RESULTS`][] that applies. Inside a JAX transformation it is a run-time
+            error of the same text.
+        TypeError: an argument of the wrong kind.
+        ValueError: an argument that makes no sense.
     """
     grid = TimeGrid(t0, t1, dt0)
     _check_count("max_events", max_events, 0)

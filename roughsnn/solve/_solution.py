@@ -42,23 +42,26 @@ class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
 class EventSolution(eqx.Module):
     """The solution of an event SDE for one sample (under `jax.vmap`: with batch axes in front).
 
-    **Attributes:**
-
-    - `t0`, `t1`: the window.
-    - `event_times`: times of the events, sorted, padded with `inf`.
-    - `event_indices`: which component fired, padded with -1.
-    - `num_events`: how many events there were.
-    - `ts`, `ys`: the times asked for and the states there. At an event time the state is the one
-      right after the event (the solution is continuous from the right); times after the end of a
-      solve that stopped early hold `nan`. `None` if nothing was asked for.
-    - `event_ys_left`, `event_ys_right`: states just before and just after each event, if
-      `save_event_states=True`; padded with `nan`.
-    - `final_time`, `final_state`: where the solve ended: `t1`, or the time of the last event if
-      it stopped there.
-    - `result`: a [`roughsnn.RESULTS`][].
-    - `stats`: `num_steps` (pieces of cells that were stepped over), `num_cells`,
-      `max_steps`, `location_residual` (the largest |E| left at an event), `failure_time`,
-      `failure_component`.
+    Attributes:
+        t0: start of the window.
+        t1: end of the window.
+        event_times: times of the events, sorted, padded with `inf`.
+        event_indices: which component fired, padded with -1.
+        num_events: how many events there were.
+        ts: the times asked for; `None` if nothing was asked for.
+        ys: the states there. At an event time the state is the one right after the event (the
+            solution is continuous from the right); times after the end of a solve that stopped
+            early hold `nan`.
+        event_ys_left: states just before each event, if `save_event_states=True`; padded with
+            `nan`.
+        event_ys_right: states just after each event, likewise.
+        final_time: where the solve ended: `t1`, or the time of the last event if it stopped
+            there.
+        final_state: the state there.
+        result: a [`roughsnn.RESULTS`][].
+        stats: `num_steps` (pieces of cells that were stepped over), `num_cells`, `max_steps`,
+            `location_residual` (the largest |E| left at an event), `failure_time`,
+            `failure_component`.
     """
 
     t0: Float[Array, "*batch"]
