@@ -30,3 +30,21 @@ KERNEL_UP_TO_LEVEL_8 = {
     "DD": 2.2795853023,
     "AD": 2.2795853023,
 }
+
+# --- Deterministic stochastic-firing LIF neuron ----------------------------------------------
+#
+# sigma = 0, i = 0, v_0 = 0, mu1 = 15, lambda(v) = exp(5 (v - 1)), c = 1.5, u = 0.5 at every
+# spike, s_0 = log u - 0.03, v_reset = 1.4. Source: 200-point Gauss-Legendre quadrature of the
+# intensity and the recursion for the tangents, computed independently of this package; the
+# second spike's derivative was confirmed by central differences to 8 digits. "_dot" is the
+# derivative with respect to c, "tangent_*" the tangents right after the first spike at frozen
+# time.
+DETERMINISTIC_LIF = {
+    "tau_1": 0.2132179973,
+    "tau_1_dot": -0.3587340556,
+    "v_left_1": 1.4387508220,
+    "tangent_v_1": 8.4925823820,
+    "tangent_s_1": 0.0029339083,
+    "tau_2": 0.4246925458,
+    "tau_2_dot": -0.7449924,
+}

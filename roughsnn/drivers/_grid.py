@@ -7,6 +7,7 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 
@@ -131,15 +132,35 @@ class _PathPiece(dfx.AbstractPath):
         return self.path.evaluate(times[0], times[1], left, **kwargs)
 
 
+def check_driver(driver, grid: TimeGrid) -> None:
+    """Refuses what is no path, a path that does not repeat itself, and one that ends too early."""
+    if driver is None:
+        return
+    if not isinstance(driver, dfx.AbstractPath):
+        raise TypeError(
+            "`driver` must be a diffrax path (for instance roughsnn.BrownianGrid or "
+            f"diffrax.VirtualBrownianTree) or None, got {type(driver).__name__}."
+        )
+    if isinstance(driver, dfx.UnsafeBrownianPath):
+        raise ValueError(
+            "`driver` must give the same path however it is cut into pieces, and a "
+            "diffrax.UnsafeBrownianPath does not: use roughsnn.BrownianGrid or "
+            "diffrax.VirtualBrownianTree."
+        )
+    slack = 1e-6 * (grid.t1 - grid.t0)
+    for name, time, sign in (("t0", driver.t0, 1), ("t1", driver.t1, -1)):
+        known = time is not None and not isinstance(time, jax.core.Tracer)
+        if known and np.any(sign * (np.asarray(time, float) - getattr(grid, name)) > slack):
+            raise ValueError(
+                f"`driver` must cover the window [{grid.t0}, {grid.t1}], got one with "
+                f"{name}={time}."
+            )
+
+
 def as_grid_driver(driver: dfx.AbstractPath | None, grid: TimeGrid) -> AbstractGridDriver | None:
     """A driver on the solver's own grid keeps its cells; any other path is wrapped."""
     if driver is None:
         return None
     if isinstance(driver, AbstractGridDriver) and driver.grid == grid:
         return driver
-    if not isinstance(driver, dfx.AbstractPath):
-        raise TypeError(
-            "`driver` must be a diffrax path (for instance roughsnn.BrownianGrid or "
-            f"diffrax.VirtualBrownianTree) or None, got {type(driver).__name__}."
-        )
     return PathDriver(driver, grid)

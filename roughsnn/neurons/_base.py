@@ -4,6 +4,9 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..event_sde import AbstractEventSDE
@@ -27,9 +30,18 @@ class AbstractNeuron(AbstractEventSDE):
         """The state after a jump of the synaptic input of every neuron."""
 
     def check_input(self, args: Any) -> None:
-        """Refuses an input current of the wrong shape."""
-        value = args(0.0) if callable(args) else args
-        shape = getattr(value, "shape", ())
+        """Refuses an input current of the wrong type or shape, or that is not finite."""
+        value = args(jnp.zeros(())) if callable(args) else args
+        if value is None:
+            return
+        if not eqx.is_array_like(value) or isinstance(value, complex):
+            raise TypeError(
+                "`input_current` must be a number, an array or a function of time that returns "
+                f"one, got {type(value).__name__}."
+            )
+        if not isinstance(value, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(value))):
+            raise ValueError(f"`input_current` must be finite, got {value}.")
+        shape = jnp.shape(value)
         if shape not in ((), (self.num_neurons,)):
             raise ValueError(
                 f"`input_current` must be a number or have shape ({self.num_neurons},), one value "

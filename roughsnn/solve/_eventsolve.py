@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
-from ..drivers import BrownianGrid, TimeGrid, as_grid_driver
+from ..drivers import BrownianGrid, TimeGrid, as_grid_driver, check_driver
 from ..event_sde import AbstractEventSDE
 from ._solution import RESULTS, EventSolution, raise_unless_successful
 from ._step import (
@@ -119,6 +119,7 @@ def eventsolve(
     if not isinstance(solver, dfx.AbstractSolver):
         raise TypeError(f"`solver` must be a diffrax solver, got {type(solver).__name__}.")
     solver = _differentiable_stages(solver)
+    check_driver(driver, grid)
     subs = None if saveat is None else _check_saveat(saveat, grid)
     _check_event_function(sde, grid, y0, args)
     solution = _solve(
@@ -353,6 +354,8 @@ def _check_saveat(saveat, grid):
         )
     if saveat.subs is None:
         return None
+    if saveat.subs.steps not in (0, 1):
+        raise ValueError(f"`saveat.steps` must be True or False, got {saveat.subs.steps}.")
     ts = saveat.subs.ts
     if ts is not None and not isinstance(ts, jax.core.Tracer):
         ts = np.asarray(ts)
@@ -374,6 +377,8 @@ def _check_event_function(sde, grid, y0, args):
             "`event` must return one floating-point array of shape (K,), the values of all K "
             f"event functions, got {values}."
         )
+    if values.shape == (0,):
+        raise ValueError("`event` must return at least one value, got an array of shape (0,).")
     drift = eqx.filter_eval_shape(sde.drift, t, y0, args)
     expected = jax.tree.map(lambda x: x.shape, y0)
     got = jax.tree.map(lambda x: x.shape, drift)

@@ -58,7 +58,7 @@ def locate_event(problem, piece, t, y, cell_end, tied) -> Event:
 
     # a rounding of time moves E by its slope, (|e0| + |e1|) / h at a crossing
     t_tol = 2 * jnp.finfo(t.dtype).eps * (jnp.abs(cell_end) + h)
-    e_unit = jnp.where(crosses, (e1 - e0) * (t_tol / h).astype(e0.dtype), 1)
+    e_unit = jnp.where(crosses, (e1 - e0) * (t_tol / jnp.maximum(h, t_tol)).astype(e0.dtype), 1)
 
     def score(e):
         """The values at tau in units of their tolerance; the largest is zero at the event."""

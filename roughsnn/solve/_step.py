@@ -97,7 +97,8 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
 
     # decide, without derivatives
     tied = carry.fired % 2 == 1
-    event = locate_event(*freeze((problem, piece, t, y)), cell_end, tied)
+    # (frozen on the way out as well, for parameters that a function closes over)
+    event = freeze(locate_event(*freeze((problem, piece, t, y)), cell_end, tied))
     full = carry.num_events >= problem.max_events
     decision = jnp.where(full & (event.decision >= 0), _OVERFLOW, event.decision)
     t_next = checkpoint_name(event.time, "event_time")
@@ -134,7 +135,10 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
 
     # keep account
     num_events = carry.num_events + is_event.astype(jnp.int32)
-    cell = carry.cell + (lax.stop_gradient(t_next) >= cell_end).astype(jnp.int32)
+    # an event at the very end of the last cell is followed by a step of length zero, in which
+    # others can still happen with it
+    last_event = is_event & (carry.cell == cells - 1)
+    cell = carry.cell + ((lax.stop_gradient(t_next) >= cell_end) & ~last_event).astype(jnp.int32)
     if problem.stop_after is not None:
         cell = jnp.where(is_event & (num_events >= problem.stop_after), cells + DONE, cell)
     cell = jnp.where(immediate, cells + IMMEDIATE, cell)
