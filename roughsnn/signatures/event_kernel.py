@@ -1,0 +1,351 @@
+"""The signature kernel of spike trains, exact: no path is built and no equation is refined."""
+
+import math
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ..spikes.checks import is_traced, refuse_if
+from ..spikes.trains import SpikeTrains
+from ._edge_series import order_for_jumps, order_for_square
+from ._event_blocks import Settings, kernel_of_pairs
+from ._event_pairs import events_of
+from ._event_sweep import Orders
+
+
+def event_kernel_gram(
+    x: SpikeTrains,
+    y: SpikeTrains | None = None,
+    *,
+    time_scale: ArrayLike = 1.0,
+    neuron_scale: ArrayLike = 1.0,
+    tolerance: float = 1e-6,
+    orders: tuple[int, int] | None = None,
+    max_simultaneous: int | None = None,
+    return_error: bool = False,
+) -> Any:
+    r"""Signature kernel of every train of `x` with every train of `y`.
+
+    The Marcus lift of a train runs along time between spikes, and at a spike along the unit vector
+    of its neuron (neurons that spike together: along the sum of theirs). For two lifts $X, Y$
+
+    $$
+    k(x, y) = \langle S(X), S(Y) \rangle, \qquad
+    \frac{\partial^2 k}{\partial s\,\partial t} = \langle \dot X_s, \dot Y_t \rangle\,k,
+    $$
+
+    the sum over all levels of the signature, with
+
+    $$
+    \langle \dot X, \dot Y \rangle
+    = a^2\,\dot t_x \dot t_y + \sum_{kl} M_{kl} \dot N^k_x \dot N^l_y .
+    $$
+
+    The lifts are parallel to the axes, so most rectangles of the equation are trivial, and the
+    rest have convergent power series, which are carried along the edges. A spike of a neuron that
+    the other train never fires changes nothing and is left out. Trains are sorted by what
+    they cost: a Gram of ragged trains costs about what its spikes cost, and padding nothing.
+
+    Works under `jit`, `vmap`, `grad`, `jvp`, and for second derivatives, in the times, the window
+    and both scales. Memory grows with the Gram and its derivatives, not with the grid.
+
+    Args:
+        x: trains, of batch shape `(m,)`.
+        y: trains of batch shape `(n,)`, with the same window and neurons. Left out, the kernel of
+            `x` with itself, which is symmetric and costs half.
+        time_scale: $a$, the factor of time. With `1 / (t1 - t0)` the kernel does not depend on
+            the unit of time.
+        neuron_scale: size of a jump: one for all, one per neuron ($M = \operatorname{diag}(s^2)$),
+            or a positive semi-definite matrix $M$ of shape `(num_neurons, num_neurons)` with which
+            different neurons share. Raw counts (1) let a few pairs carry the whole kernel, see
+            `suggested_neuron_scale`.
+        tolerance: relative truncation error asked for. It sets the orders, on the assumption
+            that $a (t_1 - t_0) \le 1$ and $s \le 1$ where these are not known because of `jit`.
+        orders: of the series along time and along jumps, instead of `tolerance`.
+        max_simultaneous: most spikes at one time in one train. Found from the data where these are
+            known; inside `jit` it is 1 unless given, and a tie is then an error.
+        return_error: also return an estimate of the relative truncation error of every entry.
+
+    Returns:
+        Gram matrix of shape `(m, n)`, in the dtype of the times; with `return_error`, the pair of
+        it and the estimate, of the same shape.
+
+    Raises:
+        ValueError: batch shapes, windows or neuron numbers that do not fit; a scale of the wrong
+            shape; times that are NaN, unsorted or outside the window; more spikes at one
+            time than `max_simultaneous`; a kernel too large for its dtype, with the scale to use.
+            What depends on values is a run-time error inside `jit`.
+
+    References:
+        Salvi, Cass, Foster, Lyons, Yang (2021), SIAM J. Math. Data Sci. 3, 873: the equation.
+        Holberg, Salvi (2024): Marcus signature kernels of spike trains.
+    """
+    symmetric = y is None
+    other = x if y is None else y
+    _check_pair(x, other)
+    if len(x.batch_shape) != 1 or len(other.batch_shape) != 1:
+        raise ValueError(
+            f"`x` and `y` have batch shapes {x.batch_shape} and {other.batch_shape}; both must "
+            "have one batch axis. Reshape the trains or use `jax.vmap`."
+        )
+    m, n = x.batch_shape[0], other.batch_shape[0]
+    rows, columns = np.triu_indices(m) if symmetric else np.indices((m, n)).reshape(2, -1)
+    value, error = _kernel_of_pairs(
+        x,
+        None if symmetric else other,
+        rows,
+        columns,
+        time_scale,
+        neuron_scale,
+        tolerance,
+        orders,
+        max_simultaneous,
+    )
+
+    def matrix(values):
+        if not symmetric:
+            return values.reshape(m, n)
+        gram = jnp.zeros((m, n), values.dtype).at[rows, columns].set(values)
+        # Twice, so that the diagonal is set once and the derivative is that of one entry.
+        off = rows != columns
+        return gram.at[columns[off], rows[off]].set(values[off])
+
+    return (matrix(value), matrix(error)) if return_error else matrix(value)
+
+
+def event_kernel(
+    x: SpikeTrains,
+    y: SpikeTrains,
+    *,
+    time_scale: ArrayLike = 1.0,
+    neuron_scale: ArrayLike = 1.0,
+    tolerance: float = 1e-6,
+    orders: tuple[int, int] | None = None,
+    max_simultaneous: int | None = None,
+    return_error: bool = False,
+) -> Any:
+    """Signature kernel of each train of `x` with the train of `y` at the same place in the batch.
+
+    Arguments and errors are those of `event_kernel_gram`; the result has the batch shape.
+    """
+    _check_pair(x, y)
+    if x.batch_shape != y.batch_shape:
+        raise ValueError(
+            f"`x` and `y` have batch shapes {x.batch_shape} and {y.batch_shape}; they must be "
+            "equal. Use `event_kernel_gram` for all pairs."
+        )
+    batch = x.batch_shape
+    size = math.prod(batch)
+
+    def flat(trains):
+        shape = (size, trains.max_spikes)
+        return SpikeTrains(
+            trains.times.reshape(shape),
+            trains.neurons.reshape(shape),
+            trains.t0,
+            trains.t1,
+            num_neurons=trains.num_neurons,
+        )
+
+    index = np.arange(size)
+    value, error = _kernel_of_pairs(
+        flat(x),
+        flat(y),
+        index,
+        index,
+        time_scale,
+        neuron_scale,
+        tolerance,
+        orders,
+        max_simultaneous,
+    )
+    value, error = value.reshape(batch), error.reshape(batch)
+    return (value, error) if return_error else value
+
+
+def suggested_neuron_scale(trains: SpikeTrains) -> Float[Array, ""]:
+    r"""A jump size with which no few trains dominate a Gram: $1 / \sqrt{\text{mean count}}$.
+
+    With it the jumps of a typical train and its time, scaled to a window of length 1, weigh alike.
+    Use one scale for all Grams of a comparison, found from the data and not from the model, as the
+    kernel must not change with the parameters.
+    """
+    mean = jnp.mean(trains.counts.astype(trains.times.dtype))
+    return 1 / jnp.sqrt(jnp.maximum(mean, 1))
+
+
+def _kernel_of_pairs(
+    x: SpikeTrains,
+    y: SpikeTrains | None,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    time_scale: ArrayLike,
+    neuron_scale: ArrayLike,
+    tolerance: float,
+    orders: tuple[int, int] | None,
+    max_simultaneous: int | None,
+) -> tuple[Array, Array]:
+    dtype = x.times.dtype
+    if len(rows) == 0:
+        return jnp.zeros(0, dtype), jnp.zeros(0, dtype)
+    scale = jnp.asarray(neuron_scale, dtype)
+    shapes = ((), (x.num_neurons,), (x.num_neurons,) * 2)
+    if scale.shape not in shapes:
+        raise ValueError(
+            f"`neuron_scale` has shape {scale.shape}; it must be a single number, one per neuron, "
+            f"{shapes[1]}, or a matrix {shapes[2]}."
+        )
+    if jnp.ndim(time_scale) != 0:
+        raise ValueError(
+            f"`time_scale` has shape {jnp.shape(time_scale)}; it must be a single number."
+        )
+    chosen = _orders(x, time_scale, neuron_scale, tolerance, orders)
+    if y is not None:
+        message = "`x` and `y` have different windows; bring them to one with `window` first."
+        x = eqx.tree_at(
+            lambda t: t.times, x, refuse_if(x.times, (x.t0 != y.t0) | (x.t1 != y.t1), message)
+        )
+    trains, slots = zip(
+        *(_slots(_checked(t), max_simultaneous) for t in ((x,) if y is None else (x, y))),
+        strict=True,
+    )
+    value, error = _run(
+        trains,
+        jnp.asarray(rows, jnp.int32),
+        jnp.asarray(columns, jnp.int32),
+        jnp.asarray(time_scale, dtype),
+        scale,
+        slots,
+        chosen,
+    )
+    return _without_overflow(value, trains, time_scale, scale), error
+
+
+@partial(jax.jit, static_argnums=(5, 6))
+def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders):
+    diagonal = neuron_scale.ndim < 2
+    table = neuron_scale
+    if diagonal:
+        table = jnp.diag(jnp.broadcast_to(neuron_scale**2, (trains[0].num_neurons,)))
+    events = [events_of(t, time_scale, s) for t, s in zip(trains, slots, strict=True)]
+    settings = Settings(orders, diagonal, by_entry=not (diagonal and max(slots) == 1))
+    # A last label, for no spike.
+    table = jnp.pad(table, (0, 1))
+    return kernel_of_pairs(events[0], events[-1], rows, columns, table, settings)
+
+
+def _orders(x, time_scale, neuron_scale, tolerance, orders) -> Orders:
+    if orders is not None:
+        time, jump = orders
+        if time < 2 or jump < 2:
+            raise ValueError(f"`orders` is {orders}; both orders must be 2 or more.")
+        return Orders(int(time), int(jump))
+    if not tolerance > 0:
+        raise ValueError(f"`tolerance` is {tolerance}; it must be positive.")
+    # NumPy, as inside `jit` even known arrays turn into traced ones under JAX's operations.
+    window = (time_scale, x.t0, x.t1)
+    length = 1.0 if is_traced(window) else float(time_scale) * (float(x.t1) - float(x.t0))
+    size = 1.0
+    if not is_traced(neuron_scale):
+        largest = float(np.max(np.abs(np.asarray(neuron_scale))))
+        size = largest if np.ndim(neuron_scale) < 2 else math.sqrt(largest)
+    return Orders(order_for_square(length**2, tolerance), order_for_jumps(size, tolerance))
+
+
+def _check_pair(x: SpikeTrains, y: SpikeTrains) -> None:
+    if x.num_neurons != y.num_neurons:
+        raise ValueError(
+            f"`x` has {x.num_neurons} neurons and `y` {y.num_neurons}; a kernel compares trains "
+            "of the same neurons. Use `select` to bring them together."
+        )
+    if x.times.dtype != y.times.dtype:
+        raise ValueError(
+            f"`x` has times of dtype {x.times.dtype} and `y` of {y.times.dtype}; convert one."
+        )
+
+
+def _checked(trains: SpikeTrains) -> SpikeTrains:
+    """The trains, once their times are known to be in order."""
+    times, mask = trains.times, trains.mask
+    following = jnp.where(mask, times, jnp.inf)
+    times = refuse_if(times, mask & jnp.isnan(times), "`times` has a NaN among the spikes.")
+    times = refuse_if(
+        times,
+        mask & ((times < trains.t0) | (times > trains.t1)),
+        "A spike lies outside the window [t0, t1]. Use `window` to cut the trains.",
+    )
+    times = refuse_if(
+        times,
+        following[:, 1:] < following[:, :-1],
+        "`times` is not sorted, or has padding before a spike; `SpikeTrains` keeps spikes sorted.",
+    )
+    return eqx.tree_at(lambda t: t.times, trains, times)
+
+
+def _slots(trains: SpikeTrains, given: int | None) -> tuple[SpikeTrains, int]:
+    """Room for the spikes of one event, and the trains, once that is known to be enough."""
+    if given is not None and given < 1:
+        raise ValueError(f"`max_simultaneous` is {given}; it must be 1 or more.")
+
+    def exceeds(slots, times, mask, numpy):
+        later = times[:, slots:]
+        return numpy.any((later == times[:, : later.shape[1]]) & mask[:, slots:])
+
+    message = (
+        "More neurons spike at exactly one time than there is room for; give their number as "
+        "`max_simultaneous`."
+    )
+    if is_traced(trains):
+        slots = given or 1
+        excess = exceeds(slots, trains.times, trains.mask, jnp)
+        times = refuse_if(trains.times, excess, message)
+        return eqx.tree_at(lambda t: t.times, trains, times), slots
+    times, mask = np.asarray(trains.times), np.asarray(trains.neurons) >= 0
+    slots = 1
+    while exceeds(slots, times, mask, np):
+        slots += 1
+    if given is not None and slots > given:
+        raise ValueError(message)
+    return trains, slots
+
+
+# Factors offered where a kernel is too large and its numbers are not known.
+_FACTORS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001)
+
+
+def _without_overflow(value: Array, trains: tuple, time_scale: ArrayLike, scale: Array) -> Array:
+    r"""The kernel, or an error that says which scale fits.
+
+    A path of length $\ell$ has $\|S\|_n \le \ell^n / n!$, hence
+    $k \le I_0(2 \sqrt{\ell_x \ell_y}) \le e^{2 \max \ell}$ with
+    $\ell \le a (t_1 - t_0) + s\,(\text{number of spikes})$.
+    """
+    limit = 0.5 * math.log(float(jnp.finfo(value.dtype).max))
+    size = jnp.max(jnp.abs(scale)) if scale.ndim < 2 else jnp.sqrt(jnp.max(jnp.abs(scale)))
+    counts = jnp.stack([jnp.max(t.counts, initial=0) for t in trains])
+    jumps = size * jnp.max(counts).astype(value.dtype)
+    time = jnp.abs(time_scale * (trains[0].t1 - trains[0].t0)).astype(value.dtype)
+    factor = jnp.maximum(limit - time, 0) / jnp.maximum(jumps, 1)
+    wrong = ~jnp.all(jnp.isfinite(value))
+    change = "neuron_scale" if scale.ndim < 2 else "the square root of `neuron_scale`"
+    start = f"The signature kernel is too large for {value.dtype}: "
+    end = (
+        ". Multiply {} by {:.2g} or less; `suggested_neuron_scale` gives one that also keeps a "
+        "few pairs from carrying the whole Gram."
+    )
+    no_scale = start + "the window is too long. Lower `time_scale`, for example to 1 / (t1 - t0)."
+    if not is_traced((value, factor, wrong)):
+        if not bool(wrong):
+            return value
+        known = float(factor)
+        raise ValueError(no_scale if known == 0 else start[:-2] + end.format(change, known))
+    messages = [start[:-2] + end.format(change, f) for f in _FACTORS]
+    index = jnp.sum(factor < jnp.asarray(_FACTORS, factor.dtype))
+    index = jnp.where(factor > 0, jnp.minimum(index, len(_FACTORS) - 1), len(_FACTORS))
+    return eqx.branched_error_if(value, wrong, index, [*messages, no_scale])
