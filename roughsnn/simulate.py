@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 from .drivers import BrownianGrid
 from .neurons import AbstractNeuron
 from .solve import RESULTS, EventSolution, eventsolve
+from .solve._eventsolve import levy_area_for
 from .solve._solution import raise_unless_successful
 from .spikes import SpikeTrains
 
@@ -140,7 +141,10 @@ def _simulate(
         start, noise, marks = (jr.fold_in(sample_key, i) for i in range(3))
         driver = None
         if model.noise_shape is not None:
-            driver = BrownianGrid(t0, t1, dt0, model.noise_shape, noise, bridge=bridge)
+            driver = BrownianGrid(
+                t0, t1, dt0, model.noise_shape, noise, bridge=bridge,
+                levy_area=levy_area_for(dfx.Euler() if solver is None else solver),
+            )  # fmt: skip
         return eventsolve(
             model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
             max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,

@@ -10,11 +10,26 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ._grid import AbstractGridDriver, TimeGrid
+from ._pieces import (
+    BridgePiece,
+    LevyBridgePiece,
+    LinearPiece,
+    ParabolaPiece,
+    increment,
+    merged_areas,
+)
 
 
 def _structure(shape) -> PyTree[jax.ShapeDtypeStruct]:
     if isinstance(shape, tuple) and all(isinstance(n, int) for n in shape):
+        if any(n < 0 for n in shape):
+            raise ValueError(f"`shape` must not have negative entries, got {shape}.")
         return jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+    leaves = jax.tree.leaves(shape)
+    if not leaves or not all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        raise TypeError(
+            f"`shape` must be a tuple of integers or a tree of jax.ShapeDtypeStruct, got {shape!r}."
+        )
     return shape
 
 
@@ -31,18 +46,29 @@ class BrownianGrid(AbstractGridDriver):
       with $R$ the increment that is left of the cell and $r$ its length. A bridge has no time
       derivative: it is held fixed in time on both sides of an event.
 
+    With `levy_area=diffrax.SpaceTimeLevyArea`, which the solvers of order 1.5 for additive noise
+    need (`diffrax.SRA1`, `SEA`, `ShARK`), the space-time Levy area $H_j \sim N(0, h/12)$ of each
+    cell is drawn too. Then `"linear"` is the parabola with that increment and area, and
+    `"bridge"` draws both of them exactly for each part of a cell.
+
     Randomness is keyed by cell (and, for bridges, by the number of the piece inside the cell), so
     that a path does not depend on how far the window reaches or on how many others are drawn.
 
-    **Arguments:**
-
-    - `t0`, `t1`, `dt0`: the grid; the last cell ends at `t1`.
-    - `shape`: shape of the Brownian motion: a tuple, or a tree of `jax.ShapeDtypeStruct`.
-    - `key`: random key. Instead of it, `increments` (with a leading axis over cells) may be given.
-    - `bridge`: path inside a cell, `"linear"` or `"bridge"`.
+    Args:
+        t0: start of the grid.
+        t1: its end, where the last cell ends.
+        dt0: length of the cells.
+        shape: shape of the Brownian motion: a tuple, or a tree of `jax.ShapeDtypeStruct`.
+        key: random key. Instead of it, `increments` (and `areas`), with a leading axis over
+            cells, may be given.
+        increments: the increments $\Delta W_j$.
+        areas: the space-time Levy areas $H_j$.
+        bridge: path inside a cell, `"linear"` or `"bridge"`.
+        levy_area: `diffrax.BrownianIncrement` or `diffrax.SpaceTimeLevyArea`.
     """
 
     increments: PyTree[Float[Array, "n ..."]]
+    areas: PyTree[Float[Array, "n ..."]] | None
     key: PRNGKeyArray | None
     grid: TimeGrid
     bridge: str = eqx.field(static=True)
@@ -56,10 +82,17 @@ class BrownianGrid(AbstractGridDriver):
         key: PRNGKeyArray | None = None,
         *,
         increments: PyTree[Array] | None = None,
+        areas: PyTree[Array] | None = None,
         bridge: Literal["linear", "bridge"] = "linear",
+        levy_area: type = dfx.BrownianIncrement,
     ):
         if bridge not in ("linear", "bridge"):
             raise ValueError(f'`bridge` must be "linear" or "bridge", got {bridge!r}.')
+        if levy_area not in (dfx.BrownianIncrement, dfx.SpaceTimeLevyArea):
+            raise ValueError(
+                "`levy_area` must be diffrax.BrownianIncrement or diffrax.SpaceTimeLevyArea, got "
+                f"{levy_area!r}."
+            )
         self.grid = TimeGrid(t0, t1, dt0)
         self.bridge = bridge
         self.key = key
@@ -67,18 +100,26 @@ class BrownianGrid(AbstractGridDriver):
         if increments is None:
             if key is None or shape is None:
                 raise ValueError("`BrownianGrid` needs `shape` and `key`, or `increments`.")
-            increments = self._draw(_structure(shape), key)
+            increments = self._draw(_structure(shape), key, 1.0)
+            if levy_area is dfx.SpaceTimeLevyArea:
+                areas = self._draw(_structure(shape), jr.fold_in(key, 1), 1 / 12)
         elif bridge == "bridge" and key is None:
             raise ValueError("`key` must be given for bridges, which are drawn at the events.")
-        for leaf in jax.tree.leaves(increments):
+        increments, areas = jax.tree.map(jnp.asarray, (increments, areas))
+        for leaf in jax.tree.leaves((increments, areas)):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise TypeError(f"`increments` must be floating-point, got {leaf.dtype}.")
             if leaf.shape[:1] != (n,):
                 raise ValueError(
                     f"`increments` must have a leading axis over the {n} cells of the grid, got "
                     f"an array of shape {leaf.shape}."
                 )
+        if areas is not None and jax.tree.structure(areas) != jax.tree.structure(increments):
+            raise ValueError("`areas` must have the structure of `increments`.")
         self.increments = increments
+        self.areas = areas
 
-    def _draw(self, shape, key):
+    def _draw(self, shape, key, variance):
         # JAX's generator is counter-based: the numbers of a cell depend on the key and on their
         # place, not on how many cells follow
         leaves, treedef = jax.tree.flatten(shape)
@@ -87,7 +128,7 @@ class BrownianGrid(AbstractGridDriver):
         for leaf_key, leaf in zip(keys, leaves, strict=True):
             normals = jr.normal(leaf_key, (n, *leaf.shape), leaf.dtype)
             widths = self.grid.widths(leaf.dtype).reshape((n,) + (1,) * len(leaf.shape))
-            out.append(normals * jnp.sqrt(widths))
+            out.append(normals * jnp.sqrt(variance * widths))
         return jax.tree.unflatten(treedef, out)
 
     @property
@@ -108,33 +149,54 @@ class BrownianGrid(AbstractGridDriver):
                 "motion that can be evaluated anywhere."
             )
         if t1 is not None:
+            if use_levy and self.areas is not None:
+                raise ValueError(
+                    "The space-time Levy area of a BrownianGrid is known on its own grid only: "
+                    "solve on that grid, or use `coarsen`."
+                )
             start, end = self.evaluate(t0), self.evaluate(t1)
-            inc = jax.tree.map(lambda a, b: b - a, start, end)
-            return _brownian_increment(inc, t0, t1) if use_levy else inc
+            difference = jax.tree.map(lambda a, b: b - a, start, end)
+            return increment(difference, None, t0, t1, use_levy)
 
-        def value(inc):
-            points = self.grid.points(inc.dtype)
-            share = jnp.clip((t0 - points[:-1]) / self.grid.widths(inc.dtype), 0, 1)
-            return jnp.tensordot(share, inc, axes=1)
+        def value(w, h=None):
+            points = self.grid.points(w.dtype)
+            x = jnp.clip((t0 - points[:-1]) / self.grid.widths(w.dtype), 0, 1)
+            line = jnp.tensordot(x, w, axes=1)
+            return line if h is None else line + jnp.tensordot(6 * x * (1 - x), h, axes=1)
 
-        return jax.tree.map(value, self.increments)
+        if self.areas is None:
+            return jax.tree.map(value, self.increments)
+        return jax.tree.map(value, self.increments, self.areas)
 
     def coarsen(self, factor: int) -> "BrownianGrid":
         """The same Brownian motion seen on a grid with `factor` cells merged into one."""
         n = self.grid.num_cells
-        if factor < 1 or n % factor:
+        if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1 or n % factor:
             raise ValueError(
                 f"`factor` must be a positive divisor of the number of cells {n}, got {factor}."
             )
-        merged = jax.tree.map(
-            lambda x: x.reshape((n // factor, factor) + x.shape[1:]).sum(1), self.increments
-        )
+
+        def split(x):
+            return x.reshape((n // factor, factor) + x.shape[1:])
+
+        def merge(w, h):
+            widths = self.grid.widths(w.dtype).reshape(n // factor, factor)
+            return jax.vmap(merged_areas)(split(w), split(h), widths)
+
+        areas = None
+        if self.areas is None:
+            merged = jax.tree.map(lambda w: split(w).sum(1), self.increments)
+        else:
+            both = jax.tree.map(merge, self.increments, self.areas)
+            outer, inner = jax.tree.structure(self.increments), jax.tree.structure((0, 0))
+            merged, areas = jax.tree.transpose(outer, inner, both)
         return BrownianGrid(
             self.t0,
             self.t1,
             self.grid.dt0 * factor,
             key=self.key,
             increments=merged,
+            areas=areas,
             bridge=self.bridge,  # pyright: ignore[reportArgumentType]
         )
 
@@ -143,73 +205,40 @@ class BrownianGrid(AbstractGridDriver):
     def start(self, cell):
         if self.bridge == "linear":
             return None
-        return jax.tree.map(lambda x: x[cell], self.increments), jnp.zeros((), jnp.int32)
+        known = (self.increments, self.areas)
+        return jax.tree.map(lambda x: x[cell], known), jnp.zeros((), jnp.int32)
+
+    def _width(self, cell, dtype):
+        last = self.grid.num_cells - 1
+        width_of_last = self.grid.t1 - self.grid.t0 - last * self.grid.dt0
+        return jnp.where(cell == last, width_of_last, self.grid.dt0).astype(dtype)
 
     def piece(self, state, cell, t, cell_end):
         if self.bridge == "linear":
-            # the whole cell's slope, not that of what is left of it: exact on both sides
-            last = self.grid.num_cells - 1
-
-            def slope(x):
-                w = jnp.asarray(self.grid.dt0, x.dtype)
-                w_last = jnp.asarray(self.grid.t1 - self.grid.t0 - last * self.grid.dt0, x.dtype)
-                return x[cell] / jnp.where(cell == last, w_last, w)
-
-            return _LinearPiece(jax.tree.map(slope, self.increments))
-        remaining, number = state
-        key = jr.fold_in(jr.fold_in(self.key, cell), number + 1)
-        leaves, treedef = jax.tree.flatten(remaining)
-        normals = [jr.normal(jr.fold_in(key, i), x.shape, x.dtype) for i, x in enumerate(leaves)]
-        return _BridgePiece(
-            remaining,
-            jax.tree.unflatten(treedef, normals),
-            jax.lax.stop_gradient(t),
-            jax.lax.stop_gradient(cell_end),
-        )
+            # that of the whole cell, not of what is left of it: exact on both sides of an event
+            if self.areas is None:
+                return LinearPiece(
+                    jax.tree.map(lambda x: x[cell] / self._width(cell, x.dtype), self.increments)
+                )
+            w, h_area = jax.tree.map(lambda x: x[cell], (self.increments, self.areas))
+            start = self.grid.end(cell - 1, t.dtype)
+            return ParabolaPiece(start, self._width(cell, t.dtype), w, h_area)
+        (w, h_area), number = state
+        key = jr.fold_in(jr.fold_in(self.key, cell), number + 2)
+        leaves, treedef = jax.tree.flatten(w)
+        draws = 1 if h_area is None else 4
+        normals = [
+            jr.normal(jr.fold_in(key, i), (draws, *x.shape), x.dtype) for i, x in enumerate(leaves)
+        ]
+        start, end = jax.lax.stop_gradient((t, cell_end))
+        if h_area is None:
+            normals = jax.tree.unflatten(treedef, [z[0] for z in normals])
+            return BridgePiece(start, end, w, normals)
+        return LevyBridgePiece(start, end, w, h_area, jax.tree.unflatten(treedef, normals))
 
     def left(self, state, piece, t, t_event, cell_end):
         if self.bridge == "linear":
             return None
-        remaining, number = state
-        used = piece.evaluate(t, t_event)
-        return jax.tree.map(lambda r, u: r - u, remaining, used), number + 1
-
-
-def _brownian_increment(inc, t0, t1):
-    return dfx.BrownianIncrement(dt=jnp.asarray(t1 - t0), W=inc)
-
-
-class _LinearPiece(dfx.AbstractPath):
-    slope: PyTree[Array]
-
-    @property
-    def t0(self):
-        return -jnp.inf
-
-    @property
-    def t1(self):
-        return jnp.inf
-
-    def evaluate(self, t0, t1=None, left=True, use_levy=False):
-        inc = jax.tree.map(lambda s: s * (t1 - t0).astype(s.dtype), self.slope)
-        return _brownian_increment(inc, t0, t1) if use_levy else inc
-
-
-class _BridgePiece(dfx.AbstractPath):
-    remaining: PyTree[Array]
-    normal: PyTree[Array]
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
-
-    def evaluate(self, t0, t1=None, left=True, use_levy=False):
-        t1 = jax.lax.stop_gradient(t1)
-        length = self.t1 - self.t0
-        share = jnp.clip((t1 - self.t0) / jnp.where(length > 0, length, 1), 0, 1)
-        share = jnp.where(length > 0, share, 1)
-        sd = jnp.sqrt(share * (1 - share) * jnp.maximum(length, 0))
-        inc = jax.tree.map(
-            lambda r, z: share.astype(r.dtype) * r + sd.astype(r.dtype) * z,
-            self.remaining,
-            self.normal,
-        )
-        return _brownian_increment(inc, t0, t1) if use_levy else inc
+        (_, h_area), number = state
+        rest = piece.rest(t_event)
+        return ((rest, None) if h_area is None else rest), number + 1

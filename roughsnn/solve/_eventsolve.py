@@ -137,7 +137,12 @@ def _solve(
     dtype = jnp.result_type(*jax.tree.leaves(y0))
     if driver is None and sde.noise_shape is not None:
         driver = BrownianGrid(
-            grid.t0, grid.t1, grid.dt0, sde.noise_shape, jax.random.fold_in(key, 0)
+            grid.t0,
+            grid.t1,
+            grid.dt0,
+            sde.noise_shape,
+            jax.random.fold_in(key, 0),
+            levy_area=levy_area_for(solver),
         )
     driver = as_grid_driver(driver, grid)
     problem = Problem(
@@ -316,6 +321,19 @@ def _states_at(problem, ts, last, records):
         return jax.tree.map(lambda x: jnp.where(t > last.t, jnp.nan, x), y_t)
 
     return ts, jax.vmap(state_at)(ts, where)
+
+
+def levy_area_for(solver: dfx.AbstractSolver) -> type:
+    """What the solver needs to know of a Brownian motion over a step."""
+    need = getattr(solver, "minimal_levy_area", dfx.AbstractBrownianIncrement)
+    if issubclass(need, dfx.AbstractSpaceTimeTimeLevyArea):
+        raise ValueError(
+            f"`solver` {type(solver).__name__} needs space-time-time Levy areas, which a "
+            "BrownianGrid does not have. For additive noise use diffrax.SRA1, SEA or ShARK."
+        )
+    if issubclass(need, dfx.AbstractSpaceTimeLevyArea):
+        return dfx.SpaceTimeLevyArea
+    return dfx.BrownianIncrement
 
 
 def _differentiable_stages(solver):

@@ -104,6 +104,9 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
     t_next = checkpoint_name(event.time, "event_time")
     decision = checkpoint_name(jnp.where(running, decision, NO_EVENT), "event_decision")
     is_event = decision >= 0
+    num = carry.fired.shape[0]
+    # an event set off by another's transition happens when that one does, derivative and all
+    t_next = jnp.where(decision >= num, t, t_next)
     moves = running & (decision >= NO_EVENT)
 
     # step, with derivatives
@@ -112,9 +115,8 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
         return y_new, sde.event(t_new, y_new, args)
 
     (y_next, e_next), (y_dot, e_dot) = jax.jvp(reach, (t_next,), (jnp.ones_like(t_next),))
-    num = e_next.shape[0]
-    # an event set off by another's transition happens when that one does; all others have a time
-    # of their own, with d tau = -dE / E_dot. The correction is zero but for its derivative.
+    # all other events have a time of their own, with d tau = -dE / E_dot. The correction is zero
+    # but for its derivative.
     has_own_time = is_event & (decision < num)
     index = jnp.where(decision < num, decision, decision - num)
     one_hot = jnp.arange(num, dtype=jnp.int32) == index
