@@ -34,9 +34,11 @@ class AbstractEventSDE(eqx.Module):
         """The drift mu(t, y), of the structure of `y`."""
 
     def diffusion(self, t: Float[Array, ""], y: PyTree, args: PyTree) -> PyTree:
-        """The diffusion sigma(t, y): an array, or a tree of arrays, whose trailing axes are those
-        of the driver, or a `lineax.AbstractLinearOperator` that maps an increment of the driver
-        to an increment of the state. Only called when there is a driver."""
+        """The diffusion sigma(t, y), in one of two forms: an array whose trailing axes are those of
+        the driver (a tree of such arrays where the driver is a tree like the state), or a
+        `lineax.AbstractLinearOperator` that maps an increment of the driver to an increment of
+        the state, such as [`roughsnn.StructuredDiffusion`][]. Only called when there is a
+        driver."""
         raise ValueError(
             f"{type(self).__name__} has no diffusion, but a driver was given: pass `driver=None`, "
             "or define `diffusion` and `noise_shape`."
