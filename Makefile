@@ -21,7 +21,7 @@ PYTHON312 ?= $(shell { command -v python3.12; \
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs notebooks slow smoke-3.12 bench format lock install install-dev clean
+.PHONY: help demo test lint types docs figures notebooks slow smoke-3.12 bench format lock install install-dev clean
 
 help: ## list the chores
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -77,6 +77,9 @@ types: $(VENV)/.installed-dev ## pyright
 docs: $(VENV)/.installed-dev ## the documentation site, into site/
 	@echo "== mkdocs"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs/mkdocs.yml
+
+figures: $(VENV)/.installed ## run the example of the README and draw its picture
+	$(BIN)/python docs/assets/example.py
 
 notebooks: $(VENV)/.installed-dev ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py $(PYTEST_ARGS)
