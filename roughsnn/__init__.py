@@ -1,5 +1,8 @@
 """roughsnn: stochastic spiking neural networks with exact pathwise gradients."""
 
+from .conditions import ConditionsError as ConditionsError
+from .conditions import ConditionsReport as ConditionsReport
+from .conditions import check_conditions as check_conditions
 from .drivers import BrownianGrid as BrownianGrid
 from .event_sde import AbstractEventSDE as AbstractEventSDE
 from .event_sde import EventSDE as EventSDE
