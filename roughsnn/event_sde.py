@@ -72,7 +72,7 @@ class AbstractEventSDE(eqx.Module):
 class EventSDE(AbstractEventSDE):
     """An event SDE from functions.
 
-    Args:
+    Attributes:
         drift_fn: `(t, y, args) -> dy`.
         event_fn: `(t, y, args) -> Float[Array, "K"]`, all event values at once.
         transition_fn: `(t, y, event_index, mark, args) -> y`.
@@ -148,10 +148,10 @@ class StructuredDiffusion(lx.AbstractLinearOperator):
     built.
 
     Args:
-        coefficients: tree of arrays, the numbers that the product uses.
-        product: static function `(coefficients, dX) -> dy`.
-        y: a state, for the structure of the result.
-        dx: structure of the increment, a tree of `jax.ShapeDtypeStruct`.
+        coefficients (PyTree): tree of arrays, the numbers that the product uses.
+        product (Callable): static function `(coefficients, dX) -> dy`.
+        y (PyTree): a state, for the structure of the result.
+        dx (PyTree): structure of the increment, a tree of `jax.ShapeDtypeStruct`.
     """
 
     coefficients: PyTree[Array]

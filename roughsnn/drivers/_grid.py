@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, PyTree
 class TimeGrid(eqx.Module):
     """The grid t0 + j dt0, j = 0..n, whose last cell ends at t1 exactly (and may be shorter).
 
-    Args:
+    Attributes:
         t0: start of the grid; a python number, as are the others, since they fix the number of
             cells.
         t1: its end.

@@ -10,7 +10,7 @@ from ..neurons._parameters import parameter
 class SpikingNetwork(AbstractNeuron):
     r"""Neurons coupled by current synapses: when neuron k fires, $i^j \to i^j + w_{kj}$ for all j.
 
-    Args:
+    Attributes:
         neurons: the population, any neuron model of the library.
         weights: $w$ of shape (K, K), from row to column. A trainable leaf.
         connections: boolean mask of shape (K, K), where there is a synapse; default everywhere.

@@ -55,7 +55,7 @@ class StochasticLIF(AbstractNeuron):
     a number or an array of shape (K,) unless said otherwise. In the exponent, v - v_th is capped
     at `max_excess` = 10.
 
-    Args:
+    Attributes:
         num_neurons: K.
         mu1: leak rate $\mu_1 \ge 0$ of the potential.
         mu2: decay rate $\mu_2 \ge 0$ of the synaptic current.
