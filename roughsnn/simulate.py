@@ -29,6 +29,7 @@ def simulate(
     stop_after: int | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
+    progress_meter: dfx.AbstractProgressMeter | None = None,
     throw: bool = True,
 ) -> SpikeTrains:
     """Draw independent samples of the spike trains of a model on the window [t0, t1].
@@ -49,6 +50,7 @@ def simulate(
         stop_after: end each trial at its n-th spike (of all neurons together).
         solver: a diffrax solver, by default `diffrax.Euler()`.
         bridge: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
+        progress_meter: a diffrax progress meter, see [`roughsnn.eventsolve`][].
         throw: whether to raise an error when a trial outgrows `max_spikes` or fails. With
             `throw=False` such trials are flagged in `trains.overflowed`.
 
@@ -65,6 +67,7 @@ def simulate(
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
         input_current=input_current, stop_after=stop_after, solver=solver, bridge=bridge,
+        progress_meter=progress_meter,
         throw=throw,
     )  # fmt: skip
     return spike_trains(solution, model.num_neurons, t0, t1)
@@ -85,6 +88,7 @@ def simulate_solution(
     bridge: str = "linear",
     saveat: dfx.SaveAt | None = None,
     save_event_states: bool = False,
+    progress_meter: dfx.AbstractProgressMeter | None = None,
     throw: bool = True,
 ) -> EventSolution:
     """As [`roughsnn.simulate`][], but with potentials and states.
@@ -103,6 +107,7 @@ def simulate_solution(
         bridge: as in `simulate`.
         saveat: a `diffrax.SaveAt` that says at which times states are kept.
         save_event_states: whether to keep the states on both sides of every spike.
+        progress_meter: a diffrax progress meter, see [`roughsnn.eventsolve`][].
         throw: whether to raise an error when a trial fails; with `throw=False` look at
             `solution.result`.
 
@@ -126,7 +131,7 @@ def simulate_solution(
         input_current = jnp.asarray(float(input_current))
     solution = _simulate(
         model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
-        bridge, saveat, save_event_states,
+        bridge, saveat, save_event_states, progress_meter,
     )  # fmt: skip
     return raise_unless_successful(solution) if throw else solution
 
@@ -134,7 +139,7 @@ def simulate_solution(
 @eqx.filter_jit
 def _simulate(
     model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
-    bridge, saveat, save_event_states,
+    bridge, saveat, save_event_states, progress_meter,
 ):  # fmt: skip
     def one(index):
         sample_key = jr.fold_in(key, index)
@@ -148,7 +153,8 @@ def _simulate(
         return eventsolve(
             model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
             max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,
-            saveat=saveat, save_event_states=save_event_states, throw=False,
+            saveat=saveat, save_event_states=save_event_states, progress_meter=progress_meter,
+            throw=False,
         )  # fmt: skip
 
     return eqx.filter_vmap(one)(jnp.arange(num_samples))

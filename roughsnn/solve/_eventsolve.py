@@ -46,6 +46,7 @@ def eventsolve(
     save_event_states: bool = False,
     stop_after: int | None = None,
     max_steps: int | None = None,
+    progress_meter: dfx.AbstractProgressMeter | None = None,
     throw: bool = True,
 ) -> EventSolution:
     r"""Solve an event SDE for one sample; `jax.vmap` makes batches.
@@ -84,6 +85,8 @@ def eventsolve(
         save_event_states: whether to keep the states on both sides of every event.
         stop_after: end the simulation at the n-th event (a stopping time, not a truncation).
         max_steps: a limit on the number of (partial) steps; by default as many as are needed.
+        progress_meter: a diffrax progress meter, for instance `diffrax.TqdmProgressMeter()`; it
+            moves every 64 steps, by the time that the slowest sample of a batch has reached.
         throw: whether to raise an error when the solve fails. With `throw=False` look at
             `solution.result`.
 
@@ -125,6 +128,7 @@ def eventsolve(
     solution = _solve(
         sde, grid, y0, args, key, driver, solver, subs,
         max_events, stop_after, max_steps, save_event_states,
+        dfx.NoProgressMeter() if progress_meter is None else progress_meter,
     )  # fmt: skip
     return raise_unless_successful(solution) if throw else solution
 
@@ -132,7 +136,7 @@ def eventsolve(
 @eqx.filter_jit
 def _solve(
     sde, grid, y0, args, key, driver, solver, subs,
-    max_events, stop_after, max_steps, save_event_states,
+    max_events, stop_after, max_steps, save_event_states, progress_meter,
 ):  # fmt: skip
     dtype = jnp.result_type(*jax.tree.leaves(y0))
     if driver is None and sde.noise_shape is not None:
@@ -177,11 +181,13 @@ def _solve(
     step = jax.checkpoint(
         step, policy=jax.checkpoint_policies.save_only_these_names(*DECISIONS), prevent_cse=False
     )
-    last, records = _scan_while_running(step, first, max_steps, grid.num_cells)
+    last, records = _scan_while_running(step, first, max_steps, grid, progress_meter)
     return _collect(problem, subs, first, last, records, max_steps, save_event_states)
 
 
-def _scan_while_running(step: Callable, first: Carry, length: int, num_cells: int):
+def _scan_while_running(
+    step: Callable, first: Carry, length: int, grid: TimeGrid, meter: dfx.AbstractProgressMeter
+):
     """`lax.scan` in chunks, each skipped once every sample of the batch has ended. It is at most
     one step per chunk longer than asked for."""
     num_chunks = -(-length // _CHUNK)
@@ -195,10 +201,16 @@ def _scan_while_running(step: Callable, first: Carry, length: int, num_cells: in
     def skip(carry):
         return carry, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
-    def chunk_step(carry, _):
-        return lax.cond(eqxi.unvmap_any(carry.cell < num_cells), run, skip, carry)
+    def chunk_step(state, _):
+        carry, bar = state
+        running = carry.cell < grid.num_cells
+        carry, records = lax.cond(eqxi.unvmap_any(running), run, skip, carry)
+        ended = carry.cell >= grid.num_cells
+        share = (lax.stop_gradient(carry.t) - grid.t0) / (grid.t1 - grid.t0)
+        return (carry, meter.step(bar, jnp.where(ended, 1, share))), records
 
-    carry, records = lax.scan(chunk_step, first, None, length=num_chunks)
+    (carry, bar), records = lax.scan(chunk_step, (first, meter.init()), None, length=num_chunks)
+    meter.close(bar)
     return carry, jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), records)
 
 
