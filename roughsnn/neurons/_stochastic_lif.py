@@ -41,8 +41,8 @@ class StochasticLIF(AbstractNeuron):
     \end{aligned}
     $$
 
-    with intensity $\lambda(v) = e^{\beta (v - v_{th})} / \tau_s$. The neuron fires when $s$
-    reaches 0; then $v \to v - v_{reset}$ and $s \to \log u - \alpha$ with $u$ uniform on (0, 1).
+    with intensity $\lambda(v) = e^{\beta (v - v_{\mathrm{th}})} / \tau_s$. The neuron fires when $s$
+    reaches 0; then $v \to v - v_{\mathrm{reset}}$ and $s \to \log u - \alpha$ with $u$ uniform on (0, 1).
     Hence $P(\tau_{n+1} > t) = \min\{1, e^{\alpha - \int_{\tau_n}^t \lambda(v_r) dr}\}$: a point
     process of conditional intensity $\lambda(v)$ that waits until the integrated intensity has
     reached $\alpha$.
@@ -61,8 +61,8 @@ class StochasticLIF(AbstractNeuron):
         mu2: decay rate $\mu_2 \ge 0$ of the synaptic current.
         sigma: noise. A number or shape (K,): noise of the potential only, of that strength. Shape
             (2, 2) or (K, 2, 2): the matrix $\sigma$ above. `None`: no noise between spikes.
-        v_reset: what a spike takes off the potential, $v_{reset}$.
-        v_th: potential $v_{th}$ at which the intensity is $1 / \tau_s$.
+        v_reset: what a spike takes off the potential, $v_{\mathrm{reset}}$.
+        v_th: potential $v_{\mathrm{th}}$ at which the intensity is $1 / \tau_s$.
         beta: steepness $\beta \ge 0$ of the intensity.
         tau_s: time scale $\tau_s > 0$ of the intensity.
         alpha: dead integrated intensity $\alpha > 0$.
@@ -120,7 +120,7 @@ class StochasticLIF(AbstractNeuron):
         self.i0 = parameter("i0", i0, shapes=each)
 
     def intensity(self, v: Float[Array, " K"]) -> Float[Array, " K"]:
-        r"""The intensity $\lambda(v) = e^{\beta (v - v_{th})} / \tau_s$."""
+        r"""The intensity $\lambda(v) = e^{\beta (v - v_{\mathrm{th}})} / \tau_s$."""
         return jnp.exp(self.beta * jnp.minimum(v - self.v_th, self.max_excess)) / self.tau_s
 
     def initial_state(self, key: PRNGKeyArray) -> LIFState:
