@@ -10,7 +10,12 @@ _FORMULA = re.compile(
     re.DOTALL,
 )
 # What pages may write and the converter does not know.
-_SPELLINGS = {r"\circ": "∘", r"\operatorname": r"\mathrm"}
+_SPELLINGS = {
+    r"\circ": "∘",
+    r"\operatorname": r"\mathrm",
+    r"\log ": r"\log\,",
+    "{aligned}": "{align*}",
+}
 
 
 def _replace(match: re.Match) -> str:

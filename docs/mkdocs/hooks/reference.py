@@ -22,6 +22,7 @@ _TITLES = {
     "networks": "Networks",
     "event_sde": "Event SDEs",
     "solve": "Event solver",
+    "conditions": "Conditions",
     "drivers": "Drivers",
     "spikes": "Spike trains",
     "signatures": "Signatures",
