@@ -43,8 +43,8 @@ class StochasticLIF(AbstractNeuron):
 
     with intensity $\lambda(v) = e^{\beta (v - v_{\mathrm{th}})} / \tau_s$. The neuron fires when
     $s$ reaches 0; then $v \to v - v_{\mathrm{reset}}$ and $s \to \log u - \alpha$ with $u$ uniform
-    on (0, 1). Hence $P(\tau_{n+1} > t) = \min\{1, e^{\alpha - \int_{\tau_n}^t \lambda(v_r) dr}\}$: a
-    point process of conditional intensity $\lambda(v)$ that waits until the integrated intensity
+    on (0, 1). Hence $P(\tau_{n+1} > t) = \min\{1, e^{\alpha - \int_{\tau_n}^t \lambda(v_r) dr}\}$:
+    a point process of conditional intensity $\lambda(v)$ that waits until the integrated intensity
     has reached $\alpha$.
 
     The conditions for exact pathwise gradients hold for every constant $\sigma$: $s$ has no
