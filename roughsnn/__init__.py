@@ -10,12 +10,16 @@ from .event_sde import StructuredDiffusion as StructuredDiffusion
 from .losses import ExpectedSignatureLoss as ExpectedSignatureLoss
 from .losses import FirstSpikesLoss as FirstSpikesLoss
 from .losses import PairedTruncatedSignatureLoss as PairedTruncatedSignatureLoss
+from .losses import SignatureMMDLoss as SignatureMMDLoss
+from .losses import SignatureScoreLoss as SignatureScoreLoss
 from .networks import SpikingNetwork as SpikingNetwork
 from .networks import layered_connections as layered_connections
 from .neurons import LIFState as LIFState
 from .neurons import StochasticLIF as StochasticLIF
+from .signatures import SignatureKernel as SignatureKernel
 from .signatures import expected_signature as expected_signature
 from .signatures import signature as signature
+from .signatures import two_sample_test as two_sample_test
 from .simulate import simulate as simulate
 from .simulate import simulate_solution as simulate_solution
 from .solve import RESULTS as RESULTS

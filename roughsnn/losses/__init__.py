@@ -2,13 +2,20 @@
 
 from .expected_signature import ExpectedSignatureLoss
 from .first_spikes import FirstSpikesLoss
+from .kernel_loss import AbstractKernelLoss, KernelTarget
+from .kernel_mmd import SignatureMMDLoss
+from .kernel_score import SignatureScoreLoss
 from .paired_signature import PairedTruncatedSignatureLoss
 from .summary import AbstractSummaryLoss, SummaryTarget
 
 __all__ = [
+    "AbstractKernelLoss",
     "AbstractSummaryLoss",
     "ExpectedSignatureLoss",
     "FirstSpikesLoss",
+    "KernelTarget",
     "PairedTruncatedSignatureLoss",
+    "SignatureMMDLoss",
+    "SignatureScoreLoss",
     "SummaryTarget",
 ]

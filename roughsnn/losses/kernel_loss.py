@@ -1,0 +1,110 @@
+"""Losses that stand on Gram matrices of a signature kernel."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from roughsnn.signatures import SignatureKernel
+from roughsnn.spikes import SpikeTrains
+
+from .comparable import require_comparable, require_sample
+
+
+class KernelTarget(eqx.Module):
+    """An observed sample with the kernel fixed for it and its own term of the loss.
+
+    Made by `AbstractKernelLoss.target` and taken by the same loss in place of `observed`.
+    """
+
+    kernel: SignatureKernel
+    own_term: Float[Array, ""]
+    norms: Float[Array, " samples"]
+    times: Float[Array, "samples max_spikes"]
+    neurons: Int[Array, "samples max_spikes"]
+    overflowed: Bool[Array, " samples"]
+    t0: Float[Array, ""]
+    t1: Float[Array, ""]
+    num_neurons: int = eqx.field(static=True)
+
+    # The arrays of the trains, not `SpikeTrains`: mapped over seeds, each has its own window.
+    @property
+    def trains(self) -> SpikeTrains:
+        """The observed trains."""
+        return SpikeTrains(
+            self.times,
+            self.neurons,
+            self.t0,
+            self.t1,
+            self.overflowed,
+            num_neurons=self.num_neurons,
+        )
+
+
+class AbstractKernelLoss(eqx.Module):
+    r"""A loss $\hat E\,k(x, x') - 2\,\hat E\,k(x, y) + c(y)$ of generated $x$ and observed $y$.
+
+    A subclass says what the term $c$ of the observed sample alone is, and how means are estimated.
+    """
+
+    kernel: eqx.AbstractVar[SignatureKernel]
+
+    @abc.abstractmethod
+    def own_term(self, kernel: SignatureKernel, observed: SpikeTrains) -> Float[Array, ""]:
+        """The term of the loss that depends on the observed sample alone."""
+
+    @abc.abstractmethod
+    def mean_of_pairs(self, gram: Float[Array, "m m"]) -> Float[Array, ""]:
+        r"""Estimate of $E\,k(x, x')$ from the Gram matrix of a sample."""
+
+    def target(self, observed: SpikeTrains) -> KernelTarget:
+        """The terms of `observed` alone, to pass in its place when it does not change.
+
+        The scales that the kernel leaves open are found from `observed` here, and kept.
+
+        Raises:
+            ValueError: `observed` is too small or has not exactly one batch axis.
+        """
+        require_sample(observed, "observed")
+        kernel = self.kernel.fixed_for(observed)
+        return KernelTarget(
+            kernel,
+            self.own_term(kernel, observed),
+            kernel.norms(observed)
+            if kernel.normalise
+            else jnp.ones(len(observed), observed.times.dtype),
+            observed.times,
+            observed.neurons,
+            observed.overflowed,
+            observed.t0,
+            observed.t1,
+            observed.num_neurons,
+        )
+
+    def __call__(
+        self, generated: SpikeTrains, observed: SpikeTrains | KernelTarget
+    ) -> Float[Array, ""]:
+        """The loss; samples may have different sizes and different room for spikes.
+
+        Raises:
+            ValueError: a sample that is too small or has not exactly one batch axis; samples with
+                different neurons, dtypes or windows; trains that the kernel refuses.
+        """
+        require_sample(generated, "generated")
+        if not isinstance(observed, KernelTarget):
+            require_sample(observed, "observed")
+        generated = require_comparable(generated, observed, observed.times.dtype)
+        self.check_generated(generated)
+        target = observed if isinstance(observed, KernelTarget) else self.target(observed)
+        gram, norms = target.kernel.gram_and_norms(generated)
+        cross = target.kernel(generated, target.trains, norms=(norms, target.norms))
+        return self.mean_of_pairs(gram) - 2 * jnp.mean(cross) + target.own_term
+
+    @abc.abstractmethod
+    def check_generated(self, generated: SpikeTrains) -> None:
+        """Fail if the generated sample is too small.
+
+        Raises:
+            ValueError: it is.
+        """
