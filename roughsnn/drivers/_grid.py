@@ -51,7 +51,7 @@ class TimeGrid(eqx.Module):
         n = self.num_cells
         return jnp.full(n, self.dt0, dtype).at[-1].set(self.t1 - self.t0 - (n - 1) * self.dt0)
 
-    def points(self, dtype) -> Float[Array, " n+1"]:
+    def points(self, dtype) -> Float[Array, " points"]:
         n = self.num_cells
         left = self.t0 + jnp.arange(n, dtype=dtype) * jnp.asarray(self.dt0, dtype)
         return jnp.concatenate([left, jnp.asarray([self.t1], dtype)])
