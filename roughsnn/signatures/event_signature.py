@@ -1,0 +1,215 @@
+"""The truncated signature of spike trains, with the work of their events only."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ..spikes.trains import SpikeTrains
+
+# Bytes of states that the trains computed together may hold.
+_STATES = 64 * 2**20
+
+
+def event_signature(
+    trains: SpikeTrains,
+    depth: int,
+    *,
+    time_scale: ArrayLike = 1.0,
+    neuron_scale: ArrayLike = 1.0,
+) -> Float[Array, "*batch coordinates"]:
+    r"""Signature of the Marcus lift of each train, its levels flattened one after the other.
+
+    The same numbers as `signature(marcus_lift(trains), depth)`, with time as channel 0 and neuron
+    $k$ as channel $k + 1$, but without the path and with $d^{\text{depth} - 1}$ operations per
+    event instead of $d^{\text{depth}}$: every piece of the lift but a diagonal jump runs along one
+    channel. In an iterated integral over $n$ ordered times, the time in place $p + 1$ lies in one
+    piece $e$ of the path, with the increment $v_e$, so that
+
+    $$
+    S_n = \sum_e \int_0^1 \big[S^-_e \otimes e^{u v_e}\big]_p \otimes v_e \otimes
+          \big[e^{(1-u) v_e} \otimes S^+_e\big]_{n-1-p}\,du
+    $$
+
+    with the signatures $S^-_e$ and $S^+_e$ of what comes before and after the piece. With
+    $p \approx (n - 1) / 2$ only their lower half of the levels is needed, for depth 3 the
+    increments alone; the integral of a polynomial is a Gauss-Legendre sum without error; and the
+    sum over events is added into the words with the letter of the event in place $p + 1$.
+    Reverse mode needs nothing but the low levels either, as no state of the high ones is read.
+
+    Derivatives in both modes and of any order, in the times, the window and both scales. At a tie
+    the derivative is that of moving the tied spikes together, shared equally among them.
+
+    Args:
+        trains: any batch of trains.
+        depth: highest level.
+        time_scale: factor of time.
+        neuron_scale: size of a jump, one for all neurons or one per neuron.
+
+    Returns:
+        array of shape `(*batch, d + d^2 + ... + d^depth)`, $d = 1 + \text{num\_neurons}$, in the
+        dtype of the times; level 0, which is 1, is left out.
+
+    Raises:
+        ValueError: `depth < 1`, or a scale of the wrong shape.
+    """
+    if depth < 1:
+        raise ValueError(f"`depth` is {depth}; it must be 1 or more.")
+    dtype, num_neurons = trains.times.dtype, trains.num_neurons
+    neuron_scale = jnp.asarray(neuron_scale, dtype)
+    time_scale = jnp.asarray(time_scale, dtype)
+    if neuron_scale.shape not in ((), (num_neurons,)):
+        raise ValueError(
+            f"`neuron_scale` has shape {neuron_scale.shape}; it must be a single number or one per "
+            f"neuron, of shape ({num_neurons},)."
+        )
+    if time_scale.shape != ():
+        raise ValueError(f"`time_scale` has shape {time_scale.shape}; it must be a single number.")
+    scale = jnp.broadcast_to(neuron_scale, (num_neurons,))
+    batch, num_spikes = trains.batch_shape, trains.max_spikes
+    size = math.prod(batch)
+    channels = num_neurons + 1
+    num_coordinates = sum(channels**level for level in range(1, depth + 1))
+    if size == 0:
+        return jnp.zeros((*batch, num_coordinates), dtype)
+
+    def of_train(train):
+        times, neurons = train
+        return _signature(times, neurons, trains.t0, trains.t1, time_scale, scale, depth=depth)
+
+    pieces = 2 * num_spikes + 1
+    states = pieces * sum(channels**level for level in range(depth // 2 + 1)) * dtype.itemsize * 4
+    together = max(1, min(size, _STATES // states))
+    flat = (
+        trains.times.reshape(size, num_spikes),
+        trains.neurons.reshape(size, num_spikes),
+    )
+    if together == size:
+        signatures = jax.vmap(of_train)(flat)
+    else:
+        signatures = jax.lax.map(jax.checkpoint(of_train), flat, batch_size=together)
+    return signatures.reshape(*batch, num_coordinates)
+
+
+def _signature(times, neurons, t0, t1, time_scale, scale, *, depth: int) -> Float[Array, " all"]:
+    """Signature of one train."""
+    num_spikes, num_neurons, dtype = times.shape[0], scale.shape[0], times.dtype
+    channels = num_neurons + 1
+    mask = neurons >= 0
+    # `inf` is replaced before any arithmetic, so that its derivative is 0 and never inf * 0.
+    times = jnp.where(mask, times, t1)
+    one_hot = jax.nn.one_hot(neurons, num_neurons, dtype=dtype) * scale[None]
+    first, is_first, times = _groups(times, mask)
+    # Every spike of a group gets the jump of all of it.
+    jump_of_group = jnp.zeros_like(one_hot).at[first].add(one_hot)
+
+    start, end = jnp.reshape(t0, (1,)), jnp.reshape(t1, (1,))
+    gaps = time_scale * jnp.diff(jnp.concatenate([start, times, end]))
+    along_time = jnp.zeros((num_spikes + 1, channels), dtype).at[:, 0].set(gaps)
+    jumps = jnp.pad(jump_of_group, ((0, 0), (1, 0)))
+    # Time, jump, time, ..., time. The first spike of a group jumps for all of it.
+    alternating = jnp.stack([along_time[:-1], jnp.where(is_first[:, None], jumps, 0)], axis=1)
+    pieces = jnp.concatenate(
+        [alternating.reshape(2 * num_spikes, channels), along_time[-1:]], axis=0
+    )
+    highest = depth // 2
+    before = _prefixes(pieces, highest)
+    # Backwards, words are read from their end.
+    after = [
+        jnp.transpose(level[::-1], (0, *range(level.ndim - 1, 0, -1)))
+        for level in _prefixes(pieces[::-1], highest)
+    ]
+    jump_place = 2 * first + 1
+
+    levels = []
+    for level in range(1, depth + 1):
+        left = (level - 1) // 2
+        right = level - 1 - left
+        rows, columns = channels**left, channels**right
+        # Exact for polynomials of degree level - 1 in the place within the piece.
+        nodes, weights = np.polynomial.legendre.leggauss((level + 1) // 2)
+        time_part = jnp.zeros((rows, columns), dtype)
+        lefts, rights = [], []
+        for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            past = _multiplied(before, pieces, float(node), left, from_right=True)
+            future = _multiplied(after, pieces, 1 - float(node), right, from_right=False)
+            past, future = past.reshape(-1, rows), future.reshape(-1, columns)
+            time_part = time_part + (past[::2] * (float(weight) * gaps[:, None])).T @ future[::2]
+            lefts.append(float(weight) * past[jump_place])
+            rights.append(future[jump_place])
+        jump_part = _by_label(jnp.stack(lefts, 1), jnp.stack(rights, 1), neurons, num_neurons)
+        jump_part = jump_part * scale[:, None, None]
+        both = jnp.concatenate([time_part[None], jump_part], axis=0)
+        levels.append(jnp.moveaxis(both, 0, 1).reshape(-1))
+    return jnp.concatenate(levels)
+
+
+def _groups(times, mask):
+    """Place of the first spike at the time of each, whether that is it, and the times.
+
+    The times are the given ones, with the derivative of the mean of their group.
+    """
+    num_spikes = times.shape[0]
+    place = jnp.arange(num_spikes, dtype=jnp.int32)
+    tied = jnp.pad((times[1:] == times[:-1]) & mask[1:], (1, 0))[:num_spikes]
+    first = jax.lax.cummax(jnp.where(tied, 0, place))
+    total = jnp.zeros_like(times).at[first].add(times)
+    size = jnp.zeros_like(times).at[first].add(1)
+    mean = (total / jnp.maximum(size, 1))[first]
+    return first, ~tied, jax.lax.stop_gradient(times - mean) + mean
+
+
+def _prefixes(pieces: Array, highest: int) -> list[Array]:
+    """Levels 0 to `highest` of the signature of what comes before each piece."""
+    count, dtype = pieces.shape[0], pieces.dtype
+    levels = [jnp.ones(count, dtype)]
+    for level in range(1, highest + 1):
+        change = _multiplied([*levels, None], pieces, 1.0, level, from_right=True)
+        summed = jnp.cumsum(change, axis=0)
+        levels.append(jnp.concatenate([jnp.zeros_like(summed[:1]), summed[:-1]], axis=0))
+    return levels
+
+
+def _multiplied(states: list, pieces: Array, part: float, level: int, *, from_right: bool) -> Array:
+    r"""Level `level` of each state times $e^{u v}$ (or the reverse product), for each piece $v$.
+
+    A state whose own level is None leaves that term out: what is left is the change.
+    """
+    total = states[level]
+    power = jnp.ones_like(pieces[:, 0])
+    for r in range(1, level + 1):
+        power = _outer(power, pieces * (part / r))
+        state = states[level - r]
+        term = _outer(state, power) if from_right else _outer(power, state)
+        total = term if total is None else total + term
+    return total
+
+
+def _outer(a: Array, b: Array) -> Array:
+    """Tensor product of the rows."""
+    return jnp.reshape(a, a.shape + (1,) * (b.ndim - 1)) * jnp.reshape(
+        b, b.shape[:1] + (1,) * (a.ndim - 1) + b.shape[1:]
+    )
+
+
+def _by_label(
+    left: Float[Array, "items nodes rows"],
+    right: Float[Array, "items nodes columns"],
+    labels: Array,
+    num_labels: int,
+) -> Float[Array, "labels rows columns"]:
+    """Sum of the outer products of the items of each label; padding has label -1."""
+    labels = jnp.where(labels >= 0, labels, num_labels)
+
+    def add(total, item):
+        a, b, label = item
+        product = a[0][:, None] * b[0][None]
+        for p, q in zip(a[1:], b[1:], strict=True):
+            product = product + p[:, None] * q[None]
+        return total.at[label].add(product, mode="drop"), None
+
+    start = jnp.zeros((num_labels, left.shape[2], right.shape[2]), left.dtype)
+    return jax.lax.scan(add, start, (left, right, labels))[0]
