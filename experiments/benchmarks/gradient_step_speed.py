@@ -6,7 +6,6 @@ with `jax.lax.scan`: forward Euler, threshold on the grid, fast-sigmoid surrogat
 Both sides simulate, evaluate a loss, differentiate it and update by RMSProp.
 """
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -52,9 +51,9 @@ def study(repeats: int = 30) -> Study:
 def _update_step(simulate, loss, parameters):
     optimiser = optax.rmsprop(1e-3, decay=0.7, momentum=0.3)
 
-    def step(parameters, state, key, static):
+    def step(parameters, state, key):
         def objective(parameters):
-            return loss(simulate(eqx.combine(parameters, static), key))
+            return loss(simulate(parameters, key))
 
         value, gradient = jax.value_and_grad(objective)(parameters)
         updates, state = optimiser.update(gradient, state)
@@ -81,8 +80,8 @@ def _one_neuron():
     weights = jnp.zeros((1, 1))
     theirs, other_state = _update_step(other, _count_loss, (weights, current[None]))
     return {
-        "one_neuron": (ours, (current, state, jr.key(2), None)),
-        "one_neuron_surrogate": (theirs, ((weights, current[None]), other_state, jr.key(2), None)),
+        "one_neuron": (ours, (current, state, jr.key(2))),
+        "one_neuron_surrogate": (theirs, ((weights, current[None]), other_state, jr.key(2))),
     }
 
 
@@ -114,9 +113,9 @@ def _network():
     other = _surrogate(k, 1.0, mu1=6.0, mu2=5.0, v_reset=1.2, v0=1.1, i0=0.6, mask=connections)
     theirs, other_state = _update_step(other, _count_loss, (weights, current))
     return {
-        "network": (ours, (weights, state, jr.key(5), None)),
-        "network_surrogate": (theirs, ((weights, current), other_state, jr.key(5), None)),
-        "network_signature": (full, (weights, full_state, jr.key(5), None)),
+        "network": (ours, (weights, state, jr.key(5))),
+        "network_surrogate": (theirs, ((weights, current), other_state, jr.key(5))),
+        "network_signature": (full, (weights, full_state, jr.key(5))),
     }
 
 

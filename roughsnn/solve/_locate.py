@@ -1,7 +1,7 @@
 """The search for the next event of one sample inside its grid cell, without derivatives.
 
 It runs in every step of every sample, and on a CPU each reduction over components is a kernel of
-its own: hence few of them, and one integer for the whole decision.
+its own: hence few of them, indexing instead, and one integer for the whole decision.
 """
 
 import equinox as eqx
@@ -12,6 +12,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 NO_EVENT, NONFINITE = -1, -2
 _MAX_ITERATIONS = 64
+
+
+def component(values: Array, index: Int[Array, ""]) -> Array:
+    """One entry along the components, none of it differentiated. There is nothing to look up
+    where there is one component only."""
+    return values[0] if values.shape[0] == 1 else values[jnp.maximum(index, 0)]
 
 
 class Event(eqx.Module):
@@ -46,7 +52,6 @@ def locate_event(problem, piece, t, y, cell_end, tied) -> Event:
     y1 = problem.advance(piece, t, cell_end, y)
     e1 = sde.event(cell_end, y1, args)
     num = e0.shape[0]
-    ks = jnp.arange(num, dtype=jnp.int32)
 
     standing = tied | (e0 >= 0)
     crosses = (e0 < 0) & (e1 >= 0)
@@ -60,17 +65,22 @@ def locate_event(problem, piece, t, y, cell_end, tied) -> Event:
     t_tol = 2 * jnp.finfo(t.dtype).eps * (jnp.abs(cell_end) + h)
     e_unit = jnp.where(crosses, (e1 - e0) * (t_tol / jnp.maximum(h, t_tol)).astype(e0.dtype), 1)
 
-    def score(e):
-        """The values at tau in units of their tolerance; the largest is zero at the event."""
-        return jnp.where(crosses, e / e_unit, -jnp.inf)
+    def look(tau):
+        """The values at tau, and the component that is furthest with its value in units of its
+        tolerance: zero at the event, infinite where a component stands at zero already."""
+        e = values(tau)
+        score = jnp.where(crosses, e / e_unit, -jnp.inf)
+        score = jnp.where(standing, jnp.inf, score)
+        index = jnp.argmax(score).astype(jnp.int32) if num > 1 else jnp.zeros((), jnp.int32)
+        return e, component(score, index), index
 
     def not_done(state):
-        _, lower, upper, _, top, n = state
+        _, lower, upper, (_, top, _), n = state
         unsettled = (jnp.abs(top) > 1) & (upper - lower > t_tol)
         return is_crossing & unsettled & (n < _MAX_ITERATIONS)
 
     def refine(state):
-        tau, lower, upper, e, top, n = state
+        tau, lower, upper, (e, top, _), n = state
         lower = jnp.where(top >= 0, lower, tau)
         upper = jnp.where(top >= 0, tau, upper)
         _, e_dot = jax.jvp(values, (tau,), (jnp.ones_like(tau),))
@@ -80,20 +90,15 @@ def locate_event(problem, piece, t, y, cell_end, tied) -> Event:
         inside = (newton > lower) & (newton < upper)
         # every eighth step halves the bracket, whatever Newton's method proposes
         tau = jnp.where(inside & (n % 8 != 7), newton, 0.5 * (lower + upper))
-        e = values(tau)
-        return tau, lower, upper, e, jnp.max(score(e)), n + 1
+        return tau, lower, upper, look(tau), n + 1
 
-    e = values(guess)
-    start = (guess, t, cell_end, e, jnp.max(score(e)), jnp.zeros((), jnp.int32))
-    tau, _, _, e, _, _ = lax.while_loop(not_done, refine, start)
+    start = (guess, t, cell_end, look(guess), jnp.zeros((), jnp.int32))
+    tau, _, _, (e, _, index), _ = lax.while_loop(not_done, refine, start)
 
     # components within a few roundings of zero fire together, one after the other
-    reached = jnp.where(standing, jnp.inf, score(e))
-    index = jnp.argmax(reached).astype(jnp.int32)
-    fires = ks == index
     is_standing = first_share < 0
-    group = jnp.where(is_standing, standing, (reached >= -4) & is_crossing)
-    set_off = jnp.any(fires & standing & ~tied)
+    group = jnp.where(is_standing, standing, crosses & (e >= -4 * e_unit) & is_crossing)
+    set_off = component(standing & ~tied, index)
     decision = jnp.where(set_off, num + index, index)
     decision = jnp.where(is_standing | is_crossing, decision, NO_EVENT)
     # 0 * x is not 0 where x is not finite
@@ -102,7 +107,7 @@ def locate_event(problem, piece, t, y, cell_end, tied) -> Event:
     return Event(
         time=jnp.where(is_standing, t, jnp.where(is_crossing, tau, cell_end)),
         decision=jnp.where(finite, decision, NONFINITE).astype(jnp.int32),
-        tied=group & ~fires,
+        tied=group & (jnp.arange(num, dtype=jnp.int32) != index),
     )
 
 

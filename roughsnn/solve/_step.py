@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from .._random import event_key
 from ..drivers import AbstractGridDriver, TimeGrid
 from ..event_sde import AbstractEventSDE
-from ._locate import NO_EVENT, NONFINITE, locate_event
+from ._locate import NO_EVENT, NONFINITE, component, locate_event
 
 _OVERFLOW = -3
 
@@ -121,19 +121,19 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
     index = jnp.where(decision < num, decision, decision - num)
     one_hot = jnp.arange(num, dtype=jnp.int32) == index
     residual = pick(one_hot, e_next)
-    slope = lax.stop_gradient(pick(one_hot, e_dot))
+    slope = component(lax.stop_gradient(e_dot), index)
     slope = jnp.where(has_own_time & (slope != 0), slope, 1)
     shift = jnp.where(has_own_time, (lax.stop_gradient(residual) - residual) / slope, 0)
     t_next = t_next + shift.astype(t.dtype)
     y_next = jax.tree.map(lambda x, x_dot: x + x_dot * shift.astype(x.dtype), y_next, y_dot)
 
     # jump
-    number = jnp.sum(jnp.where(one_hot, carry.fired // 2, 0))
+    number = component(carry.fired, index) // 2
     mark = sde.mark(event_key(problem.key, index, number))
     mark = jax.tree.map(lambda x: checkpoint_name(x, "event_mark"), mark)
     y_jumped = sde.transition(t_next, y_next, index, mark, args)
     e_jumped = sde.event(t_next, lax.stop_gradient(y_jumped), args)
-    immediate = is_event & (pick(one_hot, e_jumped) >= 0)
+    immediate = is_event & (component(e_jumped, index) >= 0)
 
     # keep account
     num_events = carry.num_events + is_event.astype(jnp.int32)
