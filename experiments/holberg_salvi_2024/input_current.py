@@ -241,8 +241,9 @@ def draw_figure(outcomes: list[Outcome]):
         for ax, values in ((left, o.holdout_error), (right, o.current)):
             steps = np.arange(values.shape[1])
             mean = values.mean(0)
-            if ax is left:
-                mean = np.convolve(np.pad(mean, 10, mode="edge"), np.full(21, 1 / 21), "valid")
+            if ax is left and len(mean) > 100:
+                # a running mean over 21 steps
+                mean, steps = np.convolve(mean, np.full(21, 1 / 21), "valid"), steps[10:-10]
             ax.plot(steps, mean, style, color=colour, linewidth=1)
             if ax is right:
                 ax.fill_between(
