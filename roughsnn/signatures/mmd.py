@@ -18,9 +18,9 @@ _ESTIMATORS = ("unbiased", "biased", "block", "linear")
 
 
 def mmd2_from_grams(
-    gram_xx: Float[Array, "m m"],
-    gram_yy: Float[Array, "n n"],
-    gram_xy: Float[Array, "m n"],
+    gram_xx: Float[Array, "_ _"],
+    gram_yy: Float[Array, "_ _"],
+    gram_xy: Float[Array, "_ _"],
     estimator: str = "unbiased",
 ) -> Float[Array, ""]:
     r"""Squared maximum mean discrepancy of two samples from their three Gram matrices.
@@ -262,5 +262,5 @@ def _check_size(size: int, estimator: str) -> None:
     least = 1 if estimator == "biased" else 2
     if size < least:
         raise ValueError(
-            f"A sample has {size} points; the {estimator} estimator needs {least} or more in each."
+            f"A sample has {size} points; the {estimator} estimator needs {least} or more of each."
         )

@@ -1,0 +1,129 @@
+"""Gram matrices of a kernel, and the witness function of two samples."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from .style import CURVE, colour, legend, new_axes, num_curves, tidy
+
+
+def plot_gram(
+    gram: ArrayLike | Sequence,
+    ax: Any = None,
+    *,
+    sizes: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    order: ArrayLike | Sequence | None = None,
+    colour_bar: bool = True,
+) -> Any:
+    """Draw a Gram matrix, sample by sample and sorted inside each.
+
+    Lines part the samples. Two samples of one law give four blocks that look alike; blocks on the
+    diagonal that are darker than those beside them are what an MMD sees.
+
+    Args:
+        gram: symmetric Gram matrix, shape `(n, n)`, the trains of the first sample first.
+        ax: axes to draw on; by default those of a new figure.
+        sizes: number of trains in each sample, which add up to `n`; one sample by default.
+        names: names of the samples, for the labels of the axes.
+        order: one number per train, by which the trains of each sample are sorted; by default the
+            mean of each row, so that trains that carry much of the kernel stand out.
+        colour_bar: also draw the scale of colours.
+
+    Returns:
+        the axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: arguments of shapes that do not fit.
+    """
+    gram = np.asarray(gram)
+    if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
+        raise ValueError(f"`gram` has shape {gram.shape}; it must be (n, n).")
+    n = gram.shape[0]
+    sizes = [n] if sizes is None else [int(size) for size in sizes]
+    if sum(sizes) != n or min(sizes, default=0) < 0:
+        raise ValueError(f"`sizes` is {sizes}; they must add up to the {n} trains of `gram`.")
+    if names is not None and len(names) != len(sizes):
+        raise ValueError(f"`names` has {len(names)} entries for {len(sizes)} samples.")
+    values = gram.mean(axis=1) if order is None else np.asarray(order)
+    if values.shape != (n,):
+        raise ValueError(f"`order` has shape {values.shape}; it must be one number per train.")
+    sample = np.repeat(np.arange(len(sizes)), sizes)
+    sorting = np.lexsort((values, sample))
+
+    ax = new_axes(ax, height=2.8)
+    image = ax.imshow(
+        gram[np.ix_(sorting, sorting)], cmap="viridis", aspect="equal", interpolation="nearest"
+    )
+    ends = np.cumsum(sizes)
+    for end in ends[:-1]:
+        ax.axhline(end - 0.5, color="white", linewidth=0.8)
+        ax.axvline(end - 0.5, color="white", linewidth=0.8)
+    tidy(ax, "train", "train")
+    if names is not None:
+        middle = ends - np.asarray(sizes) / 2 - 0.5
+        ax.set_xticks(middle, names)
+        ax.set_yticks(middle, names, rotation=90, va="center")
+        ax.tick_params(length=0)
+    if colour_bar:
+        bar = ax.figure.colorbar(image, ax=ax, shrink=0.85)
+        bar.ax.tick_params(labelsize=7)
+        bar.set_label("kernel", fontsize=8)
+    return ax
+
+
+def plot_witness(
+    values: ArrayLike | Sequence,
+    witness: ArrayLike | Sequence,
+    ax: Any = None,
+    *,
+    label: str | None = None,
+    name: str = "spikes in the train",
+) -> Any:
+    """Draw a witness function against one property of the trains, a dot for each train.
+
+    Above the dashed line trains are more like the first sample, below it like the second. A cloud
+    that rises or falls says that the samples differ in this property.
+
+    Args:
+        values: the property, shape `(trains,)`, such as `trains.counts`.
+        witness: the witness function at the trains, shape `(trains,)`.
+        ax: axes to draw on; by default those of a new figure.
+        label: name of the trains, for a legend.
+        name: name of the property, for the label of the axis.
+
+    Returns:
+        the axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: `values` and `witness` are not equally many numbers.
+    """
+    values, witness = np.asarray(values), np.asarray(witness)
+    if values.ndim != 1 or values.shape != witness.shape:
+        raise ValueError(
+            f"`values` has shape {values.shape} and `witness` {witness.shape}; both must be "
+            "(trains,)."
+        )
+    ax = new_axes(ax, height=2.2)
+    drawn = colour(num_curves(ax))
+    if num_curves(ax) == 0:
+        ax.axhline(0, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+    ax.plot(
+        values,
+        witness,
+        linestyle="none",
+        marker="o",
+        markersize=3,
+        alpha=0.6,
+        markeredgewidth=0,
+        color=drawn,
+        label=label,
+        gid=CURVE,
+    )
+    tidy(ax, name, "witness $w$")
+    legend(ax)
+    return ax
