@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ._event_pairs import Events, gather_pairs, order_by_cost
-from ._event_sweep import Bounds, EventPairs, Orders, kernel_and_gradient, sweep
+from ._event_sweep import Bounds, EventPairs, Orders, kernel_and_gradient, storage, sweep
 
 # Pairs that run in lockstep: enough to hide the cost of a step, few enough for the L2 cache.
 _PAIRS_PER_BLOCK = 2048
@@ -136,21 +136,20 @@ def _contract(
 ) -> Float[Array, " pairs"]:
     by_x, by_y, by_table = gradient
 
-    def continuous(real):
+    def gaps(real):
         pairs, _ = _gather(real, discrete, indices, settings)
-        return pairs.gaps_x, pairs.gaps_y
+        return (pairs.gaps_x, pairs.gaps_y), (pairs.labels_x, pairs.labels_y)
 
-    _, (d_gaps_x, d_gaps_y) = jax.jvp(continuous, (real,), (d_real,))
-    pairs, _ = _gather(real, discrete, indices, settings)
+    _, (d_gaps_x, d_gaps_y), (labels_x, labels_y) = jax.jvp(gaps, (real,), (d_real,), has_aux=True)
     slope = jnp.sum(by_x * d_gaps_x, axis=0) + jnp.sum(by_y * d_gaps_y, axis=0)
     if settings.by_entry:
-        for label_x in jnp.moveaxis(pairs.labels_x, 1, 0):
-            for label_y in jnp.moveaxis(pairs.labels_y, 1, 0):
+        for label_x in jnp.moveaxis(labels_x, 1, 0):
+            for label_y in jnp.moveaxis(labels_y, 1, 0):
                 entries = d_real.table[label_x[:, None], label_y[None]]
                 slope = slope + jnp.sum(by_table * entries, axis=(0, 1))
         return slope
     diagonal = jnp.diagonal(d_real.table)
-    return slope + jnp.sum(by_table * diagonal[pairs.labels_x[:, 0]], axis=0)
+    return slope + jnp.sum(by_table * diagonal[labels_x[:, 0]], axis=0)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -173,42 +172,41 @@ def _gradients_jvp(settings: Settings, primals: Any, tangents: Any):
 
 
 def _gradients_within(real: Real, discrete: Discrete, settings: Settings, slots: Bounds | None):
-    def block(indices):
-        pairs, bounds = _gather(real, discrete, indices, settings)
-        bounds = bounds if slots is None else slots
-        return _by_groups(pairs, bounds, settings)
-
-    return jax.lax.map(block, (discrete.rows, discrete.columns))
-
-
-def _by_groups(pairs: EventPairs, bounds: Bounds, settings: Settings):
-    """`kernel_and_gradient` in groups of pairs, few enough that what is stored stays small."""
+    num_pairs = discrete.rows.shape[1]
+    pieces = (real.times_x.shape[1] + 1, real.times_y.shape[1] + 1)
+    dtype = real.end.dtype
     orders, by_entry = settings.orders, settings.by_entry
-    pieces_x, num_pairs = pairs.gaps_x.shape
-    pieces_y = pairs.gaps_y.shape[0]
     stored = 2 * orders.time + orders.jump * (2 if by_entry else 1)
-    size = pieces_x * pieces_y * stored * num_pairs * pairs.gaps_x.dtype.itemsize
+    size = pieces[0] * pieces[1] * stored * num_pairs * dtype.itemsize
     groups = 1
     while size > groups * _STORE and num_pairs % (2 * groups) == 0:
         groups *= 2
-    if groups == 1:
-        return kernel_and_gradient(pairs, bounds, orders, by_entry=by_entry)
+    shape = (*pieces, num_pairs // groups)
 
     def split(array):
-        shape = array.shape[:-1] + (groups, num_pairs // groups)
-        return jnp.moveaxis(array.reshape(shape), -2, 0)
+        array = array.reshape(array.shape[:-1] + (groups, num_pairs // groups))
+        return jnp.moveaxis(array, -2, 0)
 
     def joined(array):
         array = jnp.moveaxis(array, 0, -2)
         return array.reshape(array.shape[:-2] + (num_pairs,))
 
-    def group(part):
-        gaps_x, gaps_y, labels_x, labels_y = part
-        part = EventPairs(gaps_x, gaps_y, pairs.table, labels_x, labels_y)
-        return kernel_and_gradient(part, bounds, orders, by_entry=by_entry)
+    def block(room, indices):
+        pairs, bounds = _gather(real, discrete, indices, settings)
+        bounds = bounds if slots is None else slots
 
-    parts = tuple(map(split, (pairs.gaps_x, pairs.gaps_y, pairs.labels_x, pairs.labels_y)))
-    return jax.tree.map(joined, jax.lax.map(group, parts))
+        def group(room, part):
+            gaps_x, gaps_y, labels_x, labels_y = part
+            part = EventPairs(gaps_x, gaps_y, pairs.table, labels_x, labels_y)
+            result, room = kernel_and_gradient(part, bounds, orders, room, by_entry=by_entry)
+            return room, result
+
+        parts = tuple(map(split, (pairs.gaps_x, pairs.gaps_y, pairs.labels_x, pairs.labels_y)))
+        room, results = jax.lax.scan(group, room, parts)
+        return room, jax.tree.map(joined, results)
+
+    room = storage(shape, dtype, orders, by_entry=by_entry)
+    return jax.lax.scan(block, room, (discrete.rows, discrete.columns))[1]
 
 
 def _gather(real: Real, discrete: Discrete, indices: Any, settings: Settings):

@@ -68,6 +68,8 @@ def order_by_cost(x: Events, y: Events, rows, columns, num_blocks: int, diagonal
         count_x, count_y = count_x[rows, columns], count_y[rows, columns]
     else:
         count_x, count_y = x.counts.sum(1)[rows], y.counts.sum(1)[columns]
+    # Labels are often constants; sorting them while compiling takes far longer than running it.
+    count_x, count_y = jax.lax.optimization_barrier((count_x, count_y))
     by_x = jnp.argsort(count_x)
     groups = max(1, round(math.sqrt(num_blocks)))
     blocks_per_group = -(-num_blocks // groups)

@@ -170,9 +170,22 @@ def sweep(
     return last_row(state)
 
 
+def storage(
+    shape: tuple[int, int, int], dtype: Any, orders: Orders, *, by_entry: bool
+) -> tuple[Float[Array, "pieces_x pieces_y pairs"], ...]:
+    """Room for the edges that `kernel_and_gradient` stores; what is in it does not matter."""
+    count = 1 + 2 * (orders.time - 1) + 1 + orders.jump * (2 if by_entry else 1)
+    return (jnp.zeros(shape, dtype),) * count
+
+
 def kernel_and_gradient(
-    pairs: EventPairs, bounds: Bounds, orders: Orders, *, by_entry: bool
-) -> tuple[Array, Array, tuple[Array, Array, Array]]:
+    pairs: EventPairs,
+    bounds: Bounds,
+    orders: Orders,
+    room: tuple[Float[Array, "pieces_x pieces_y pairs"], ...],
+    *,
+    by_entry: bool,
+) -> tuple[tuple[Array, Array, tuple[Array, Array, Array]], tuple[Array, ...]]:
     r"""Kernel of each pair and its derivatives with respect to pieces of time and inner products.
 
     The signature of $x$ is the product of those of its past and its future, so that
@@ -189,21 +202,19 @@ def kernel_and_gradient(
         pairs: the paths.
         bounds: number of jumps to go through.
         orders: of the series.
+        room: see `storage`. Several calls, one after the other, can use the same room, which
+            saves clearing it each time.
         by_entry: give $\partial k / \partial z_{ij}$ for each pair of jumps, of shape
             `(jumps_x, jumps_y, pairs)`. Otherwise, for jumps of one label and a diagonal `table`,
             give the derivative with respect to the entry of each jump of `x`, summed over the jumps
             of `y`: the same along the whole jump, and so an integral over one edge.
 
     Returns:
-        kernel, error estimate, and derivatives with respect to `gaps_x`, `gaps_y` and entries of
-        `table`.
+        kernel, error estimate and the derivatives with respect to `gaps_x`, `gaps_y` and entries
+        of `table`; and the room.
     """
     shape = (pairs.gaps_x.shape[0], pairs.gaps_y.shape[0], pairs.gaps_x.shape[1])
     dtype = pairs.gaps_x.dtype
-    blank = jnp.zeros(shape, dtype)
-    num_stored = 1 + 2 * (orders.time - 1) + 1 + orders.jump
-    if by_entry:
-        num_stored += orders.jump
 
     def store(i, j, stored, time, jump):
         # The highest order of an edge along time pairs with nothing.
@@ -218,7 +229,7 @@ def kernel_and_gradient(
             for array, value in zip(stored, values, strict=True)
         )
 
-    value, error, stored = sweep(pairs, bounds, orders, visit=store, carry=(blank,) * num_stored)
+    value, error, stored = sweep(pairs, bounds, orders, visit=store, carry=room)
 
     def meet(i, j, gradient, time, jump):
         by_x, by_y, by_table = gradient
@@ -259,7 +270,7 @@ def kernel_and_gradient(
         jnp.zeros(jumps, dtype),
     )
     _, _, gradient = sweep(pairs, bounds, orders, backwards=True, visit=meet, carry=gradient)
-    return value, error, gradient
+    return (value, error, gradient), stored
 
 
 def _reader(pairs: EventPairs, bounds: Bounds, backwards: bool):
