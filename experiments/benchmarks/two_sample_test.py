@@ -143,10 +143,14 @@ def _homogeneous(random, shape, rate, before=0.0, after=0.0) -> np.ndarray:
 
 
 def _sorted(times: np.ndarray, neurons: np.ndarray) -> Spikes:
-    """Those in the window, in order and padded."""
-    times = np.where((times >= 0) & (times <= 1), times, np.inf).astype(np.float32)
+    """Those in the window, in order, no two at one time, and padded."""
+    times = np.where((times >= 0) & (times < 1 - 1e-5), times, np.inf).astype(np.float32)
     order = np.argsort(times, axis=-1, kind="stable")
     times, neurons = (np.take_along_axis(x, order, axis=-1) for x in (times, neurons))
+    # Single precision rounds some times to one; they are set apart by its smallest step.
+    for i in range(1, times.shape[-1]):
+        times[..., i] = np.maximum(times[..., i], np.nextafter(times[..., i - 1], np.float32(2)))
+    times = np.where(times < 1, times, np.float32(np.inf))
     return times, np.where(np.isfinite(times), neurons, -1)
 
 

@@ -21,7 +21,7 @@ def plot_gram(
     """Draw a Gram matrix, sample by sample and sorted inside each.
 
     Lines part the samples. Two samples of one law give four blocks that look alike; blocks on the
-    diagonal that are darker than those beside them are what an MMD sees.
+    diagonal that are brighter than those beside them are what an MMD sees.
 
     Args:
         gram: symmetric Gram matrix, shape `(n, n)`, the trains of the first sample first.
@@ -85,8 +85,8 @@ def plot_witness(
 ) -> Any:
     """Draw a witness function against one property of the trains, a dot for each train.
 
-    Above the dashed line trains are more like the first sample, below it like the second. A cloud
-    that rises or falls says that the samples differ in this property.
+    The higher, the more a train is like the first sample and the less like the second. A cloud
+    that rises, falls or bends says that the samples differ in this property.
 
     Args:
         values: the property, shape `(trains,)`, such as `trains.counts`.

@@ -156,9 +156,7 @@ def neuron_scale_by_power(
         raise ValueError(
             f"`neuron_scales` is {scales.tolist()}; give positive numbers, one or more."
         )
-    kernel = eqx.tree_at(
-        lambda k: k.neuron_scale, kernel, float(scales[0]), is_leaf=lambda leaf: leaf is None
-    ).fixed_for(pooled)
+    kernel = _with_scale(kernel, scales[0]).fixed_for(pooled)
     trial = kernel
     if kernel.orders is None and not is_traced(kernel):
         # One compiled program for all scales: the orders that the largest needs.
@@ -170,15 +168,15 @@ def neuron_scale_by_power(
         trial = _replace_static(kernel, orders=orders)
     criteria = []
     for scale in scales:
-        gram = eqx.tree_at(lambda k: k.neuron_scale, trial, float(scale))(pooled)
+        gram = _with_scale(trial, scale)(pooled)
         m = len(x_chosen)
         blocks = gram[:m, :m], gram[m:, m:], gram[:m, m:]
         error = mmd2_standard_error(*blocks) + regularisation * jnp.mean(gram)
         criteria.append(mmd2_from_grams(*blocks) / error)
     criteria = jnp.stack(criteria)
-    best = float(scales[int(jnp.argmax(criteria))])
+    best = scales[int(jnp.argmax(criteria))]
     return ScaleSelection(
-        eqx.tree_at(lambda k: k.neuron_scale, kernel, best),
+        _with_scale(kernel, best),
         jnp.asarray(scales, criteria.dtype),
         criteria,
         x_rest,
@@ -198,6 +196,12 @@ def _split(
         )
     order = jr.permutation(key, size)
     return trains[order[:chosen]], trains[order[chosen:]]
+
+
+def _with_scale(kernel: SignatureKernel, scale: np.floating) -> SignatureKernel:
+    return eqx.tree_at(
+        lambda k: k.neuron_scale, kernel, float(scale), is_leaf=lambda leaf: leaf is None
+    )
 
 
 def _replace_static(kernel: SignatureKernel, *, orders: tuple[int, int]) -> SignatureKernel:
