@@ -9,8 +9,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from roughsnn.signatures import expected_signature, num_channels
-from roughsnn.spikes import SpikeTrains, marcus_lift
+from roughsnn.signatures import event_signature, num_channels
+from roughsnn.spikes import SpikeTrains
 
 from .summary import AbstractSummaryLoss
 
@@ -59,8 +59,7 @@ class ExpectedSignatureLoss(AbstractSummaryLoss):
 
     def summary(self, trains: SpikeTrains) -> Float[Array, " coordinates"]:
         """Expected signature of the sample, levels `1 ... depth` one after the other."""
-        paths = marcus_lift(trains, scale=self.channel_scale, time_scale=self.time_scale)
-        return expected_signature(paths, self.depth)
+        return mean_signature(trains, self.depth, self.channel_scale, self.time_scale)
 
     def discrepancy(
         self, generated: Float[Array, " coordinates"], observed: Float[Array, " coordinates"]
@@ -69,6 +68,23 @@ class ExpectedSignatureLoss(AbstractSummaryLoss):
         return signature_distance(
             generated, observed, self.depth, self.level_weights, self.normalisation
         )
+
+
+def mean_signature(
+    trains: SpikeTrains,
+    depth: int,
+    channel_scale: ArrayLike | Sequence[float],
+    time_scale: ArrayLike,
+) -> Float[Array, " coordinates"]:
+    """Mean signature of the Marcus lifts of a sample, levels `1 ... depth`."""
+    scale = jnp.asarray(channel_scale, dtype=trains.times.dtype)
+    if scale.shape not in ((), (trains.num_neurons,)):
+        raise ValueError(
+            f"`channel_scale` has shape {scale.shape}; it must be a single number or one per "
+            f"neuron, of shape ({trains.num_neurons},)."
+        )
+    signatures = event_signature(trains, depth, time_scale=time_scale, neuron_scale=scale)
+    return jnp.mean(signatures, axis=0)
 
 
 def check_signature_settings(

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from roughsnn.signatures import expected_signature
-from roughsnn.spikes import SpikeTrains, marcus_lift
+from roughsnn.spikes import SpikeTrains
 
 from .comparable import require_comparable, require_sample
-from .expected_signature import check_signature_settings, signature_distance
+from .expected_signature import check_signature_settings, mean_signature, signature_distance
 
 
 class PairedTruncatedSignatureLoss(eqx.Module):
@@ -77,8 +76,7 @@ class PairedTruncatedSignatureLoss(eqx.Module):
         )
 
     def _expected_signature(self, trains: SpikeTrains) -> Float[Array, " coordinates"]:
-        paths = marcus_lift(trains, scale=self.channel_scale, time_scale=self.time_scale)
-        return expected_signature(paths, self.depth)
+        return mean_signature(trains, self.depth, self.channel_scale, self.time_scale)
 
 
 def _capped(trains: SpikeTrains, cap: Int[Array, "samples num_neurons"]) -> SpikeTrains:

@@ -239,7 +239,7 @@ def test_bad_samples(loss, observed):
 
 
 def test_bad_scale(observed):
-    with pytest.raises(ValueError, match=r"`scale` has shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"`channel_scale` has shape \(2,\)"):
         ExpectedSignatureLoss(channel_scale=(1.0, 1.0))(observed, observed)
 
 
