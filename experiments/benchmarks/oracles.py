@@ -63,8 +63,10 @@ def _deterministic():
             neuron, 0.0, 0.6, 1e-2, y0, key=jr.key(0), max_events=2, stop_after=2, args=c,
             solver=dfx.Dopri8(), save_event_states=True,
         )  # fmt: skip
-        right = solution.event_ys_right
-        return solution.event_times, solution.event_ys_left.v[0, 0], right.v[0, 0], right.s[0, 0]
+        left, right = solution.event_ys_left, solution.event_ys_right
+        assert left is not None
+        assert right is not None
+        return solution.event_times, left.v[0, 0], right.v[0, 0], right.s[0, 0]
 
     (tau, v_left, v, _), (tau_dot, _, v_dot, s_dot) = jax.jvp(
         solve, (jnp.asarray(C),), (jnp.asarray(1.0),)
@@ -95,14 +97,14 @@ def _quadrature():
         def intensity(t, v=v):
             return np.exp(5 * (v(t) - 1))
 
-        def moved(t, f=intensity, tangent_v0=tangent_v0):
-            return 5 * f(t) * (1 + (tangent_v0 - 1) * np.exp(-MU1 * t))
+        def intensity_tangent(t, f=intensity, start=tangent_v0):
+            return 5 * f(t) * (1 + (start - 1) * np.exp(-MU1 * t))
 
         def rest(t, f=intensity):
             return quad(f, 0, t, epsabs=1e-13, epsrel=1e-13)[0] + np.log(0.5) - ALPHA
 
         h = brentq(rest, 1e-3, 1.0, xtol=1e-15)
-        tangent_s = tangent_s0 + quad(moved, 0, h, epsabs=1e-13, epsrel=1e-13)[0]
+        tangent_s = tangent_s0 + quad(intensity_tangent, 0, h, epsabs=1e-13, epsrel=1e-13)[0]
         tau_dot = -tangent_s / intensity(h)
         out |= {f"tau_{n}": start + h, f"d tau_{n} / dc": tau_dot, f"v(tau_{n}-)": v(h)}
         tangent_v0 = 1 + (tangent_v0 - 1) * np.exp(-MU1 * h) - MU1 * V_RESET * tau_dot

@@ -99,14 +99,14 @@ def _event(name: str, x: SpikeTrains, y: SpikeTrains) -> dict:
 
 def _goursat(name: str, x: SpikeTrains, y: SpikeTrains) -> dict:
     # Small jumps: at unit jumps the answer of order 0 is off by a half.
-    x, y = marcus_lift(x, scale=0.3), marcus_lift(y, scale=0.3)
+    paths = marcus_lift(x, scale=0.3), marcus_lift(y, scale=0.3)
 
     def mean(x, y):
         return jnp.mean(signature_kernel_gram(x, y))
 
     return {
-        name: (signature_kernel_gram, (x, y)),
-        f"{name}_gradient": (jax.value_and_grad(mean), (x, y)),
+        name: (signature_kernel_gram, paths),
+        f"{name}_gradient": (jax.value_and_grad(mean), paths),
     }
 
 
