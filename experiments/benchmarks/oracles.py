@@ -97,7 +97,7 @@ def _quadrature():
         def intensity(t, v=v):
             return np.exp(5 * (v(t) - 1))
 
-        def intensity_tangent(t, f=intensity, start=tangent_v0):
+        def intensity_tangent(t: float, f=intensity, start: float = tangent_v0) -> float:
             return 5 * f(t) * (1 + (start - 1) * np.exp(-MU1 * t))
 
         def rest(t, f=intensity):
