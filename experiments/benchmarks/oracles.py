@@ -97,14 +97,11 @@ def _quadrature():
         def intensity(t, v=v):
             return np.exp(5 * (v(t) - 1))
 
-        def intensity_tangent(t: float, f=intensity, start: float = tangent_v0) -> float:
-            return 5 * f(t) * (1 + (start - 1) * np.exp(-MU1 * t))
-
         def rest(t, f=intensity):
             return quad(f, 0, t, epsabs=1e-13, epsrel=1e-13)[0] + np.log(0.5) - ALPHA
 
         h = brentq(rest, 1e-3, 1.0, xtol=1e-15)
-        tangent_s = tangent_s0 + quad(intensity_tangent, 0, h, epsabs=1e-13, epsrel=1e-13)[0]
+        tangent_s = tangent_s0 + _integrated_tangent(intensity, tangent_v0, h)
         tau_dot = -tangent_s / intensity(h)
         out |= {f"tau_{n}": start + h, f"d tau_{n} / dc": tau_dot, f"v(tau_{n}-)": v(h)}
         tangent_v0 = 1 + (tangent_v0 - 1) * np.exp(-MU1 * h) - MU1 * V_RESET * tau_dot
@@ -114,6 +111,15 @@ def _quadrature():
             out |= {"tangent V+": tangent_v0, "tangent S+": tangent_s0}
         start += h
     return out
+
+
+def _integrated_tangent(intensity, tangent_v0: float, h: float) -> float:
+    """Integral of the intensity's derivative along the tangent of the potential."""
+
+    def integrand(t):
+        return 5 * intensity(t) * (1 + (tangent_v0 - 1) * np.exp(-MU1 * t))
+
+    return quad(integrand, 0, h, epsabs=1e-13, epsrel=1e-13)[0]
 
 
 def _intervals(number):
