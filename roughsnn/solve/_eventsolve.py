@@ -68,6 +68,9 @@ def eventsolve(
     trees are held fixed in time on both sides. Both converge to the derivative of the event SDE
     (Holberg & Salvi 2024, Theorem on pathwise gradients) where it exists.
 
+    Derivatives are of first order: a second derivative of an event time is not that of the
+    solution. One sample whose state is not finite makes a gradient that it shares with others NaN.
+
     Args:
         sde: the event SDE.
         t0: start of the window; a python number, as are `t1` and `dt0`, since they fix the
@@ -80,7 +83,10 @@ def eventsolve(
         args: passed to the functions of the SDE.
         driver: a diffrax path: [`roughsnn.BrownianGrid`][], `diffrax.VirtualBrownianTree`, ... By
             default a `BrownianGrid` of the SDE's `noise_shape` on the same grid.
-        solver: a diffrax solver, by default `diffrax.Euler()`.
+        solver: a diffrax solver without implicit stages, by default `diffrax.Euler()`, which
+            converges to the Ito solution: the same for additive noise. For a diffusion that
+            depends on the state pass one that converges to the Stratonovich solution, such as
+            `diffrax.Heun()`; for additive noise, `diffrax.SRA1()` has order 1.5.
         saveat: a `diffrax.SaveAt` with any of `t0`, `t1`, `ts`, `steps`, `fn`.
         save_event_states: whether to keep the states on both sides of every event.
         stop_after: end the simulation at the n-th event (a stopping time, not a truncation).
@@ -121,6 +127,11 @@ def eventsolve(
     solver = dfx.Euler() if solver is None else solver
     if not isinstance(solver, dfx.AbstractSolver):
         raise TypeError(f"`solver` must be a diffrax solver, got {type(solver).__name__}.")
+    if isinstance(solver, dfx.AbstractImplicitSolver):
+        raise ValueError(
+            f"`solver` must be explicit, got {type(solver).__name__}: the end of a step is "
+            "differentiated along time, which its root find does not offer."
+        )
     solver = _differentiable_stages(solver)
     check_driver(driver, grid)
     subs = None if saveat is None else _check_saveat(saveat, grid)
