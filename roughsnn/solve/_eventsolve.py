@@ -17,7 +17,7 @@ from ..event_sde import AbstractEventSDE
 from ._solution import RESULTS, EventSolution, raise_unless_successful
 from ._step import (
     AT_START,
-    DECISIONS,
+    KEPT,
     IMMEDIATE,
     NOT_FINITE,
     TOO_MANY_EVENTS,
@@ -190,7 +190,7 @@ def _solve(
         return new, keep(carry, record)
 
     step = jax.checkpoint(
-        step, policy=jax.checkpoint_policies.save_only_these_names(*DECISIONS), prevent_cse=False
+        step, policy=jax.checkpoint_policies.save_only_these_names(*KEPT), prevent_cse=False
     )
     last, records = _scan_while_running(step, first, max_steps, grid, progress_meter)
     return _collect(problem, subs, first, last, records, max_steps, save_event_states)

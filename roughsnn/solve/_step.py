@@ -26,8 +26,8 @@ _OVERFLOW = -3
 DONE, TOO_MANY_EVENTS, NOT_FINITE, IMMEDIATE, AT_START = range(5)
 
 # what the backward pass keeps beside where each step began, so that it never searches for an
-# event or draws a mark again
-DECISIONS = ("event_time", "event_decision", "event_mark")
+# event, draws a mark or looks into the driver again
+KEPT = ("event_time", "event_decision", "event_mark", "driver_piece")
 
 
 class Carry(eqx.Module):
@@ -81,6 +81,11 @@ def freeze(tree):
     return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
 
 
+def kept(tree, name: str):
+    """The tree, with its arrays kept for the backward pass."""
+    return jax.tree.map(lambda x: checkpoint_name(x, name) if eqx.is_array(x) else x, tree)
+
+
 def pick(one_hot: Bool[Array, " K"], values: Array) -> Array:
     """The value of one component: a masked sum, since the transpose of indexing is a scatter."""
     return jnp.sum(jnp.where(one_hot, values, 0))
@@ -93,10 +98,10 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
     # a sample that has ended steps over a dummy interval, so that no division by a length of zero
     # can reach the gradient of the others
     cell_end = jnp.where(running, grid.end(carry.cell, t.dtype), lax.stop_gradient(t) + grid.dt0)
-    piece = problem.piece(carry, cell_end)
+    piece = kept(problem.piece(carry, cell_end), "driver_piece")
 
     # decide, without derivatives
-    tied = carry.fired % 2 == 1
+    tied = (carry.fired & 1) == 1
     # (frozen on the way out as well, for parameters that a function closes over)
     event = freeze(locate_event(*freeze((problem, piece, t, y)), cell_end, tied))
     full = carry.num_events >= problem.max_events
@@ -128,9 +133,8 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
     y_next = jax.tree.map(lambda x, x_dot: x + x_dot * shift.astype(x.dtype), y_next, y_dot)
 
     # jump
-    number = component(carry.fired, index) // 2
-    mark = sde.mark(event_key(problem.key, index, number))
-    mark = jax.tree.map(lambda x: checkpoint_name(x, "event_mark"), mark)
+    number = component(carry.fired, index) >> 1
+    mark = kept(sde.mark(event_key(problem.key, index, number)), "event_mark")
     y_jumped = sde.transition(t_next, y_next, index, mark, args)
     e_jumped = sde.event(t_next, lax.stop_gradient(y_jumped), args)
     immediate = is_event & (component(e_jumped, index) >= 0)
@@ -160,8 +164,7 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
         cell=cell,
         driver_state=driver_state,
         num_events=num_events,
-        fired=carry.fired
-        - tied.astype(jnp.int32)
+        fired=(carry.fired & -2)
         + jnp.where(is_event, 2 * one_hot.astype(jnp.int32) + event.tied.astype(jnp.int32), 0),
     )
     record = dict(
