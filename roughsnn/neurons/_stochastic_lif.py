@@ -158,7 +158,9 @@ class StochasticLIF(AbstractNeuron):
     def transition(self, t, y: LIFState, event_index, mark, args) -> LIFState:
         fires = jnp.arange(self.num_neurons, dtype=jnp.int32) == event_index
         v = y.v - jnp.where(fires, self.v_reset, 0)
-        s = jnp.where(fires, jnp.log(mark) - self.alpha, y.s)
+        # behind a barrier, or the logarithm of one number is taken once for every neuron
+        level = jax.lax.optimization_barrier(jnp.log(mark))
+        s = jnp.where(fires, level - self.alpha, y.s)
         return LIFState(v, y.i, s)
 
     def receive(self, y: LIFState, jump) -> LIFState:

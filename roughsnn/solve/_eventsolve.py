@@ -17,8 +17,8 @@ from ..event_sde import AbstractEventSDE
 from ._solution import RESULTS, EventSolution, raise_unless_successful
 from ._step import (
     AT_START,
-    KEPT,
     IMMEDIATE,
+    KEPT,
     NOT_FINITE,
     TOO_MANY_EVENTS,
     Carry,
@@ -28,6 +28,8 @@ from ._step import (
 
 # steps between two looks at whether every sample has ended
 _CHUNK = 64
+# more steps than this are always taken in chunks, so that a progress meter moves
+_LONG = 1024
 
 
 def eventsolve(
@@ -92,7 +94,8 @@ def eventsolve(
         stop_after: end the simulation at the n-th event (a stopping time, not a truncation).
         max_steps: a limit on the number of (partial) steps; by default as many as are needed.
         progress_meter: a diffrax progress meter, for instance `diffrax.TqdmProgressMeter()`; it
-            moves every 64 steps, by the time that the slowest sample of a batch has reached.
+            moves every 64 steps (a solve of at most 1024 cells takes these in one go), by the time
+            that the slowest sample of a batch has reached.
         throw: whether to raise an error when the solve fails. With `throw=False` look at
             `solution.result`.
 
@@ -192,17 +195,29 @@ def _solve(
     step = jax.checkpoint(
         step, policy=jax.checkpoint_policies.save_only_these_names(*KEPT), prevent_cse=False
     )
-    last, records = _scan_while_running(step, first, max_steps, grid, progress_meter)
+    # without a stopping time every sample takes a step in every cell: where that is not long, it
+    # is done in one go, which is faster than in chunks
+    sure = min(grid.num_cells, max_steps)
+    sure = sure if stop_after is None and sure <= _LONG else 0
+    last, records = _scan_while_running(step, first, sure, max_steps, grid, progress_meter)
     return _collect(problem, subs, first, last, records, max_steps, save_event_states)
 
 
 def _scan_while_running(
-    step: Callable, first: Carry, length: int, grid: TimeGrid, meter: dfx.AbstractProgressMeter
+    step: Callable,
+    first: Carry,
+    sure: int,
+    length: int,
+    grid: TimeGrid,
+    meter: dfx.AbstractProgressMeter,
 ):
-    """`lax.scan` in chunks, each skipped once every sample of the batch has ended. It is at most
-    one step per chunk longer than asked for."""
-    num_chunks = -(-length // _CHUNK)
-    chunk = -(-length // num_chunks)
+    """`lax.scan`: first `sure` steps, then the others in chunks, each skipped once every sample of
+    the batch has ended. It is at most one step per chunk longer than asked for."""
+    first, head = lax.scan(step, first, None, length=sure)
+    if sure == length:
+        return first, head
+    num_chunks = -(-(length - sure) // _CHUNK)
+    chunk = -(-(length - sure) // num_chunks)
 
     def run(carry):
         return lax.scan(step, carry, None, length=chunk)
@@ -222,7 +237,10 @@ def _scan_while_running(
 
     (carry, bar), records = lax.scan(chunk_step, (first, meter.init()), None, length=num_chunks)
     meter.close(bar)
-    return carry, jax.tree.map(lambda x: x.reshape((-1,) + x.shape[2:]), records)
+    records = jax.tree.map(
+        lambda a, b: jnp.concatenate([a, b.reshape((-1,) + b.shape[2:])]), head, records
+    )
+    return carry, records
 
 
 def _collect(problem, subs, first, last, records, max_steps, save_event_states):

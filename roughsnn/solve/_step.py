@@ -82,8 +82,11 @@ def freeze(tree):
 
 
 def kept(tree, name: str):
-    """The tree, with its arrays kept for the backward pass."""
-    return jax.tree.map(lambda x: checkpoint_name(x, name) if eqx.is_array(x) else x, tree)
+    """The tree, with its arrays kept for the backward pass. They are computed once, which the
+    barrier sees to: the hash behind a mark must not be done anew for every component."""
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    arrays = jax.tree.map(lambda x: checkpoint_name(x, name), lax.optimization_barrier(arrays))
+    return eqx.combine(arrays, rest)
 
 
 def pick(one_hot: Bool[Array, " K"], values: Array) -> Array:
