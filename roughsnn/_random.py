@@ -4,6 +4,8 @@
 step of a small network. The same hash written out is one fused kernel.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
@@ -12,9 +14,9 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def threefry2x32(
-    key: tuple[UInt32[Array, ""], UInt32[Array, ""]],
-    counter: tuple[UInt32[Array, ""], UInt32[Array, ""]],
-) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
+    key: tuple[UInt32[Array, "*n"], UInt32[Array, "*n"]],
+    counter: tuple[UInt32[Array, "*n"], UInt32[Array, "*n"]],
+) -> tuple[UInt32[Array, "*n"], UInt32[Array, "*n"]]:
     """The Threefry-2x32 block function with 20 rounds (Salmon et al. 2011), the hash behind
     `jax.random`, unrolled."""
     k0, k1 = key
@@ -57,3 +59,26 @@ def uniform_from_key(key: PRNGKeyArray) -> Float[Array, ""]:
     else:
         u = (high.astype(dtype) + 0.5) * 2.0**-32
     return jnp.minimum(u, 1 - jnp.finfo(dtype).epsneg)
+
+
+def normals(
+    key: PRNGKeyArray, cell: Int[Array, ""], shape: tuple[int, ...], dtype
+) -> Float[Array, "..."]:
+    """Standard normal numbers that belong to one cell of a grid.
+
+    Element i of cell j is made of the hash of (j, i), so that the numbers of a cell can be had
+    alone, at any time, and do not depend on how many cells there are.
+    """
+    size = math.prod(shape)
+    elements = jnp.arange(size, dtype=jnp.uint32)
+    # (as long as the elements, since ranks are not promoted)
+    cells, k0, k1 = (
+        jnp.broadcast_to(x, (size,)) for x in (cell.astype(jnp.uint32), *key_words(key))
+    )
+    high, low = threefry2x32((k0, k1), (cells, elements))
+    if dtype == jnp.float64:
+        # 52 bits, odd multiples of 2^-53: symmetric about 1/2 and never 0 or 1
+        u = (high.astype(dtype) * 2.0**20 + (low >> jnp.uint32(12)).astype(dtype) + 0.5) * 2.0**-52
+    else:
+        u = ((high >> jnp.uint32(9)).astype(dtype) + jnp.asarray(0.5, dtype)) * 2.0**-23
+    return (jnp.asarray(math.sqrt(2), dtype) * jax.lax.erf_inv(2 * u - 1)).reshape(shape)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from .._random import normals
 from ._grid import AbstractGridDriver, TimeGrid
 from ._pieces import (
     BridgePiece,
@@ -65,13 +66,18 @@ class BrownianGrid(AbstractGridDriver):
         areas: the space-time Levy areas $H_j$.
         bridge: path inside a cell, `"linear"` or `"bridge"`.
         levy_area: `diffrax.BrownianIncrement` or `diffrax.SpaceTimeLevyArea`.
+        stored: whether increments are drawn up front and kept. With `stored=False` those of a cell
+            are drawn when the solver enters it: the same path for the same key, in memory that
+            does not grow with the number of cells, at the price of drawing them again for every
+            pass over the path.
     """
 
-    increments: PyTree[Float[Array, "n ..."]]
+    increments: PyTree[Float[Array, "n ..."]] | None
     areas: PyTree[Float[Array, "n ..."]] | None
     key: PRNGKeyArray | None
     grid: TimeGrid
     bridge: str = eqx.field(static=True)
+    law: tuple | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -85,6 +91,7 @@ class BrownianGrid(AbstractGridDriver):
         areas: PyTree[Array] | None = None,
         bridge: Literal["linear", "bridge"] = "linear",
         levy_area: type = dfx.BrownianIncrement,
+        stored: bool = True,
     ):
         if bridge not in ("linear", "bridge"):
             raise ValueError(f'`bridge` must be "linear" or "bridge", got {bridge!r}.')
@@ -96,10 +103,16 @@ class BrownianGrid(AbstractGridDriver):
         self.grid = TimeGrid(t0, t1, dt0)
         self.bridge = bridge
         self.key = key
+        self.law = None
         n = self.grid.num_cells
         if increments is None:
             if key is None or shape is None:
                 raise ValueError("`BrownianGrid` needs `shape` and `key`, or `increments`.")
+            if not stored:
+                leaves, treedef = jax.tree.flatten(_structure(shape))
+                self.law = (tuple(leaves), treedef, levy_area is dfx.SpaceTimeLevyArea)
+                self.increments = self.areas = None
+                return
             increments = self._draw(_structure(shape), key, 1.0)
             if levy_area is dfx.SpaceTimeLevyArea:
                 areas = self._draw(_structure(shape), jr.fold_in(key, 1), 1 / 12)
@@ -120,15 +133,17 @@ class BrownianGrid(AbstractGridDriver):
         self.areas = areas
 
     def _draw(self, shape, key, variance):
-        # JAX's generator is counter-based: the numbers of a cell depend on the key and on their
-        # place, not on how many cells follow
+        cells = jnp.arange(self.grid.num_cells)
+        return jax.vmap(lambda cell: self._draw_cell(shape, key, cell, variance))(cells)
+
+    def _draw_cell(self, shape, key, cell, variance):
+        """The numbers of one cell: they depend on the key and on the cell alone."""
         leaves, treedef = jax.tree.flatten(shape)
         keys = [key] if len(leaves) == 1 else list(jr.split(key, len(leaves)))
-        n, out = self.grid.num_cells, []
+        out = []
         for leaf_key, leaf in zip(keys, leaves, strict=True):
-            normals = jr.normal(leaf_key, (n, *leaf.shape), leaf.dtype)
-            widths = self.grid.widths(leaf.dtype).reshape((n,) + (1,) * len(leaf.shape))
-            out.append(normals * jnp.sqrt(variance * widths))
+            sd = jnp.sqrt(jnp.asarray(variance, leaf.dtype) * self._width(cell, leaf.dtype))
+            out.append(sd * normals(leaf_key, cell, leaf.shape, leaf.dtype))
         return jax.tree.unflatten(treedef, out)
 
     @property
@@ -148,6 +163,8 @@ class BrownianGrid(AbstractGridDriver):
                 'own grid. Use bridge="linear", or diffrax.VirtualBrownianTree for a Brownian '
                 "motion that can be evaluated anywhere."
             )
+        if self.law is not None:
+            return self._all_stored().evaluate(t0, t1, left, use_levy)
         if t1 is not None:
             if use_levy and self.areas is not None:
                 raise ValueError(
@@ -176,6 +193,9 @@ class BrownianGrid(AbstractGridDriver):
                 f"`factor` must be a positive divisor of the number of cells {n}, got {factor}."
             )
 
+        if self.law is not None:
+            return self._all_stored().coarsen(factor)
+
         def split(x):
             return x.reshape((n // factor, factor) + x.shape[1:])
 
@@ -200,13 +220,31 @@ class BrownianGrid(AbstractGridDriver):
             bridge=self.bridge,  # pyright: ignore[reportArgumentType]
         )
 
+    def _all_stored(self) -> "BrownianGrid":
+        leaves, treedef, with_areas = self.law  # pyright: ignore[reportGeneralTypeIssues]
+        return BrownianGrid(
+            self.t0, self.t1, self.grid.dt0, jax.tree.unflatten(treedef, leaves), self.key,
+            bridge=self.bridge,  # pyright: ignore[reportArgumentType]
+            levy_area=dfx.SpaceTimeLevyArea if with_areas else dfx.BrownianIncrement,
+        )  # fmt: skip
+
     # --- what the solver asks, cell by cell
+
+    def _of_cell(self, cell):
+        """Increment and Levy area over one cell."""
+        if self.law is None:
+            return jax.tree.map(lambda x: x[cell], (self.increments, self.areas))
+        leaves, treedef, with_areas = self.law
+        shape = jax.tree.unflatten(treedef, leaves)
+        w = self._draw_cell(shape, self.key, cell, 1.0)
+        if not with_areas:
+            return w, None
+        return w, self._draw_cell(shape, jr.fold_in(self.key, 1), cell, 1 / 12)
 
     def start(self, cell):
         if self.bridge == "linear":
             return None
-        known = (self.increments, self.areas)
-        return jax.tree.map(lambda x: x[cell], known), jnp.zeros((), jnp.int32)
+        return self._of_cell(cell), jnp.zeros((), jnp.int32)
 
     def _width(self, cell, dtype):
         last = self.grid.num_cells - 1
@@ -216,25 +254,23 @@ class BrownianGrid(AbstractGridDriver):
     def piece(self, state, cell, t, cell_end):
         if self.bridge == "linear":
             # that of the whole cell, not of what is left of it: exact on both sides of an event
-            if self.areas is None:
-                return LinearPiece(
-                    jax.tree.map(lambda x: x[cell] / self._width(cell, x.dtype), self.increments)
-                )
-            w, h_area = jax.tree.map(lambda x: x[cell], (self.increments, self.areas))
+            w, h_area = self._of_cell(cell)
+            if h_area is None:
+                return LinearPiece(jax.tree.map(lambda x: x / self._width(cell, x.dtype), w))
             start = self.grid.end(cell - 1, t.dtype)
             return ParabolaPiece(start, self._width(cell, t.dtype), w, h_area)
         (w, h_area), number = state
         key = jr.fold_in(jr.fold_in(self.key, cell), number + 2)
         leaves, treedef = jax.tree.flatten(w)
         draws = 1 if h_area is None else 4
-        normals = [
+        drawn = [
             jr.normal(jr.fold_in(key, i), (draws, *x.shape), x.dtype) for i, x in enumerate(leaves)
         ]
         start, end = jax.lax.stop_gradient((t, cell_end))
         if h_area is None:
-            normals = jax.tree.unflatten(treedef, [z[0] for z in normals])
-            return BridgePiece(start, end, w, normals)
-        return LevyBridgePiece(start, end, w, h_area, jax.tree.unflatten(treedef, normals))
+            first = jax.tree.unflatten(treedef, [z[0] for z in drawn])
+            return BridgePiece(start, end, w, first)
+        return LevyBridgePiece(start, end, w, h_area, jax.tree.unflatten(treedef, drawn))
 
     def left(self, state, piece, t, t_event, cell_end):
         if self.bridge == "linear":
