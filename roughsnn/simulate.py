@@ -126,9 +126,7 @@ def simulate_solution(
         )
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 0:
         raise ValueError(f"`num_samples` must be a non-negative integer, got {num_samples!r}.")
-    model.check_input(input_current)
-    if isinstance(input_current, int | float):
-        input_current = jnp.asarray(float(input_current))
+    input_current = _checked_input(model, input_current)
     solution = _simulate(
         model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
         bridge, saveat, save_event_states, progress_meter,
@@ -142,14 +140,7 @@ def _simulate(
     bridge, saveat, save_event_states, progress_meter,
 ):  # fmt: skip
     def one(index):
-        sample_key = jr.fold_in(key, index)
-        start, noise, marks = (jr.fold_in(sample_key, i) for i in range(3))
-        driver = None
-        if model.noise_shape is not None:
-            driver = BrownianGrid(
-                t0, t1, dt0, model.noise_shape, noise, bridge=bridge,
-                levy_area=levy_area_for(dfx.Euler() if solver is None else solver),
-            )  # fmt: skip
+        start, driver, marks = randomness(model, t0, t1, dt0, key, index, solver, bridge)
         return eventsolve(
             model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
             max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,
@@ -158,6 +149,26 @@ def _simulate(
         )  # fmt: skip
 
     return eqx.filter_vmap(one)(jnp.arange(num_samples))
+
+
+def randomness(model, t0, t1, dt0, key, index, solver, bridge):
+    """What trial number `index` draws: the key of its first state, its driver, the key of its
+    marks."""
+    start, noise, marks = (jr.fold_in(jr.fold_in(key, index), i) for i in range(3))
+    if model.noise_shape is None:
+        return start, None, marks
+    driver = BrownianGrid(
+        t0, t1, dt0, model.noise_shape, noise, bridge=bridge,
+        levy_area=levy_area_for(dfx.Euler() if solver is None else solver),
+    )  # fmt: skip
+    return start, driver, marks
+
+
+def _checked_input(model: AbstractNeuron, input_current: Any) -> Any:
+    model.check_input(input_current)
+    if isinstance(input_current, int | float):
+        return jnp.asarray(float(input_current))
+    return input_current
 
 
 def spike_trains(solution: EventSolution, num_neurons: int, t0: float, t1: float) -> SpikeTrains:

@@ -5,6 +5,7 @@ from .first_spikes import FirstSpikesLoss
 from .kernel_loss import AbstractKernelLoss, KernelTarget
 from .kernel_mmd import SignatureMMDLoss
 from .kernel_score import SignatureScoreLoss
+from .mean_loss import MeanLoss
 from .paired_signature import PairedTruncatedSignatureLoss
 from .summary import AbstractSummaryLoss, SummaryTarget
 
@@ -14,6 +15,7 @@ __all__ = [
     "ExpectedSignatureLoss",
     "FirstSpikesLoss",
     "KernelTarget",
+    "MeanLoss",
     "PairedTruncatedSignatureLoss",
     "SignatureMMDLoss",
     "SignatureScoreLoss",

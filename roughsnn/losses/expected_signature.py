@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -47,6 +48,8 @@ class ExpectedSignatureLoss(AbstractSummaryLoss):
 
     Reference: Holberg and Salvi (2024), section 4; the normalisation is that of its code.
     """
+
+    summary_is_mean: ClassVar[bool] = True
 
     depth: int = eqx.field(default=3, static=True)
     level_weights: tuple[float, ...] | None = eqx.field(default=None, static=True)

@@ -1,5 +1,7 @@
 """Error of the mean first spike times."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -54,6 +56,8 @@ class FirstSpikesLoss(AbstractSummaryLoss):
     Reference: Holberg and Salvi (2024), section 4.2, where the mean absolute error with missing
     spikes at the horizon is the hold-out metric.
     """
+
+    summary_is_mean: ClassVar[bool] = True
 
     n: int = eqx.field(static=True)
     error: str = eqx.field(default="squared", static=True)

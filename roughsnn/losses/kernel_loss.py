@@ -3,6 +3,8 @@
 import abc
 
 import equinox as eqx
+import jax
+import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -56,7 +58,7 @@ class AbstractKernelLoss(eqx.Module):
 
     @abc.abstractmethod
     def mean_of_pairs(self, gram: Float[Array, "m m"]) -> Float[Array, ""]:
-        r"""Estimate of $E\,k(x, x')$ from the Gram matrix of a sample."""
+        r"""Estimate of $E\,k(x, x')$, linear in the Gram matrix of a sample."""
 
     def target(self, observed: SpikeTrains) -> KernelTarget:
         """The terms of `observed` alone, to pass in its place when it does not change.
@@ -91,15 +93,52 @@ class AbstractKernelLoss(eqx.Module):
             ValueError: a sample that is too small or has not exactly one batch axis; samples with
                 different neurons, dtypes or windows; trains that the kernel refuses.
         """
+        generated, target = self._compared(generated, observed)
+        gram, norms = target.kernel.gram_and_norms(generated)
+        cross = target.kernel(generated, target.trains, norms=(norms, target.norms))
+        return self.mean_of_pairs(gram) - 2 * jnp.mean(cross) + target.own_term
+
+    def changes(
+        self,
+        generated: SpikeTrains,
+        observed: SpikeTrains | KernelTarget,
+        alternatives: SpikeTrains,
+    ) -> Float[Array, "samples n"]:
+        """The change of the loss if train b alone is replaced by its alternative a.
+
+        It costs the kernels of the alternatives with both samples. `mean_of_pairs` is linear.
+        """
+        generated, target = self._compared(generated, observed)
+        kernel = target.kernel
+        gram, norms = kernel.gram_and_norms(generated)
+        cross = jnp.mean(kernel(generated, target.trains, norms=(norms, target.norms)), axis=1)
+        weights = jax.grad(self.mean_of_pairs)(gram)
+        weights = weights + weights.T
+        own = jnp.diagonal(weights) / 2
+        weights = weights - 2 * jnp.diag(own)
+
+        def change(a):
+            new = alternatives[:, a]
+            new_norms = kernel.norms(new)
+            squared = jnp.ones_like(new_norms) if kernel.normalise else jnp.square(new_norms)
+            pairs = kernel(new, generated, norms=(new_norms, norms)) - gram
+            with_observed = kernel(new, target.trains, norms=(new_norms, target.norms))
+            within = jnp.sum(weights * pairs, axis=1) + own * (squared - jnp.diagonal(gram))
+            return within - 2 * (jnp.mean(with_observed, axis=1) - cross) / len(generated)
+
+        return lax.map(change, jnp.arange(alternatives.batch_shape[1], dtype=jnp.int32)).T
+
+    def _compared(
+        self, generated: SpikeTrains, observed: SpikeTrains | KernelTarget
+    ) -> tuple[SpikeTrains, KernelTarget]:
+        """Both samples, checked, the observed one as a target."""
         require_sample(generated, "generated")
         if not isinstance(observed, KernelTarget):
             require_sample(observed, "observed")
         generated = require_comparable(generated, observed, observed.times.dtype)
         self.check_generated(generated)
         target = observed if isinstance(observed, KernelTarget) else self.target(observed)
-        gram, norms = target.kernel.gram_and_norms(generated)
-        cross = target.kernel(generated, target.trains, norms=(norms, target.norms))
-        return self.mean_of_pairs(gram) - 2 * jnp.mean(cross) + target.own_term
+        return generated, target
 
     @abc.abstractmethod
     def check_generated(self, generated: SpikeTrains) -> None:

@@ -1,8 +1,12 @@
 """Losses that compare one summary of the generated sample with that of the observed sample."""
 
 import abc
+from typing import ClassVar
 
 import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roughsnn.spikes import SpikeTrains
@@ -25,8 +29,11 @@ class SummaryTarget(eqx.Module):
 class AbstractSummaryLoss(eqx.Module):
     r"""A loss $\ell(\phi(\text{generated}), \phi(\text{observed}))$ of two summaries $\phi$.
 
-    A subclass says what the summary of a sample is and how two summaries are compared.
+    A subclass says what the summary of a sample is and how two summaries are compared, and, by
+    `summary_is_mean`, whether the summary of a sample is the mean of those of its trains.
     """
+
+    summary_is_mean: ClassVar[bool] = False
 
     @abc.abstractmethod
     def summary(self, trains: SpikeTrains) -> Float[Array, "..."]:
@@ -56,14 +63,7 @@ class AbstractSummaryLoss(eqx.Module):
             ValueError: a sample that is empty or has not exactly one batch axis; samples with
                 different neurons, dtypes or windows; a target made by a different loss.
         """
-        require_sample(generated, "generated")
-        if isinstance(observed, SummaryTarget):
-            generated = require_comparable(generated, observed, observed.summary.dtype)
-            target = observed
-        else:
-            require_sample(observed, "observed")
-            generated = require_comparable(generated, observed, observed.times.dtype)
-            target = self.target(observed)
+        generated, target = self._compared(generated, observed)
         summary = self.summary(generated)
         if summary.shape != target.summary.shape:
             raise ValueError(
@@ -71,3 +71,43 @@ class AbstractSummaryLoss(eqx.Module):
                 f"summaries of shape {summary.shape}; make the target with this loss."
             )
         return self.discrepancy(summary, target.summary)
+
+    def changes(
+        self,
+        generated: SpikeTrains,
+        observed: SpikeTrains | SummaryTarget,
+        alternatives: SpikeTrains,
+    ) -> Float[Array, "samples n"] | None:
+        """The change of the loss if train b alone is replaced by its alternative a.
+
+        `None` where `summary_is_mean` is false, so that there is no short way.
+        """
+        if not self.summary_is_mean:
+            return None
+        generated, target = self._compared(generated, observed)
+
+        def summaries(trains: SpikeTrains):
+            one = jax.vmap(lambda train: self.summary(train.reshape(1)), (trains.vmap_axes,))
+            return one(trains)
+
+        own = summaries(generated)
+        mean = own.mean(axis=0)
+        value = self.discrepancy(mean, target.summary)
+
+        def change(a):
+            new = mean + (summaries(alternatives[:, a]) - own) / len(generated)
+            return jax.vmap(lambda summary: self.discrepancy(summary, target.summary))(new) - value
+
+        # one alternative of every train at a time: a summary may be large
+        return lax.map(change, jnp.arange(alternatives.batch_shape[1], dtype=jnp.int32)).T
+
+    def _compared(
+        self, generated: SpikeTrains, observed: SpikeTrains | SummaryTarget
+    ) -> tuple[SpikeTrains, SummaryTarget]:
+        """Both samples, checked, the observed one as a target."""
+        require_sample(generated, "generated")
+        if isinstance(observed, SummaryTarget):
+            return require_comparable(generated, observed, observed.summary.dtype), observed
+        require_sample(observed, "observed")
+        generated = require_comparable(generated, observed, observed.times.dtype)
+        return generated, self.target(observed)

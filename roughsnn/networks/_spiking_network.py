@@ -48,6 +48,10 @@ class SpikingNetwork(AbstractNeuron):
             return self.weights
         return jnp.where(self.connections, self.weights, 0)
 
+    @property
+    def dead_intensity(self):
+        return self.neurons.dead_intensity
+
     def initial_state(self, key):
         return self.neurons.initial_state(key)
 

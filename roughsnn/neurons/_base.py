@@ -29,6 +29,17 @@ class AbstractNeuron(AbstractEventSDE):
     def receive(self, y: PyTree, jump: Float[Array, " K"]) -> PyTree:
         """The state after a jump of the synaptic input of every neuron."""
 
+    @property
+    def dead_intensity(self) -> Float[Array, " K"] | None:
+        r"""For neurons that fire by an intensity: what of the integrated intensity must pass after
+        a spike before the next can come, $\alpha$; `None` for any other neuron.
+
+        A neuron that returns it promises that component k of its event function has no noise and
+        rises with the intensity of neuron k, and that the transition sets it to
+        $\log u - \alpha_k$, where the mark is the uniform number $u$. Estimators of the gradient
+        of an expected loss stand on that."""
+        return None
+
     def check_input(self, args: Any) -> None:
         """Refuses an input current of the wrong type or shape, or that is not finite."""
         value = args(jnp.zeros(())) if callable(args) else args

@@ -130,6 +130,10 @@ class StochasticLIF(AbstractNeuron):
         ones = jnp.ones(self.num_neurons, jnp.result_type(float))
         return LIFState(self.v0 * ones, self.i0 * ones, jnp.log(u).astype(ones.dtype) - self.alpha)
 
+    @property
+    def dead_intensity(self) -> Float[Array, " K"]:
+        return jnp.broadcast_to(self.alpha, (self.num_neurons,))
+
     def drift(self, t, y: LIFState, args) -> LIFState:
         current = args(t) if callable(args) else args
         total = y.i if current is None else y.i + current

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
 
+from roughsnn.estimators import AbstractGradientEstimator, Pathwise
 from roughsnn.spikes import SpikeTrains
 
 from .early_stop import EarlyStop
@@ -34,6 +35,7 @@ def fit(
     optimiser: optax.GradientTransformation,
     num_steps: int,
     key: PRNGKeyArray,
+    estimator: AbstractGradientEstimator | None = None,
     trainable: Any = None,
     batch_size: int | None = None,
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
@@ -52,13 +54,17 @@ def fit(
     Args:
         model: what is trained, usually an equinox module.
         data: observed trains, batch shape `(samples,)`.
-        simulate: function of the model and a key that draws a sample of trains.
+        simulate: function of the model and a key that draws a sample of trains (or of
+            [`roughsnn.Trials`][], whose trains the loss and the metrics then see).
         loss: function of the generated and the observed trains that returns a scalar. If it has a
             method `target` (see `AbstractSummaryLoss`) and the data are not cut into batches,
             what it needs of the data is computed once, before the first step.
         optimiser: an optax optimiser.
         num_steps: steps to take.
         key: random key.
+        estimator: how the gradient is estimated, by default [`roughsnn.Pathwise`][]; a loss that
+            jumps when a spike crosses the end of the window needs
+            [`roughsnn.PathwiseWithBoundary`][].
         trainable: what is trained: by default all floating-point arrays of the model; or a
             function from the model to the node or tuple of nodes that are trained; or a pytree
             of bools like the model.
@@ -83,7 +89,7 @@ def fit(
         TypeError: an argument of the wrong kind.
         ValueError: an argument outside its range; a loss or a metric that is not a scalar.
     """
-    step = _make_step(simulate, loss, optimiser, trainable, batch_size, metrics)
+    step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
     _check_counts(num_steps, log_every)
     if early_stop is not None and early_stop.monitor not in step.recorded:
         raise ValueError(
@@ -122,6 +128,7 @@ def fit_many(
     optimiser: optax.GradientTransformation,
     num_steps: int,
     keys: Key[Array, " seeds"] | UInt32[Array, "seeds _"],
+    estimator: AbstractGradientEstimator | None = None,
     trainable: Any = None,
     batch_size: int | None = None,
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
@@ -140,6 +147,7 @@ def fit_many(
         optimiser: as in `fit`.
         num_steps: as in `fit`.
         keys: one random key per seed.
+        estimator: as in `fit`.
         trainable: as in `fit`.
         batch_size: as in `fit`.
         metrics: as in `fit`.
@@ -156,7 +164,7 @@ def fit_many(
         TypeError: an argument of the wrong kind.
         ValueError: an argument outside its range, or leading axes that differ.
     """
-    step = _make_step(simulate, loss, optimiser, trainable, batch_size, metrics)
+    step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
     _check_counts(num_steps, log_every)
     _check_data(data, batch_shape="(len(keys), samples)", rank=2)
     num_seeds = keys.shape[0]
@@ -346,7 +354,7 @@ def _result(
     )
 
 
-def _make_step(simulate, loss, optimiser, trainable, batch_size, metrics) -> TrainStep:
+def _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics) -> TrainStep:
     for name, function in (("simulate", simulate), ("loss", loss)):
         if not callable(function):
             raise TypeError(f"`{name}` is a {type(function).__name__}; it must be a function.")
@@ -355,7 +363,15 @@ def _make_step(simulate, loss, optimiser, trainable, batch_size, metrics) -> Tra
             f"`optimiser` is a {type(optimiser).__name__}; it must be an optax optimiser such as "
             "`optax.adam(1e-2)`."
         )
-    return TrainStep(simulate, loss, optimiser, trainable, batch_size, dict(metrics or {}))
+    estimator = Pathwise() if estimator is None else estimator
+    if not isinstance(estimator, AbstractGradientEstimator):
+        raise TypeError(
+            f"`estimator` is {estimator!r}; it must be an estimator such as "
+            "`roughsnn.PathwiseWithBoundary()`."
+        )
+    return TrainStep(
+        simulate, loss, optimiser, trainable, batch_size, dict(metrics or {}), estimator
+    )
 
 
 def _check_counts(num_steps: int, log_every: int) -> None:

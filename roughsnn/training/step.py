@@ -10,6 +10,7 @@ import jax.random as jr
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from roughsnn.estimators import AbstractGradientEstimator, Against, Pathwise
 from roughsnn.spikes import SpikeTrains
 
 from .minibatches import minibatch_indices
@@ -72,6 +73,7 @@ class TrainStep(eqx.Module):
     trainable: Any = None
     batch_size: int | None = None
     metrics: dict[str, Callable[[Any, Any, Any], Any]] = eqx.field(default_factory=dict)
+    estimator: AbstractGradientEstimator = Pathwise()
 
     def __check_init__(self):
         clash = sorted(set(self.metrics) & {"loss", "gradient_norm", "overflowed"})
@@ -129,15 +131,14 @@ class TrainStep(eqx.Module):
             data = data[index]
         chosen = trainable_leaves(state.model, self.trainable)
         parameters, rest = eqx.partition(state.model, chosen)
-
-        def objective(parameters):
-            model = eqx.combine(parameters, rest)
-            generated = self.simulate(model, jr.fold_in(noise_key, state.step))
-            return _scalar(self.loss(generated, data), "loss"), generated
-
-        (loss, generated), gradients = eqx.filter_value_and_grad(objective, has_aux=True)(
-            parameters
+        estimate = self.estimator(
+            state.model,
+            self.simulate,
+            Against(self.loss, data),
+            jr.fold_in(noise_key, state.step),
+            trainable=chosen,
         )
+        loss, gradients, generated = estimate.value, estimate.gradient, estimate.generated
         with jax.numpy_dtype_promotion("standard"):
             updates, optimiser_state = self.optimiser.update(
                 gradients, state.optimiser_state, parameters

@@ -1,0 +1,16 @@
+"""Estimators of the gradient of an expected loss, behind one interface."""
+
+from ._base import AbstractGradientEstimator, GradientEstimate
+from ._changes import Against, loss_changes
+from ._pathwise import Pathwise, PathwiseWithBoundary
+from ._score import ScoreFunction
+
+__all__ = [
+    "AbstractGradientEstimator",
+    "Against",
+    "GradientEstimate",
+    "Pathwise",
+    "PathwiseWithBoundary",
+    "ScoreFunction",
+    "loss_changes",
+]

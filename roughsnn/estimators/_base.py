@@ -1,0 +1,110 @@
+"""What an estimator of the gradient of an expected loss is."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from roughsnn.spikes import SpikeTrains
+from roughsnn.trials import Trials
+
+
+class GradientEstimate(eqx.Module):
+    r"""What an estimator returns.
+
+    Attributes:
+        value: the loss of the trials drawn, an estimate of $E\,L$.
+        gradient: an estimate of $\nabla_\theta E\,L$: a tree like the model, `None` at leaves that
+            are not trained.
+        generated: the trials drawn: spike trains (or whatever `simulate` returned, if that is not
+            [`roughsnn.Trials`][]).
+        diagnostics: named numbers about the estimate; which ones is the estimator's to say.
+    """
+
+    value: Float[Array, ""]
+    gradient: PyTree
+    generated: Any
+    diagnostics: dict[str, Array]
+
+
+class AbstractGradientEstimator(eqx.Module):
+    r"""Turns a model, a way to simulate it and a loss into an estimate of $\nabla_\theta E\,L$.
+
+    An estimator is given functions and no more, so that it is free to simulate once or several
+    times, to differentiate the simulation or not. It is pure: the randomness is in `key`.
+    """
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        model: PyTree,
+        simulate: Callable[[Any, PRNGKeyArray], Any],
+        loss: Callable[[Any], Any],
+        key: PRNGKeyArray,
+        *,
+        trainable: PyTree = eqx.is_inexact_array,
+    ) -> GradientEstimate:
+        """Draw trials, and estimate the gradient of the expected loss.
+
+        Args:
+            model: the parameters theta, any tree; usually a neuron model or a network.
+            simulate: function of the model and a key that draws trials: with
+                [`roughsnn.simulate_trials`][], or with [`roughsnn.simulate`][] for estimators
+                that need nothing but the spikes.
+            loss: function of the trains drawn that returns a scalar. To compare them with
+                observed trains use [`roughsnn.Against`][].
+            key: random key.
+            trainable: which leaves of the model are differentiated: a function of a leaf or a
+                tree of bools like the model. Default: all floating-point arrays.
+
+        Raises:
+            TypeError: trials that the estimator cannot use.
+            ValueError: a loss that is not a scalar.
+        """
+
+
+def differentiate(
+    objective: Callable[[Any], tuple[Array, Any]], model: PyTree, trainable: PyTree
+) -> tuple[tuple[Array, Any], PyTree]:
+    """Value, by-products and gradient of `objective`, by reverse mode, at the trainable leaves."""
+    parameters, rest = eqx.partition(model, trainable)
+
+    def of_parameters(parameters):
+        return objective(eqx.combine(parameters, rest))
+
+    return eqx.filter_value_and_grad(of_parameters, has_aux=True)(parameters)
+
+
+def spikes_of(generated: Any) -> Any:
+    """The spike trains of trials; anything else as it is."""
+    return generated.trains if isinstance(generated, Trials) else generated
+
+
+def require_trials(generated: Any, estimator: str) -> Trials:
+    """Fail unless `simulate` returned trials.
+
+    Raises:
+        TypeError: it returned something else.
+    """
+    if isinstance(generated, Trials):
+        return generated
+    kind = "SpikeTrains" if isinstance(generated, SpikeTrains) else type(generated).__name__
+    raise TypeError(
+        f"`simulate` returned {kind}; {estimator} must know where each trial ended and how it "
+        "came about. Use `roughsnn.simulate_trials` in it, with the arguments of `simulate`."
+    )
+
+
+def scalar(value: Any) -> Array:
+    """The value of a loss.
+
+    Raises:
+        ValueError: it is not a scalar.
+    """
+    value = jnp.asarray(value)
+    if value.shape != ():
+        raise ValueError(f"`loss` returned an array of shape {value.shape}; it must be a scalar.")
+    return value

@@ -1,0 +1,127 @@
+"""The estimator that differentiates probabilities instead of spike times."""
+
+import math
+
+import equinox as eqx
+import jax.lax as lax
+import jax.numpy as jnp
+
+from ._base import (
+    AbstractGradientEstimator,
+    GradientEstimate,
+    differentiate,
+    require_trials,
+    scalar,
+)
+from ._changes import frozen, loss_changes, shifted, with_spike_at_end
+from ._pathwise import check_count, exposure, zero_with_derivative
+from ._replay import replay, share_kept
+
+
+class ScoreFunction(AbstractGradientEstimator):
+    r"""The likelihood ratio of the intensity model, with the noise between spikes held fixed.
+
+    Given the driver B, the spikes of neuron k have the conditional intensity
+    $\lambda_k 1\{\Lambda_k > \alpha_k\}$, so that the log-likelihood of the trains is
+
+    $$
+    \ell(\theta) = \sum_n \log \lambda_{k_n}(\tau_n)
+        - \sum_k \int_{t_0}^{t_1} \lambda_k 1\{\Lambda_k > \alpha_k\}\,dt ,
+    $$
+
+    with the state re-run along the recorded spikes. For $\alpha = 0$ the score function estimator
+    is $\nabla_\theta E\,L = E[(L - b)\,\nabla_\theta \ell]$ for every loss, however rough.
+
+    For $\alpha > 0$ that is **biased**, since the times at which a neuron can fire depend on the
+    parameters ($E\,\nabla_\theta \ell \neq 0$). Here a spike whose threshold $e = -\log u$ is small
+    is moved with the end of the dead time, as in the pathwise gradient, and one whose threshold is
+    large stays in its place and is weighed, with the share $\varphi(e) = 1 - e^{-e/\epsilon}$
+    between them. The weight of a trial becomes
+
+    $$
+    \nabla w = \sum_n \varphi(e_n)\,\nabla\!\log\lambda(\tau_n)
+        - \big(\varphi(e_n) - \varphi'(e_n)\big)\,\nabla(\Lambda - \alpha)(\tau_n)
+        - \sum_{k:\,e_k > 0} \varphi(e_k)\,\nabla(\Lambda_k - \alpha_k)(t_1),
+    \qquad e_k = (\Lambda_k - \alpha_k)(t_1),
+    $$
+
+    and the spikes move by $\nabla\tau_n = -(1 - \varphi(e_n))\,\nabla(\Lambda - \alpha) / \lambda$;
+    the boundary term of [`roughsnn.PathwiseWithBoundary`][] counts with $1 - \varphi(e_k)$. As
+    $\epsilon \to \infty$ this is that estimator, as $\epsilon \to 0$ the score function. (A
+    generalised reparameterisation gradient.)
+
+    **Unbiased** for every $\epsilon > 0$ and for all parameters, sigma included, wherever
+    `PathwiseWithBoundary` is; of little use for training, as its variance is much larger and grows
+    with the number of spikes, but an independent check: it rests on the density of the spikes and
+    not on the derivatives of their times.
+
+    The baseline of a trial is the loss with that trial replaced by others of the sample, which does
+    not depend on it; it removes what all losses have in common.
+
+    `simulate` must return [`roughsnn.Trials`][]. It costs one more pass over the trials, and the
+    losses of K + `controls` alternatives to each trial. Diagnostics: `signal`, the root mean square
+    of the loss less its baseline.
+
+    Attributes:
+        ramp: $\epsilon > 0$. Smaller: closer to the score function, more variance from short
+            dead times, about $(\nabla\alpha)^2 / 2\epsilon$ for each spike.
+        controls: how many other trials the baseline is the mean of; 0 for none. One trial alone
+            has no baseline.
+        chunk: how many losses are evaluated at a time where each needs its own evaluation.
+
+    References:
+        Glynn (1990), Commun. ACM 33(10), 75 (likelihood ratio gradients).
+        Ruiz, Titsias, Blei (2016), NeurIPS 29 (generalised reparameterisation).
+    """
+
+    ramp: float = eqx.field(default=0.1, static=True)
+    controls: int = eqx.field(default=4, static=True)
+    chunk: int | None = eqx.field(default=None, static=True)
+
+    def __check_init__(self):
+        if not (math.isfinite(self.ramp) and self.ramp > 0):
+            raise ValueError(f"`ramp` is {self.ramp!r}; it must be positive and finite.")
+        if self.controls is None:
+            raise ValueError("`controls` is None; it must be an integer of at least 0.")
+        check_count("controls", self.controls, 0)
+        check_count("chunk", self.chunk)
+
+    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+        def objective(model):
+            trials = require_trials(simulate(model, key), "ScoreFunction")
+            _require_fixed_end(trials)
+            trains = frozen(trials.trains)
+            again = replay(trials, self.ramp)
+            value = scalar(loss(again.trains))
+
+            changes = loss_changes(loss, trains, frozen(with_spike_at_end(trials)), self.chunk)
+            kept, _ = share_kept(again.excess, self.ramp)
+            weights = exposure(trials) * (1 - kept) * changes
+            moved = zero_with_derivative(weights, again.excess)
+
+            controls = min(self.controls, len(trains) - 1)
+            signal = jnp.broadcast_to(value, (len(trains),))
+            if controls > 0:
+                others = shifted(trains, controls)
+                signal = -jnp.mean(loss_changes(loss, trains, others, self.chunk), axis=1)
+            signal = jnp.where(trials.failed, 0, lax.stop_gradient(signal))
+            weighed = zero_with_derivative(signal, again.log_weights)
+            diagnostics = {"signal": jnp.sqrt(jnp.mean(jnp.square(signal)))}
+            return value + moved + weighed, (trains, diagnostics)
+
+        (value, (trains, diagnostics)), gradient = differentiate(objective, model, trainable)
+        return GradientEstimate(value, gradient, trains, diagnostics)
+
+
+def _require_fixed_end(trials) -> None:
+    """Fail on `stop_after` with several neurons.
+
+    Raises:
+        ValueError: which of them comes last would need a term of its own.
+    """
+    stop_after, neurons = trials.recipe.stop_after, trials.trains.num_neurons
+    if stop_after is not None and neurons > 1:
+        raise ValueError(
+            f"`stop_after` is {stop_after} with {neurons} neurons; ScoreFunction needs trials that "
+            "end at `t1`, or a single neuron. Use PathwiseWithBoundary, which takes both."
+        )

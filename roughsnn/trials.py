@@ -1,0 +1,155 @@
+"""`simulate_trials`: spike trains together with what estimators of gradients need beyond them."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from .neurons import AbstractNeuron
+from .simulate import simulate_solution, spike_trains
+from .solve import RESULTS, EventSolution
+from .spikes import SpikeTrains
+
+__all__ = ["Recipe", "Trials", "simulate_trials"]
+
+
+class Recipe(eqx.Module):
+    """How a sample of trials came about: enough to walk along each of them once more.
+
+    The attributes are the arguments of [`roughsnn.simulate`][] of the same name.
+    """
+
+    model: AbstractNeuron
+    input_current: Any
+    key: PRNGKeyArray
+    solver: dfx.AbstractSolver | None
+    t0: float = eqx.field(static=True)
+    t1: float = eqx.field(static=True)
+    dt0: float = eqx.field(static=True)
+    stop_after: int | None = eqx.field(static=True)
+    bridge: str = eqx.field(static=True)
+
+
+class Trials(eqx.Module):
+    r"""Simulated trials of an intensity model: their spike trains and where each of them ended.
+
+    A trial ends at $t_1$, or at its last spike with `stop_after`. With $\Lambda_k$ the intensity
+    of neuron k integrated since its last spike, the neuron fires when $\Lambda_k$ reaches
+    $\alpha_k - \log u$, that is when its residual $s_k = \Lambda_k - \alpha_k + \log u$ reaches 0.
+
+    Attributes:
+        trains: the spike trains.
+        residuals: $s_k < 0$ of each neuron at the end of the trial, differentiable.
+        excess: $\Lambda_k - \alpha_k$ there, without derivative. Where it is positive the neuron
+            could have fired at the end of the trial, and did not by chance.
+        stopped: whether the trial ended at its last spike, as `stop_after` asks for.
+        failed: whether it failed; a failed trial takes no part in any correction.
+        recipe: the model, input and random key behind the trials.
+    """
+
+    trains: SpikeTrains
+    residuals: Float[Array, "samples K"]
+    excess: Float[Array, "samples K"]
+    stopped: Bool[Array, " samples"]
+    failed: Bool[Array, " samples"]
+    recipe: Recipe
+
+    def __len__(self) -> int:
+        return len(self.trains)
+
+
+def simulate_trials(
+    model: AbstractNeuron,
+    t0: float,
+    t1: float,
+    dt0: float,
+    *,
+    key: PRNGKeyArray,
+    num_samples: int,
+    max_spikes: int,
+    input_current: Any = None,
+    stop_after: int | None = None,
+    solver: dfx.AbstractSolver | None = None,
+    bridge: str = "linear",
+    throw: bool = True,
+) -> Trials:
+    """As [`roughsnn.simulate`][], with what an estimator of the gradient of an expected loss needs.
+
+    Use it in the `simulate` of [`roughsnn.fit`][] with `estimator=PathwiseWithBoundary()` or
+    `ScoreFunction()`. The same key gives the same spikes as `simulate`.
+
+    Args:
+        model: an intensity model: a neuron model with `dead_intensity`, or a network of such
+            neurons.
+        t0: as in `simulate`.
+        t1: as in `simulate`.
+        dt0: as in `simulate`.
+        key: as in `simulate`.
+        num_samples: as in `simulate`.
+        max_spikes: as in `simulate`.
+        input_current: as in `simulate`.
+        stop_after: as in `simulate`.
+        solver: as in `simulate`.
+        bridge: as in `simulate`.
+        throw: as in `simulate`.
+
+    Raises:
+        EventSolveError: as in `simulate`.
+        TypeError: as in `simulate`; a model that does not fire by an intensity.
+        ValueError: as in `simulate`.
+    """
+    alpha = model.dead_intensity if isinstance(model, AbstractNeuron) else None
+    if isinstance(model, AbstractNeuron) and alpha is None:
+        raise TypeError(
+            f"`model` is a {type(model).__name__}, which does not say that it fires by an "
+            "intensity: its `dead_intensity` is None. The trials of such a model are what "
+            "`roughsnn.simulate` gives; the corrections of a pathwise gradient need a hazard."
+        )
+    solution = simulate_solution(
+        model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
+        input_current=input_current, stop_after=stop_after, solver=solver, bridge=bridge,
+        saveat=dfx.SaveAt(t0=True), save_event_states=True, throw=throw,
+    )  # fmt: skip
+
+    def event(t, y):
+        return model.event(t, y, input_current)
+
+    residuals = jax.vmap(event)(solution.final_time, solution.final_state)
+    levels = lax.stop_gradient(_levels(event, solution, model.num_neurons))
+    stopped = jnp.zeros(num_samples, dtype=bool)
+    if stop_after is not None:
+        stopped = solution.num_events >= stop_after
+    return Trials(
+        spike_trains(solution, model.num_neurons, t0, t1),
+        residuals,
+        lax.stop_gradient(residuals - alpha) - levels,
+        stopped,
+        solution.result != RESULTS.successful,
+        Recipe(model, input_current, key, solver, t0, t1, dt0, stop_after, bridge),
+    )
+
+
+def _levels(event, solution: EventSolution, num_neurons: int) -> Float[Array, "samples K"]:
+    """Where the residual of each neuron began after its last spike, or at the start."""
+
+    def one(t0, y0, times, indices, states):
+        first = event(t0, jax.tree.map(lambda x: x[0], y0))
+        after = jax.vmap(event)(times, states)
+        own = indices[:, None] == jnp.arange(num_neurons, dtype=indices.dtype)
+        number = jnp.arange(indices.shape[0], dtype=jnp.int32)
+        last = jnp.max(jnp.where(own, number[:, None], -1), axis=0, initial=-1)
+        columns = jnp.arange(num_neurons, dtype=jnp.int32)
+        padded = jnp.concatenate([first[None], after])
+        return padded[last + 1, columns]
+
+    return jax.vmap(one)(
+        solution.t0,
+        solution.ys,
+        solution.event_times,
+        solution.event_indices,
+        solution.event_ys_right,
+    )
