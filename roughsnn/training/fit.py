@@ -28,7 +28,7 @@ ADVICE = (
 
 def fit(
     model: PyTree,
-    data: SpikeTrains,
+    data: SpikeTrains | None,
     *,
     simulate: Callable[[Any, PRNGKeyArray], Any],
     loss: Callable[[Any, Any], Any],
@@ -53,7 +53,8 @@ def fit(
 
     Args:
         model: what is trained, usually an equinox module.
-        data: observed trains, batch shape `(samples,)`.
+        data: observed trains, batch shape `(samples,)`; `None` for a loss that needs none, because
+            `simulate` draws a task together with its targets.
         simulate: function of the model and a key that draws a sample of trains (or of
             [`roughsnn.Trials`][], whose trains the loss and the metrics then see).
         loss: function of the generated and the observed trains that returns a scalar. If it has a
@@ -95,13 +96,13 @@ def fit(
         raise ValueError(
             f"`early_stop` watches {early_stop.monitor!r}; it must be one of {step.recorded}."
         )
-    _check_data(data, batch_shape="(samples,)", rank=1)
-    if batch_size is not None and not 1 <= batch_size <= len(data):
+    _check_data(data, batch_size, batch_shape="(samples,)", rank=1)
+    if data is not None and batch_size is not None and not 1 <= batch_size <= len(data):
         raise ValueError(
             f"`batch_size` is {batch_size}; it must be between 1 and the number of samples in "
             f"`data`, {len(data)}."
         )
-    if batch_size is None and hasattr(loss, "target"):
+    if batch_size is None and data is not None and hasattr(loss, "target"):
         data = loss.target(data)
 
     def run(state, failed, steps):
@@ -121,7 +122,7 @@ def fit(
 
 def fit_many(
     models: PyTree,
-    data: SpikeTrains,
+    data: SpikeTrains | None,
     *,
     simulate: Callable[[Any, PRNGKeyArray], Any],
     loss: Callable[[Any, Any], Any],
@@ -141,7 +142,7 @@ def fit_many(
     Args:
         models: one pytree whose arrays have a leading axis of length `len(keys)`, for example
             `equinox.filter_vmap(lambda key: model)(keys)` to start all seeds from one model.
-        data: observed trains of each seed, batch shape `(len(keys), samples)`.
+        data: observed trains of each seed, batch shape `(len(keys), samples)`; `None` as in `fit`.
         simulate: as in `fit`, for one seed, as are the loss, optimiser and metrics.
         loss: as in `fit`.
         optimiser: as in `fit`.
@@ -166,18 +167,18 @@ def fit_many(
     """
     step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
     _check_counts(num_steps, log_every)
-    _check_data(data, batch_shape="(len(keys), samples)", rank=2)
+    _check_data(data, batch_size, batch_shape="(len(keys), samples)", rank=2)
     num_seeds = keys.shape[0]
     if num_seeds == 0:
         raise ValueError(f"`keys` has shape {keys.shape}; it must hold one key per seed.")
     for name, tree in (("models", models), ("data", data), ("holdout", holdout)):
         _check_seed_axis(name, tree, num_seeds)
-    if batch_size is not None and not 1 <= batch_size <= data.batch_shape[1]:
+    if data is not None and batch_size is not None and not 1 <= batch_size <= data.batch_shape[1]:
         raise ValueError(
             f"`batch_size` is {batch_size}; it must be between 1 and the number of samples of a "
             f"seed, {data.batch_shape[1]}."
         )
-    if batch_size is None and hasattr(loss, "target"):
+    if batch_size is None and data is not None and hasattr(loss, "target"):
         data = eqx.filter_vmap(loss.target, in_axes=(_seed_axes(data),))(data)
 
     def run(state, failed, steps):
@@ -381,9 +382,17 @@ def _check_counts(num_steps: int, log_every: int) -> None:
         raise ValueError(f"`log_every` is {log_every}; it must be 1 or more.")
 
 
-def _check_data(data: SpikeTrains, batch_shape: str, rank: int) -> None:
+def _check_data(
+    data: SpikeTrains | None, batch_size: int | None, batch_shape: str, rank: int
+) -> None:
+    if data is None:
+        if batch_size is not None:
+            raise ValueError(
+                f"`batch_size` is {batch_size} and `data` None; without data there are no batches."
+            )
+        return
     if not isinstance(data, SpikeTrains):
-        raise TypeError(f"`data` is a {type(data).__name__}; it must be SpikeTrains.")
+        raise TypeError(f"`data` is a {type(data).__name__}; it must be SpikeTrains or None.")
     if len(data.batch_shape) != rank or 0 in data.batch_shape:
         raise ValueError(
             f"`data` has batch shape {data.batch_shape}; it must be {batch_shape} and not empty."

@@ -1,0 +1,203 @@
+"""Solve a network with gated synapses by a step that conserves charge."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ..spikes import SpikeTrains
+from .network import GatedNetwork
+
+
+class GatedSolution(eqx.Module):
+    """What a network did, at the end of each step; the leading axes are those of the inputs.
+
+    Attributes:
+        ts: times, the ends of the steps.
+        v: potentials, after the reset where a neuron fired.
+        traces: synaptic traces of the P populations.
+        readout: readout channels.
+        spike_times: when each neuron fired within each step, by linear interpolation; `inf` where
+            it did not. They have derivatives with respect to the parameters.
+        t0: start of the window.
+    """
+
+    ts: Float[Array, " steps"]
+    v: Float[Array, "*batch steps N"]
+    traces: Float[Array, "*batch steps P N"]
+    readout: Float[Array, "*batch steps K"]
+    spike_times: Float[Array, "*batch steps N"]
+    t0: Float[Array, ""]
+
+    @property
+    def num_spikes(self) -> Float[Array, "*batch N"]:
+        """How often each neuron fired."""
+        return jnp.sum(jnp.isfinite(self.spike_times), axis=-2, dtype=self.v.dtype)
+
+    def spike_trains(self, max_spikes: int) -> SpikeTrains:
+        """The spikes, with room for `max_spikes` in each trial; `overflowed` marks where there
+        were more."""
+        *batch, steps, n = self.spike_times.shape
+        times = self.spike_times.reshape(*batch, steps * n)
+        # Stable: at equal times the neurons stay in order.
+        order = jnp.argsort(jax.lax.stop_gradient(times), axis=-1, stable=True)[..., :max_spikes]
+        count = jnp.sum(jnp.isfinite(times), axis=-1)
+        times = jnp.take_along_axis(times, order, axis=-1)
+        neurons = jnp.where(jnp.isfinite(times), (order % n).astype(jnp.int32), -1)
+        trains = SpikeTrains(
+            times, neurons, self.t0, self.ts[-1], count > max_spikes, num_neurons=n
+        )
+        return trains.pad_to(max_spikes)
+
+
+def solve_gated(
+    network: GatedNetwork,
+    inputs: Float[ArrayLike, "*batch steps M"],
+    dt: float,
+    *,
+    v0: Float[ArrayLike, "... N"] | None = None,
+    t0: float = 0.0,
+    checkpoint_every: int | None = None,
+    throw: bool = True,
+) -> GatedSolution:
+    r"""Solve a network over the steps of its inputs, from silent traces.
+
+    A step is that of Euler, $v' = v + f(v, I)\,dt / \tau_v$, and the synapses receive
+    the charge between the two potentials,
+
+    $$
+    r^p \to e^{-dt / \tau_p} r^p + G(v') - G(v),
+    $$
+
+    before a neuron with $v' \ge 1$ is reset, to $(v' - 1)$ times its
+    [`reset_factor`][roughsnn.gated.AbstractGatedNeuron.reset_factor], where it would be had it been
+    reset inside the step. So a full crossing delivers unit charge at any dt, the solution is a
+    continuous function of the parameters, and its derivatives by automatic differentiation, in
+    either mode, are those of the discretised model, exactly.
+
+    Args:
+        network: the network.
+        inputs: input channels, held constant over each step.
+        dt: the step, in the unit of time of the network; a python number.
+        v0: initial potentials, by default 0.
+        t0: time of the first step.
+        checkpoint_every: keep the state for the backward pass once in so many steps only, and
+            compute the others anew. By default the state of every step is kept, and nothing else.
+            The square root of the number of steps takes the least memory.
+        throw: whether it is an error if a neuron would fire more than once in a step.
+
+    Returns:
+        the solution. What is not used of it costs nothing under `jit`.
+
+    Raises:
+        ValueError: inputs of the wrong shape, a step that is not positive.
+        RuntimeError: a neuron moved so fast that it was beyond the threshold again after its reset
+            (with `throw=True`): take a smaller dt, or smaller weights.
+    """
+    dtype = network.bias.dtype
+    inputs = jnp.asarray(inputs, dtype=dtype)
+    channels, n = network.input_weights.shape
+    if inputs.ndim < 2 or inputs.shape[-1] != channels:
+        raise ValueError(
+            f"`inputs` has shape {inputs.shape}; it must be (*batch, steps, {channels}), with one "
+            "channel for each row of the network's input weights."
+        )
+    if not dt > 0:
+        raise ValueError(f"`dt` is {dt}; the step must be positive.")
+    *batch, steps, _ = inputs.shape
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise ValueError(f"`checkpoint_every` is {checkpoint_every}; it must be 1 step or more.")
+    v0 = jnp.zeros(n, dtype) if v0 is None else jnp.asarray(v0, dtype=dtype)
+    size = math.prod(batch)
+    v0 = jnp.broadcast_to(v0, (*batch, n)).reshape(size, n)
+    # time first, as the loop goes; the batch is in the rows of matrix products
+    inputs = jnp.moveaxis(inputs.reshape(size, steps, channels), 1, 0)
+    starts = t0 + dt * jnp.arange(steps, dtype=dtype)
+    _, outputs = trajectory(network, inputs, dt, v0, checkpoint_every)
+    after, traces, delay = outputs["v"], outputs["traces"], outputs["delay"]
+    readout = traces[network.read_from] @ network.readout
+    if throw:
+        readout = eqx.error_if(
+            readout,
+            jnp.any(after >= network.neuron.threshold),
+            "A neuron was beyond its threshold again right after a reset: it should have fired "
+            "more than once in a step. Take a smaller `dt`, or smaller weights or inputs.",
+        )
+    spike_times = starts[:, None, None] + delay
+
+    def public(x):
+        return jnp.moveaxis(x, 0, 1).reshape(*batch, steps, *x.shape[2:])
+
+    return GatedSolution(
+        starts + dt,
+        public(after),
+        public(jnp.stack(traces, axis=2)),
+        public(readout),
+        public(spike_times),
+        jnp.asarray(t0, dtype),
+    )
+
+
+def trajectory(
+    network: GatedNetwork,
+    inputs: Float[Array, "steps batch M"],
+    dt: float,
+    v0: Float[Array, "batch N"],
+    checkpoint_every: int | None = None,
+) -> tuple[Any, dict[str, Any]]:
+    """The loop over steps, time first: the final carry, and what each step hands out.
+
+    Each step hands out the potential after it (`v`), the traces after it (`traces`, a tuple), how
+    long after its start each neuron fired (`delay`, infinite if not), and the current, the
+    potential and the traces at its start (`current`, `start_v`, `start_traces`).
+    """
+    neuron, gate = network.neuron, network.gate
+    matrices = network.couplings
+    decays = [math.exp(-dt / tau) for tau in network.taus]
+
+    # Kept for the backward pass is the state at each step; the step itself is computed anew.
+    @jax.checkpoint
+    def step(carry, external):
+        v, share, traces = carry
+        current = external
+        for trace, matrix in zip(traces, matrices, strict=True):
+            current = current + trace @ matrix
+        new = v + (dt / neuron.tau) * neuron.speed(v, current)
+        new_share = gate.cumulative(new)
+        fires = new >= neuron.threshold
+        charge = new_share - share
+        new_traces = tuple(r * d + charge for r, d in zip(traces, decays, strict=True))
+        # a harmless current where nothing fires, or 0 / 0 spoils the derivative
+        factor = neuron.reset_factor(jnp.where(fires, current, neuron.threshold + 1))
+        after = jnp.where(fires, neuron.reset + (new - neuron.threshold) * factor, new)
+        rise = jnp.where(fires, new - v, 1)
+        delay = jnp.where(fires, dt * (neuron.threshold - v) / rise, jnp.inf)
+        outputs = {
+            "v": after, "traces": new_traces, "delay": delay,
+            "current": current, "start_v": v, "start_traces": traces,
+        }  # fmt: skip
+        return (after, jnp.where(fires, 0, new_share), new_traces), outputs
+
+    carry = (v0, gate.cumulative(v0), (jnp.zeros_like(v0),) * network.num_populations)
+
+    def steps(carry, inputs):
+        # the currents of all steps by one matrix product
+        return jax.lax.scan(step, carry, network.external_current(inputs))
+
+    if checkpoint_every is None:
+        return steps(carry, inputs)
+
+    segment = jax.checkpoint(steps)
+    whole = inputs.shape[0] // checkpoint_every * checkpoint_every
+    shape = (-1, checkpoint_every, *inputs.shape[1:])
+    carry, first = jax.lax.scan(segment, carry, inputs[:whole].reshape(shape))
+    carry, last = segment(carry, inputs[whole:])
+
+    def join(first, last):
+        return jnp.concatenate([first.reshape(-1, *last.shape[1:]), last])
+
+    return carry, jax.tree.map(join, first, last)

@@ -1,0 +1,97 @@
+"""What a network reads out, beside what it should."""
+
+from typing import Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from .style import colour, legend, new_axes, tidy
+
+
+def plot_readout(
+    ts: ArrayLike,
+    readout: ArrayLike,
+    target: ArrayLike | None = None,
+    ax: Any = None,
+    *,
+    time_unit: str | None = None,
+) -> Any:
+    """Draw readout channels over time, each with its target as a dashed line behind it.
+
+    Args:
+        ts: times, shape `(times,)`.
+        readout: what was read out, shape `(times,)` or `(times, channels)`.
+        target: what should have been, of the same shape; NaN where nothing is asked for.
+        ax: axes to draw on; by default those of a new figure.
+        time_unit: unit of time for the label of the axis.
+
+    Returns:
+        the axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: shapes that do not fit together.
+    """
+    ts, readout = np.asarray(ts), np.asarray(readout)
+    if ts.ndim != 1 or readout.ndim not in (1, 2) or readout.shape[0] != ts.shape[0]:
+        raise ValueError(
+            f"`ts` has shape {ts.shape} and `readout` {readout.shape}; they must be (times,) and "
+            "(times,) or (times, channels)."
+        )
+    targets = None if target is None else np.asarray(target)
+    if targets is not None and targets.shape != readout.shape:
+        raise ValueError(
+            f"`target` has shape {targets.shape}; it must have that of `readout`, {readout.shape}."
+        )
+    ax = new_axes(ax, height=1.8)
+    columns = readout.reshape(len(ts), -1)
+    for channel in range(columns.shape[1]):
+        several = f" {channel}" if columns.shape[1] > 1 else ""
+        drawn = colour(channel)
+        if targets is not None:
+            wanted = targets.reshape(columns.shape)[:, channel]
+            ax.plot(ts, wanted, "--", color="0.4", linewidth=1.2, label=f"target{several}")
+        ax.plot(ts, columns[:, channel], color=drawn, linewidth=0.9, label=f"readout{several}")
+    tidy(ax, "time" if time_unit is None else f"time ({time_unit})", "readout")
+    legend(ax)
+    return ax
+
+
+def plot_balance(
+    ts: ArrayLike,
+    external: ArrayLike,
+    recurrent: ArrayLike,
+    ax: Any = None,
+    *,
+    time_unit: str | None = None,
+) -> Any:
+    """Draw the external and the recurrent current of a neuron, and their sum.
+
+    Args:
+        ts: times, shape `(times,)`.
+        external: current from outside, shape `(times,)`.
+        recurrent: current from the network, shape `(times,)`.
+        ax: axes to draw on; by default those of a new figure.
+        time_unit: unit of time for the label of the axis.
+
+    Returns:
+        the axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: shapes that differ.
+    """
+    ts, external, recurrent = (np.asarray(x) for x in (ts, external, recurrent))
+    if ts.ndim != 1 or not ts.shape == external.shape == recurrent.shape:
+        raise ValueError(
+            f"`ts`, `external` and `recurrent` have shapes {ts.shape}, {external.shape} and "
+            f"{recurrent.shape}; all must be (times,)."
+        )
+    ax = new_axes(ax, height=1.8)
+    ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    ax.plot(ts, external, color=colour(0), linewidth=1.0, label="external")
+    ax.plot(ts, recurrent, color=colour(1), linewidth=1.0, label="recurrent")
+    ax.plot(ts, external + recurrent, color="black", linewidth=0.8, label="sum")
+    tidy(ax, "time" if time_unit is None else f"time ({time_unit})", "current")
+    legend(ax)
+    return ax

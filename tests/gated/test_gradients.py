@@ -1,0 +1,114 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from roughsnn.gated import BoxGate, adjoint_gradient, solve_gated
+from tests.helpers import directional_derivative, finite_difference_gradient, random_direction
+
+from .networks import NEURONS, running_cost, small_network, wave
+
+V0 = jnp.linspace(0, 0.45, 4)
+
+
+def _cost(network, x, target, dt, checkpoint_every=None):
+    solution = solve_gated(network, x, dt, v0=V0, checkpoint_every=checkpoint_every)
+    over_batch_and_time = jax.vmap(jax.vmap(running_cost))
+    costs = over_batch_and_time(solution.readout, solution.traces, target)
+    return jnp.sum(costs) * dt / x.shape[0]
+
+
+@pytest.mark.parametrize("kind", NEURONS)
+def test_autodiff_is_the_derivative_of_the_discretised_network(kind):
+    x, target = wave(0.5, 60.0, batch=2)
+    network = small_network(kind)
+
+    @jax.jit
+    def cost(network):
+        return _cost(network, x, target, 0.5)
+
+    gradient = jax.jit(jax.grad(cost))(network)
+    # The cost is continuous with kinks where a spike passes the end of a step; a step of 1e-6
+    # meets none here. Rounding is 1e-10 at a cost of order 100.
+    differences = finite_difference_gradient(cost, network, step=1e-6)
+    found, exact = ravel_pytree(gradient)[0], ravel_pytree(differences)[0]
+    assert float(jnp.linalg.norm(found - exact) / jnp.linalg.norm(exact)) < 1e-6
+
+    direction = random_direction(network)
+    forward = jax.jvp(cost, (network,), (direction,))[1]
+    np.testing.assert_allclose(forward, jnp.vdot(found, ravel_pytree(direction)[0]), rtol=1e-9)
+
+
+def test_spike_times_have_derivatives():
+    network = small_network("lif")
+    x, _ = wave(0.1, 30.0)
+
+    @jax.jit
+    def times(network):
+        return solve_gated(network, x[0], 0.1, v0=V0).spike_trains(20).times
+
+    direction = random_direction(network)
+    derivative = jax.jvp(times, (network,), (direction,))[1]
+    exact = directional_derivative(times, network, direction, step=1e-7)
+    assert jnp.sum(jnp.isfinite(times(network))) >= 10
+    np.testing.assert_allclose(derivative, exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", NEURONS)
+def test_the_adjoint_meets_central_differences_as_the_step_falls(kind):
+    errors = []
+    for dt in (0.05, 0.0125):
+        x, target = wave(dt, 60.0)
+        network = small_network(kind)
+
+        @jax.jit
+        def cost(network, x=x, target=target, dt=dt):
+            return _cost(network, x, target, dt)
+
+        value, gradient = eqx.filter_jit(adjoint_gradient)(
+            network, x, dt, running_cost, target, v0=V0
+        )
+        np.testing.assert_allclose(value, cost(network), rtol=1e-12)
+        differences = finite_difference_gradient(cost, network, step=1e-6)
+        found, exact = ravel_pytree(gradient)[0], ravel_pytree(differences)[0]
+        errors.append(float(jnp.linalg.norm(found - exact) / jnp.linalg.norm(exact)))
+    # A quarter of the step, a quarter of the error; without the factor at a reset the leaky
+    # neuron's error would stay.
+    assert errors[1] < 0.03
+    assert 3 < errors[0] / errors[1] < 5
+
+
+def test_the_gradient_of_the_readout_is_exact():
+    dt = 0.1
+    x, target = wave(dt, 60.0, batch=3)
+    network = small_network("theta")
+    _, gradient = eqx.filter_jit(adjoint_gradient)(network, x, dt, running_cost, target, v0=V0)
+    automatic = jax.jit(jax.grad(lambda net: _cost(net, x, target, dt)))(network)
+    np.testing.assert_allclose(gradient.readout, automatic.readout, rtol=1e-10)
+
+
+@pytest.mark.parametrize("every", [1, 7, 40, 1000])
+def test_checkpoints_change_nothing(every):
+    network = small_network("theta", gate=BoxGate(0.5))
+    x, target = wave(0.5, 60.0, batch=2)
+    plain = jax.jit(jax.value_and_grad(lambda n: _cost(n, x, target, 0.5)))(network)
+    kept = jax.jit(jax.value_and_grad(lambda n: _cost(n, x, target, 0.5, every)))(network)
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(kept), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_checkpoints_save_memory():
+    network = small_network("theta", num_neurons=40)
+    x = jnp.zeros((32, 2500, 2))
+
+    def planned(every):
+        def final(network):
+            return jnp.sum(solve_gated(network, x, 0.1, checkpoint_every=every).readout[:, -1])
+
+        compiled = jax.jit(jax.grad(final)).lower(network).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    print(planned(None), planned(50))
+    assert planned(50) < 0.7 * planned(None)
