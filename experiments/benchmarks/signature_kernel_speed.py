@@ -77,7 +77,8 @@ def poisson_trains(
     )
 
 
-def _moved(trains: SpikeTrains, times) -> SpikeTrains:
+def moved(trains: SpikeTrains, times) -> SpikeTrains:
+    """The same trains with their spikes at other times."""
     return SpikeTrains(times, trains.neurons, trains.t0, trains.t1, num_neurons=trains.num_neurons)
 
 
@@ -85,7 +86,7 @@ def _event(name: str, x: SpikeTrains, y: SpikeTrains) -> dict:
     scales = jnp.ones(x.num_neurons, x.times.dtype)
 
     def gram(times, scales):
-        return event_kernel_gram(_moved(x, times), y, neuron_scale=scales)
+        return event_kernel_gram(moved(x, times), y, neuron_scale=scales)
 
     def mean(times, scales):
         return jnp.mean(gram(times, scales))
@@ -112,10 +113,10 @@ def _goursat(name: str, x: SpikeTrains, y: SpikeTrains) -> dict:
 
 def _signatures(name: str, x: SpikeTrains) -> dict:
     def ours(times):
-        return jnp.sum(event_signature(_moved(x, times), 3) ** 2)
+        return jnp.sum(event_signature(moved(x, times), 3) ** 2)
 
     def theirs(times):
-        return jnp.sum(signature(marcus_lift(_moved(x, times)), 3) ** 2)
+        return jnp.sum(signature(marcus_lift(moved(x, times)), 3) ** 2)
 
     return {
         name: (ours, (x.times,)),

@@ -194,15 +194,16 @@ def order_for_square(z: float, tolerance: float) -> int:
     return _LARGEST_ORDER
 
 
-def order_for_jumps(scale: float, tolerance: float) -> int:
+def order_for_jumps(scale: float, tolerance: float, jumps: int) -> int:
     r"""Order of the jump edges for jumps of size `scale`, from a fit to Poisson spike trains.
 
     The number of points that a chain has in one jump is close to a Poisson number with mean
-    $0.95\,s$, whatever the number of spikes; the order is the first whose tail, times the number
-    of jumps of a typical pair, is below `tolerance`.
+    $0.95\,s$, whatever the number of spikes; the order is the first whose tail, times three times
+    the number of jumps that the fullest two trains have together, is below `tolerance`. (The
+    largest error of Poisson trains of one neuron is 2.8 tails for each jump, of two neurons 1.9.)
     """
     mean = 0.95 * scale
-    term = 50.0 * mean * mean / 2
+    term = 3.0 * max(jumps, 1) * mean * mean / 2
     for order in range(2, _LARGEST_ORDER):
         term = term * mean / (order + 1)
         if term <= tolerance:

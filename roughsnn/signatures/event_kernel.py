@@ -65,8 +65,9 @@ def event_kernel_gram(
             or a positive semi-definite matrix $M$ of shape `(num_neurons, num_neurons)` with which
             different neurons share. Raw counts (1) let a few pairs carry the whole kernel, see
             `suggested_neuron_scale`.
-        tolerance: relative truncation error asked for. It sets the orders, on the assumption
-            that $a (t_1 - t_0) \le 1$ and $s \le 1$ where these are not known because of `jit`.
+        tolerance: relative truncation error asked for. It sets the orders, from the scales and the
+            number of spikes; where these are not known because of `jit`, on the assumption that
+            $a (t_1 - t_0) \le 1$ and $s \le 1$, and from the room for spikes.
         orders: of the series along time and along jumps, instead of `tolerance`.
         max_simultaneous: most spikes at one time in one train. Found from the data where these are
             known; inside `jit` it is 1 unless given, and a tie is then an error.
@@ -205,7 +206,8 @@ def _kernel_of_pairs(
         raise ValueError(
             f"`time_scale` has shape {jnp.shape(time_scale)}; it must be a single number."
         )
-    chosen = _orders(x, time_scale, neuron_scale, tolerance, orders)
+    jumps = most_spikes(x) + most_spikes(x if y is None else y)
+    chosen = _orders(x, time_scale, neuron_scale, tolerance, orders, jumps)
     if y is not None:
         message = "`x` and `y` have different windows; bring them to one with `window` first."
         x = eqx.tree_at(
@@ -240,7 +242,7 @@ def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders):
     return kernel_of_pairs(events[0], events[-1], rows, columns, table, settings)
 
 
-def _orders(x, time_scale, neuron_scale, tolerance, orders) -> Orders:
+def _orders(x, time_scale, neuron_scale, tolerance, orders, jumps: int) -> Orders:
     if orders is not None:
         time, jump = orders
         if time < 2 or jump < 2:
@@ -255,7 +257,14 @@ def _orders(x, time_scale, neuron_scale, tolerance, orders) -> Orders:
     if not is_traced(neuron_scale):
         largest = float(np.max(np.abs(np.asarray(neuron_scale))))
         size = largest if np.ndim(neuron_scale) < 2 else math.sqrt(largest)
-    return Orders(order_for_square(length**2, tolerance), order_for_jumps(size, tolerance))
+    return Orders(order_for_square(length**2, tolerance), order_for_jumps(size, tolerance, jumps))
+
+
+def most_spikes(trains: SpikeTrains) -> int:
+    """Spikes of the fullest train, or the room for them where that is not known."""
+    if is_traced(trains.neurons):
+        return trains.max_spikes
+    return int((np.asarray(trains.neurons) >= 0).sum(axis=1).max(initial=0))
 
 
 def _check_pair(x: SpikeTrains, y: SpikeTrains) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..spikes.checks import is_traced, refuse_if
 from ..spikes.trains import SpikeTrains
 from ._edge_series import order_for_jumps, order_for_square
-from .event_kernel import suggested_neuron_scale
+from .event_kernel import most_spikes, suggested_neuron_scale
 from .mmd import mmd2_from_grams, mmd2_standard_error
 from .signature_kernel import SignatureKernel
 
@@ -163,7 +163,7 @@ def neuron_scale_by_power(
         length = float(np.asarray(kernel.time_scale)) * float(pooled.t1 - pooled.t0)
         orders = (
             order_for_square(length**2, kernel.tolerance),
-            order_for_jumps(float(scales.max()), kernel.tolerance),
+            order_for_jumps(float(scales.max()), kernel.tolerance, 2 * most_spikes(pooled)),
         )
         trial = _replace_static(kernel, orders=orders)
     criteria = []
