@@ -4,6 +4,12 @@ from .conditions import ConditionsError as ConditionsError
 from .conditions import ConditionsReport as ConditionsReport
 from .conditions import check_conditions as check_conditions
 from .drivers import BrownianGrid as BrownianGrid
+from .drivers import JumpPath as JumpPath
+from .drivers import ProductPath as ProductPath
+from .drivers import RefinedBrownianGrid as RefinedBrownianGrid
+from .drivers import SumPath as SumPath
+from .drivers import poisson_path as poisson_path
+from .drivers import spike_path as spike_path
 from .estimators import AbstractGradientEstimator as AbstractGradientEstimator
 from .estimators import Against as Against
 from .estimators import GradientEstimate as GradientEstimate
@@ -30,8 +36,12 @@ from .signatures import two_sample_test as two_sample_test
 from .simulate import simulate as simulate
 from .simulate import simulate_solution as simulate_solution
 from .solve import RESULTS as RESULTS
+from .solve import EligibilityTraces as EligibilityTraces
 from .solve import EventSolution as EventSolution
 from .solve import EventSolveError as EventSolveError
+from .solve import ForwardMode as ForwardMode
+from .solve import ReverseMode as ReverseMode
+from .solve import StochasticAdjoint as StochasticAdjoint
 from .solve import eventsolve as eventsolve
 from .spikes import SpikeTrains as SpikeTrains
 from .spikes import first_spike_times as first_spike_times

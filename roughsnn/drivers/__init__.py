@@ -1,17 +1,35 @@
 """What drives the equation: diffrax paths that the event solver can cut into pieces."""
 
 from ._brownian import BrownianGrid as BrownianGrid
+from ._composite import ProductPath as ProductPath
+from ._composite import SumPath as SumPath
 from ._grid import AbstractGridDriver as AbstractGridDriver
 from ._grid import PathDriver as PathDriver
 from ._grid import TimeGrid as TimeGrid
-from ._grid import as_grid_driver as as_grid_driver
 from ._grid import check_driver as check_driver
+from ._jumps import JumpPath as JumpPath
+from ._jumps import Jumps as Jumps
+from ._jumps import poisson_path as poisson_path
+from ._jumps import spike_path as spike_path
+from ._on_grid import as_grid_driver as as_grid_driver
+from ._on_grid import is_pure_jump as is_pure_jump
+from ._on_grid import jumps_of as jumps_of
+from ._refined import RefinedBrownianGrid as RefinedBrownianGrid
 
 __all__ = [
     "AbstractGridDriver",
     "BrownianGrid",
+    "JumpPath",
+    "Jumps",
     "PathDriver",
+    "ProductPath",
+    "RefinedBrownianGrid",
+    "SumPath",
     "TimeGrid",
     "as_grid_driver",
     "check_driver",
+    "is_pure_jump",
+    "jumps_of",
+    "poisson_path",
+    "spike_path",
 ]

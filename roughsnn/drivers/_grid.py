@@ -2,6 +2,7 @@
 
 import abc
 import math
+from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -79,6 +80,10 @@ class AbstractGridDriver(dfx.AbstractPath):
     def left(self, state: PyTree, piece: dfx.AbstractPath, t, t_event, cell_end) -> PyTree:
         """The driver's state after an event at `t_event` inside the piece that began at `t`."""
 
+    def jumps(self, dtype) -> Any:
+        """When and by how much the driver jumps, as a `Jumps`; `None` if it never does."""
+        return None
+
 
 class PathDriver(AbstractGridDriver):
     """Any diffrax path as a driver.
@@ -155,12 +160,3 @@ def check_driver(driver, grid: TimeGrid) -> None:
                 f"`driver` must cover the window [{grid.t0}, {grid.t1}], got one with "
                 f"{name}={time}."
             )
-
-
-def as_grid_driver(driver: dfx.AbstractPath | None, grid: TimeGrid) -> AbstractGridDriver | None:
-    """A driver on the solver's own grid keeps its cells; any other path is wrapped."""
-    if driver is None:
-        return None
-    if isinstance(driver, AbstractGridDriver) and driver.grid == grid:
-        return driver
-    return PathDriver(driver, grid)

@@ -5,6 +5,7 @@ H = 1/h int (W_t - t/h W) dt, with W ~ N(0, h) and H ~ N(0, h/12) independent.
 """
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
@@ -19,6 +20,29 @@ def increment(w, h_area, t0, t1, use_levy):
     if h_area is None:
         return dfx.BrownianIncrement(dt=dt, W=w)
     return dfx.SpaceTimeLevyArea(dt=dt, W=w, H=h_area)
+
+
+def held_increment(w, h_area, t0, t1, use_levy):
+    r"""The same for a path that is as rough as a Brownian motion. It is held fixed in time: the
+    derivative of an event SDE contains no noise. The mean of the path over $[s, t]$,
+    $\frac{1}{t - s} \int_s^t (W_r - W_s)\,dr = \frac{1}{2} W + H$, is smooth in $t$ all the
+    same, and with $W_s$ and $W_t$ held fixed
+    $\partial_t H = \frac{W/2 - H}{t - s}$ and $\partial_s H = \frac{W/2 + H}{t - s}$.
+    These make the derivatives of event times by a solver of order 1.5 converge in proportion to
+    the step; without them the drift at the event is only known to the square root of it.
+    """
+    w, h_area = lax.stop_gradient((w, h_area))
+    if not use_levy or h_area is None:
+        return increment(w, None, t0, t1, use_levy)
+    ell = lax.stop_gradient(t1 - t0)
+    # zero but for their derivatives; an interval of length zero has none
+    ds, dt = (jnp.where(ell > 0, (t - lax.stop_gradient(t)) / ell, 0) for t in (t0, t1))
+
+    def rate(w, h):
+        ahead, behind = dt.astype(w.dtype), ds.astype(w.dtype)
+        return h + ahead * (0.5 * w - h) + behind * (0.5 * w + h)
+
+    return increment(w, jax.tree.map(rate, w, h_area), t0, t1, use_levy)
 
 
 class _Piece(dfx.AbstractPath):
@@ -96,7 +120,7 @@ class LevyBridgePiece(_Piece):
     With $\ell + \ell' = r$ the lengths before and after a cut, $W = W_1 + W_2$ and
     $H = \frac{\ell}{r} H_1 + \frac{\ell'}{r} H_2 + \frac{\ell'}{2r} W_1 - \frac{\ell}{2r} W_2$.
     The two halves are drawn independently and moved onto the known $(W, H)$ by their regression
-    on it (Matheron's rule). It is held fixed in time.
+    on it (Matheron's rule). It is held fixed in time, see `held_increment`.
     """
 
     start: Float[Array, ""]
@@ -125,11 +149,59 @@ class LevyBridgePiece(_Piece):
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         w, h_area, _, _ = self._cut(t1)
-        return increment(w, h_area, t0, t1, use_levy)
+        return held_increment(w, h_area, t0, t1, use_levy)
 
     def rest(self, t):
         """Increment and Levy area from `t` to the end of the cell."""
         return self._cut(t)[2:]
+
+
+class RefinedPiece(_Piece):
+    r"""One cell of a path that is known on a finer grid: its values $W$ and integrals
+    $\int W\,dr$ from the start of the cell on, at the fine points, and the Levy areas of the fine
+    cells where it has some."""
+
+    start: Float[Array, ""]
+    end: Float[Array, ""]
+    width: float = eqx.field(static=True)
+    values: PyTree[Float[Array, "m ..."]]
+    integrals: PyTree[Float[Array, "m ..."]]
+    areas: PyTree[Float[Array, "m ..."]] | None
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        start, end, *times = lax.stop_gradient((self.start, self.end, t0, t1))
+        # a sample that has ended steps on over a dummy interval
+        s, t = (jnp.clip(x, start, end) - start for x in times)
+        ell = jnp.where(t > s, t - s, 1)
+
+        def both(values, integrals, h=None):
+            last = values.shape[0] - 2
+
+            def at(x):
+                x = x.astype(values.dtype)
+                j = jnp.clip(jnp.floor(x / self.width), 0, last).astype(jnp.int32)
+                left = j.astype(values.dtype) * self.width
+                # the last fine cell of the window may be a shorter one
+                width = jnp.where(j == last, (end - start).astype(values.dtype) - left, self.width)
+                u = (x - left) / width
+                begin, step = values[j], values[j + 1] - values[j]
+                value, mean = begin + u * step, u * begin + 0.5 * u**2 * step
+                if h is not None:
+                    value = value + 6 * u * (1 - u) * h[j]
+                    mean = mean + u**2 * (3 - 2 * u) * h[j]
+                return value, integrals[j] + width * mean
+
+            (w_s, i_s), (w_t, i_t) = at(s), at(t)
+            w = w_t - w_s
+            length = ell.astype(values.dtype)
+            mean = jnp.where(t > s, (i_t - i_s) / length - w_s, 0)
+            return w, mean - 0.5 * w
+
+        trees = (self.values, self.integrals) + (() if self.areas is None else (self.areas,))
+        pairs = jax.tree.map(both, *trees)
+        outer, inner = jax.tree.structure(self.values), jax.tree.structure((0, 0))
+        w, h_area = jax.tree.transpose(outer, inner, pairs)
+        return held_increment(w, h_area, t0, t1, use_levy)
 
 
 def _lengths(piece, t):
@@ -149,3 +221,49 @@ def merged_areas(w: Array, h_area: Array, widths: Float[Array, " m"]) -> tuple[A
     integral = jnp.sum(width * (before + h_area + 0.5 * w), axis=0)
     total = jnp.sum(w, axis=0)
     return total, integral / jnp.sum(widths) - 0.5 * total
+
+
+class ZeroPiece(_Piece):
+    """A path that does not move."""
+
+    zeros: PyTree[Array]
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        return increment(self.zeros, self.zeros, t0, t1, use_levy)
+
+
+class SumPiece(_Piece):
+    """The sum of several pieces."""
+
+    pieces: tuple[dfx.AbstractPath, ...]
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        parts = [p.evaluate(t0, t1, left, **_levy(use_levy)) for p in self.pieces]
+        return _together(parts, t0, t1, use_levy, lambda *x: sum(x[1:], x[0]), False)
+
+
+class ProductPiece(_Piece):
+    """Several pieces side by side, as a tuple."""
+
+    pieces: tuple[dfx.AbstractPath, ...]
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        parts = [p.evaluate(t0, t1, left, **_levy(use_levy)) for p in self.pieces]
+        return _together(parts, t0, t1, use_levy, None, True)
+
+
+def _levy(use_levy):
+    return {"use_levy": True} if use_levy else {}
+
+
+def _together(parts, t0, t1, use_levy, add, as_tuple):
+    """Increments (and Levy areas, where all parts have them) of several pieces as one."""
+
+    def put(values):
+        return tuple(values) if as_tuple else jax.tree.map(add, *values)
+
+    if not use_levy:
+        return put(parts)
+    areas = [getattr(p, "H", None) for p in parts]
+    area = None if any(a is None for a in areas) else put(areas)
+    return increment(put([p.W for p in parts]), area, t0, t1, True)

@@ -1,5 +1,7 @@
 """Networks of neurons with current synapses."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -51,6 +53,13 @@ class SpikingNetwork(AbstractNeuron):
     @property
     def dead_intensity(self):
         return self.neurons.dead_intensity
+
+    def neuron_axes(self):
+        # weights[k, j] belongs to the neuron j that it leads to
+        axes = jax.tree.map(lambda _: -1, self)
+        return eqx.tree_at(
+            lambda m: (m.neurons, m.weights), axes, (self.neurons.neuron_axes(), 1)
+        )
 
     def initial_state(self, key):
         return self.neurons.initial_state(key)

@@ -40,6 +40,13 @@ class AbstractNeuron(AbstractEventSDE):
         of an expected loss stand on that."""
         return None
 
+    def neuron_axes(self) -> PyTree[int]:
+        """For every parameter, along which axis the K neurons lie; -1 for one that they share."""
+        k = self.num_neurons
+        return jax.tree.map(
+            lambda x: 0 if eqx.is_array(x) and x.ndim and x.shape[0] == k else -1, self
+        )
+
     def check_input(self, args: Any) -> None:
         """Refuses an input current of the wrong type or shape, or that is not finite."""
         value = args(jnp.zeros(())) if callable(args) else args

@@ -134,6 +134,12 @@ class StochasticLIF(AbstractNeuron):
     def dead_intensity(self) -> Float[Array, " K"]:
         return jnp.broadcast_to(self.alpha, (self.num_neurons,))
 
+    def neuron_axes(self):
+        axes = super().neuron_axes()
+        if self.sigma is None or self.sigma.ndim != 2:
+            return axes
+        return eqx.tree_at(lambda m: m.sigma, axes, -1)
+
     def drift(self, t, y: LIFState, args) -> LIFState:
         current = args(t) if callable(args) else args
         total = y.i if current is None else y.i + current

@@ -35,22 +35,21 @@ class Event(eqx.Module):
     tied: Bool[Array, " K"]
 
 
-def locate_event(problem, piece, t, y, cell_end, tied) -> Event:
-    """The earliest time in (t, cell_end] at which a component of E reaches zero from below, found
-    on the partial steps themselves: tau solves E_k(step(t, tau, y)) = 0.
+def locate_event(stretch, tied) -> Event:
+    """The earliest time of a stretch at which a component of E reaches zero from below, found on
+    the partial steps themselves: tau solves E_k(step(t, tau, y)) = 0.
 
     The first guess is the secant through both ends of the cell, exact where E is linear along a
     step (Euler and an intensity model). Beyond it, Newton's method kept inside a bracket, until
     |E_k| is at most what two roundings of time make of it, or the bracket is that short.
     """
-    sde, args = problem.sde, problem.args
+    t, cell_end = stretch.start, stretch.end
 
     def values(tau):
-        return sde.event(tau, problem.advance(piece, t, tau, y), args)
+        return stretch.reach(tau)[1]
 
-    e0 = sde.event(t, y, args)
-    y1 = problem.advance(piece, t, cell_end, y)
-    e1 = sde.event(cell_end, y1, args)
+    e0 = stretch.problem.sde.event(stretch.t, stretch.y, stretch.problem.args)
+    y1, e1 = stretch.reach(cell_end)
     num = e0.shape[0]
 
     standing = tied | (e0 >= 0)

@@ -1,4 +1,5 @@
-"""One micro-step: from where a sample stands to the end of its grid cell or to its next event.
+"""One micro-step: from where a sample stands to the end of its grid cell, to its next event or to
+the driver's next jump, or through such a jump.
 
 All decisions (is there an event, when, of which component) are made without derivatives. The
 event time is then given its derivative by the implicit function theorem on the very step that
@@ -7,78 +8,44 @@ leads to it, so that what is differentiated is exactly what was computed.
 
 from typing import Any
 
-import diffrax as dfx
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
 from .._random import event_key
-from ..drivers import AbstractGridDriver, TimeGrid
-from ..event_sde import AbstractEventSDE
-from ._locate import NO_EVENT, NONFINITE, component, locate_event
+from ._locate import NO_EVENT, NONFINITE, Event, component, locate_event
+from ._problem import (
+    DONE,
+    IMMEDIATE,
+    NOT_FINITE,
+    TOO_MANY_EVENTS,
+    Carry,
+    Problem,
+    freeze,
+    where_rows,
+    where_tree,
+)
 
 _OVERFLOW = -3
-
-# how a sample ended
-DONE, TOO_MANY_EVENTS, NOT_FINITE, IMMEDIATE, AT_START = range(5)
 
 # what the backward pass keeps beside where each step began, so that it never searches for an
 # event, draws a mark or looks into the driver again
 KEPT = ("event_time", "event_decision", "event_mark", "driver_piece")
 
 
-class Carry(eqx.Module):
-    """Where one sample stands.
+class Known(eqx.Module):
+    """What is known of a micro-step that is gone through a second time.
 
-    `cell` is the number of its grid cell while it runs, and the number of cells plus one of the
-    codes above once it has ended. `fired` is, for each component, twice the number of its events
-    so far, plus one if it still has to fire at this very time.
+    - `clock`: where its event was, if it had one.
+    - `decision`: as in `Event`, after all corrections.
     """
 
-    t: Float[Array, ""]
-    y: PyTree
-    cell: Int[Array, ""]
-    driver_state: PyTree
-    num_events: Int[Array, ""]
-    fired: Int[Array, " K"]
-
-
-class Problem(eqx.Module):
-    """What stays the same during one solve."""
-
-    sde: AbstractEventSDE
-    solver: dfx.AbstractSolver
-    driver: AbstractGridDriver | None
-    grid: TimeGrid
-    args: Any
-    key: PRNGKeyArray
-    max_events: int = eqx.field(static=True)
-    stop_after: int | None = eqx.field(static=True)
-
-    def piece(self, carry: Carry, cell_end) -> dfx.AbstractPath | None:
-        if self.driver is None:
-            return None
-        return self.driver.piece(carry.driver_state, carry.cell, carry.t, cell_end)
-
-    def advance(self, piece: dfx.AbstractPath | None, t, t_new, y) -> PyTree:
-        """One step of the solver over [t, t_new], with the driver's own increment."""
-        terms = dfx.ODETerm(self.sde.drift)
-        if piece is not None:
-            terms = dfx.MultiTerm(terms, dfx.ControlTerm(self.sde.diffusion, piece))
-        state = self.solver.init(terms, t, t_new, y, self.args)
-        return self.solver.step(terms, t, t_new, y, self.args, state, made_jump=False)[0]
-
-
-def where_tree(pred, a, b):
-    return jax.tree.map(lambda x, y: jnp.where(pred, x, y), a, b)
-
-
-def freeze(tree):
-    """The tree, without derivatives."""
-    return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
+    clock: Float[Array, ""]
+    decision: Int[Array, ""]
 
 
 def kept(tree, name: str):
@@ -94,35 +61,102 @@ def pick(one_hot: Bool[Array, " K"], values: Array) -> Array:
     return jnp.sum(jnp.where(one_hot, values, 0))
 
 
-def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
+class _Stretch(eqx.Module):
+    """What a micro-step runs over, by a clock that is time, or the fictitious time of a jump."""
+
+    problem: Problem
+    piece: Any
+    t: Float[Array, ""]
+    y: Any
+    start: Float[Array, ""]
+    end: Float[Array, ""]
+    jumping: Bool[Array, ""] | None
+    size: Any
+
+    def time(self, clock):
+        return clock if self.jumping is None else jnp.where(self.jumping, self.t, clock)
+
+    def state(self, clock):
+        problem = self.problem
+        if self.jumping is None:
+            return problem.advance(self.piece, self.t, clock, self.y)
+        # each of the two runs over a dummy interval where the other one is asked for
+        away = lax.stop_gradient(self.t) + problem.dt0
+        t_new = jnp.where(self.jumping, away, clock)
+        moved = problem.advance(self.piece, self.t, t_new, self.y)
+        u, u_new = (jnp.where(self.jumping, x, 0) for x in (self.start, clock))
+        inputs = (self.size, self.t, u, u_new, self.y)
+        jumped = lax.cond(
+            eqxi.unvmap_any(self.jumping),
+            lambda a: problem.advance_jump(*a),
+            lambda a: a[-1],
+            inputs,
+        )
+        return where_tree(self.jumping, jumped, moved)
+
+    def reach(self, clock):
+        y = self.state(clock)
+        return y, self.problem.sde.event(self.time(clock), y, self.problem.args)
+
+
+def micro_step(
+    problem: Problem, carry: Carry, known: Known | None = None
+) -> tuple[Carry, dict[str, Any]]:
     sde, args, grid = problem.sde, problem.args, problem.grid
     t, y, cells = carry.t, carry.y, grid.num_cells
+    num = carry.fired.shape[0]
     running = carry.cell < cells
     # a sample that has ended steps over a dummy interval, so that no division by a length of zero
     # can reach the gradient of the others
-    cell_end = jnp.where(running, grid.end(carry.cell, t.dtype), lax.stop_gradient(t) + grid.dt0)
+    cell_end = jnp.where(running, grid.end(carry.cell, t.dtype), lax.stop_gradient(t) + problem.dt0)
+    target = cell_end
+    if carry.control is not None:
+        target = jnp.minimum(target, lax.stop_gradient(t) + carry.control[0])
+    jumping, size, start, end = None, None, t, target
+    if carry.jump is not None:
+        t_jump, size = problem.jumps.at(carry.jump[0])
+        jumping = running & (t_jump <= t)
+        # the jump is where this stretch ends, derivative and all
+        target = jnp.where(running & (t_jump <= target), t_jump, target)
+        start, end = jnp.where(jumping, carry.jump[1], t), jnp.where(jumping, 1.0, target)
     piece = kept(problem.piece(carry, cell_end), "driver_piece")
+    accepted, control = jnp.asarray(True), None
+    if carry.control is not None:
+        accepted, control = freeze(freeze(problem).judge(freeze(carry), lax.stop_gradient(target)))
+        accepted = accepted if jumping is None else accepted | jumping
+    stretch = _Stretch(problem, piece, t, y, start, end, jumping, size)
 
     # decide, without derivatives
-    tied = (carry.fired & 1) == 1
-    # (frozen on the way out as well, for parameters that a function closes over)
-    event = freeze(locate_event(*freeze((problem, piece, t, y)), cell_end, tied))
-    full = carry.num_events >= problem.max_events
-    decision = jnp.where(full & (event.decision >= 0), _OVERFLOW, event.decision)
-    t_next = checkpoint_name(event.time, "event_time")
-    decision = checkpoint_name(jnp.where(running, decision, NO_EVENT), "event_decision")
+    if known is None:
+        tied = (carry.fired & 1) == 1
+        # (frozen on the way out as well, for parameters that a function closes over)
+        event = freeze(locate_event(freeze(stretch), tied))
+        full = carry.num_events >= problem.max_events
+        decision = jnp.where(full & (event.decision >= 0), _OVERFLOW, event.decision)
+        decision = jnp.where(running & accepted, decision, NO_EVENT)
+    else:
+        decision = known.decision
+        event = Event(known.clock, decision, jnp.zeros(num, bool))
+    decision = checkpoint_name(decision, "event_decision")
     is_event = decision >= 0
-    num = carry.fired.shape[0]
     # an event set off by another's transition happens when that one does, derivative and all
-    t_next = jnp.where(decision >= num, t, t_next)
-    moves = running & (decision >= NO_EVENT)
+    clock = jnp.where(is_event, checkpoint_name(event.time, "event_time"), end)
+    clock = jnp.where(decision >= num, start, clock)
+    moves = running & accepted & (decision >= NO_EVENT)
 
-    # step, with derivatives
-    def reach(t_new):
-        y_new = problem.advance(piece, t, t_new, y)
-        return y_new, sde.event(t_new, y_new, args)
+    # step, with derivatives. A sample that does not move steps from where the solve began: what
+    # its own state has become, which may be anything, must not reach the gradient of others.
+    y_from = where_tree(moves, y, freeze(problem.y0))
+    stretch = eqx.tree_at(lambda s: s.y, stretch, y_from)
+    if problem.local:
+        still = eqx.tree_at(lambda s: (s.t, s.start), stretch, lax.stop_gradient((t, start)))
 
-    (y_next, e_next), (y_dot, e_dot) = jax.jvp(reach, (t_next,), (jnp.ones_like(t_next),))
+        def reach(clock):
+            y_next = where_rows(carry.fresh, stretch.state(clock), still.state(clock))
+            return y_next, sde.event(stretch.time(clock), y_next, args)
+    else:
+        reach = stretch.reach
+    (y_next, e_next), (y_dot, e_dot) = jax.jvp(reach, (clock,), (jnp.ones_like(clock),))
     # all other events have a time of their own, with d tau = -dE / E_dot. The correction is zero
     # but for its derivative.
     has_own_time = is_event & (decision < num)
@@ -132,8 +166,12 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
     slope = component(lax.stop_gradient(e_dot), index)
     slope = jnp.where(has_own_time & (slope != 0), slope, 1)
     shift = jnp.where(has_own_time, (lax.stop_gradient(residual) - residual) / slope, 0)
-    t_next = t_next + shift.astype(t.dtype)
-    y_next = jax.tree.map(lambda x, x_dot: x + x_dot * shift.astype(x.dtype), y_next, y_dot)
+    clock = clock + shift.astype(t.dtype)
+    t_next = stretch.time(clock)
+    shifted = jax.tree.map(
+        lambda x, x_dot: x + lax.stop_gradient(x_dot) * shift.astype(x.dtype), y_next, y_dot
+    )
+    y_next = where_rows(one_hot, shifted, y_next) if problem.local else shifted
 
     # jump
     number = component(carry.fired, index) >> 1
@@ -144,10 +182,18 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
 
     # keep account
     num_events = carry.num_events + is_event.astype(jnp.int32)
+    jump, waiting = carry.jump, jnp.asarray(False)
+    if jump is not None:
+        through = moves & jumping & ~is_event
+        number_of_jump = jump[0] + through.astype(jnp.int32)
+        done = jnp.where(jumping & is_event, clock, jnp.where(through, 0, jump[1]))
+        jump = (number_of_jump, done)
+        waiting = problem.jumps.at(number_of_jump)[0] <= lax.stop_gradient(t_next)
     # an event at the very end of the last cell is followed by a step of length zero, in which
     # others can still happen with it
     last_event = is_event & (carry.cell == cells - 1)
-    cell = carry.cell + ((lax.stop_gradient(t_next) >= cell_end) & ~last_event).astype(jnp.int32)
+    at_end = moves & (lax.stop_gradient(t_next) >= cell_end) & ~last_event & ~waiting
+    cell = carry.cell + at_end.astype(jnp.int32)
     if problem.stop_after is not None:
         cell = jnp.where(is_event & (num_events >= problem.stop_after), cells + DONE, cell)
     cell = jnp.where(immediate, cells + IMMEDIATE, cell)
@@ -158,9 +204,20 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
     if problem.driver is not None and jax.tree.leaves(driver_state):
         left = problem.driver.left(driver_state, piece, t, t_next, cell_end)
         fresh = problem.driver.start(jnp.minimum(cell, cells - 1))
-        driver_state = where_tree(
-            cell > carry.cell, fresh, where_tree(is_event, left, driver_state)
-        )
+        cut = is_event
+        if jumping is not None:
+            cut = moves & ~jumping
+        driver_state = where_tree(cell > carry.cell, fresh, where_tree(cut, left, driver_state))
+    if control is not None:
+        stays = ~running if jumping is None else ~running | jumping
+        control = where_tree(stays, carry.control, control)
+    fresh_rows = carry.fresh
+    if problem.local:
+        fresh_rows = jnp.where(is_event, one_hot & has_own_time, fresh_rows & ~moves)
+    seen = carry.seen
+    if seen is not None:
+        now = has_own_time if jumping is None else has_own_time & ~jumping
+        seen = where_tree(now, freeze((t_next, index, y_next)), seen)
     new = Carry(
         t=jnp.where(moves, t_next, t),
         y=where_tree(is_event, y_jumped, where_tree(moves, y_next, y)),
@@ -169,6 +226,10 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
         num_events=num_events,
         fired=(carry.fired & -2)
         + jnp.where(is_event, 2 * one_hot.astype(jnp.int32) + event.tied.astype(jnp.int32), 0),
+        jump=jump,
+        control=control,
+        fresh=fresh_rows,
+        seen=seen,
     )
     record = dict(
         # 0 for a sample that had ended, 1 for a step without event, 2 + k for one of component k
@@ -177,5 +238,7 @@ def micro_step(problem: Problem, carry: Carry) -> tuple[Carry, dict[str, Any]]:
         residual=jnp.where(has_own_time, jnp.abs(lax.stop_gradient(residual)), 0),
         y_left=y_next,
         y_right=y_jumped,
+        decision=decision,
+        clock=lax.stop_gradient(clock),
     )
     return new, record

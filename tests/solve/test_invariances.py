@@ -186,7 +186,7 @@ def test_the_form_of_the_diffusion_does_not_matter(form):
             diffusion_fn=_system(form),
             noise=(2,),
         )
-        return solve(sde, 0.0, 2.0, 0.05, jnp.zeros(2), 9, key=jr.key(1))
+        return solve(sde, 0.0, 2.0, 0.05, jnp.zeros(2), 9, key=jr.key(2))
 
     plain, other = run("array"), run(form)
     assert plain.num_events > 1

@@ -1,0 +1,122 @@
+"""What `eventsolve` accepts, and the errors that say so."""
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..drivers import is_pure_jump
+
+
+def levy_area_for(solver: dfx.AbstractSolver) -> type:
+    """What the solver needs to know of a Brownian motion over a step."""
+    need = getattr(solver, "minimal_levy_area", dfx.AbstractBrownianIncrement)
+    if issubclass(need, dfx.AbstractSpaceTimeTimeLevyArea):
+        raise ValueError(
+            f"`solver` {type(solver).__name__} needs space-time-time Levy areas, which a "
+            "BrownianGrid does not have. For additive noise use diffrax.SRA1, SEA or ShARK."
+        )
+    if issubclass(need, dfx.AbstractSpaceTimeLevyArea):
+        return dfx.SpaceTimeLevyArea
+    return dfx.BrownianIncrement
+
+
+def differentiable_stages(solver):
+    """diffrax loops over the stages of a Runge--Kutta method in a way that has no forward mode,
+    which locating events needs, unless told otherwise."""
+    kind = None
+    if isinstance(solver, dfx.AbstractRungeKutta):
+        kind = "bounded"
+    elif isinstance(solver, dfx.AbstractSRK):
+        kind = "lax"
+    if kind is None or solver.scan_kind is not None:  # pyright: ignore
+        return solver
+    return eqx.tree_at(lambda s: s.scan_kind, solver, kind, is_leaf=lambda x: x is None)
+
+
+def as_float_array(x):
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        x = x.astype(float)
+    return x
+
+
+def check_count(name, value, least):
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}.")
+
+
+def check_saveat(saveat, grid):
+    if not isinstance(saveat, dfx.SaveAt) or not isinstance(saveat.subs, dfx.SubSaveAt | None):
+        raise ValueError("`saveat` must be a diffrax.SaveAt without nested `subs`.")
+    if saveat.dense or saveat.solver_state or saveat.controller_state or saveat.made_jump:
+        raise ValueError(
+            "`saveat` may use t0, t1, ts, steps and fn; dense output, solver_state, "
+            "controller_state and made_jump do not apply to event solves. Use "
+            "SaveAt(ts=...) with as many times as you need."
+        )
+    if saveat.subs is None:
+        return None
+    if saveat.subs.steps not in (0, 1):
+        raise ValueError(f"`saveat.steps` must be True or False, got {saveat.subs.steps}.")
+    ts = saveat.subs.ts
+    if ts is not None and not isinstance(ts, jax.core.Tracer):
+        ts = np.asarray(ts)
+        low, high = ts.min(initial=grid.t0), ts.max(initial=grid.t1)
+        slack = 1e-6 * (grid.t1 - grid.t0)
+        if low < grid.t0 - slack or high > grid.t1 + slack:
+            raise ValueError(
+                f"`saveat.ts` must lie in the window [{grid.t0}, {grid.t1}], got times from {low} "
+                f"to {high}."
+            )
+    return saveat.subs
+
+
+def check_event_function(sde, grid, y0, args):
+    t = jax.ShapeDtypeStruct((), jnp.result_type(*jax.tree.leaves(y0)))
+    values = eqx.filter_eval_shape(sde.event, t, y0, args)
+    if getattr(values, "ndim", None) != 1 or not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(
+            "`event` must return one floating-point array of shape (K,), the values of all K "
+            f"event functions, got {values}."
+        )
+    if values.shape == (0,):
+        raise ValueError("`event` must return at least one value, got an array of shape (0,).")
+    drift = eqx.filter_eval_shape(sde.drift, t, y0, args)
+    expected = jax.tree.map(lambda x: x.shape, y0)
+    got = jax.tree.map(lambda x: x.shape, drift)
+    if expected != got:
+        raise ValueError(
+            f"`drift` must return the structure and shapes of the state `y0`, {expected}, got "
+            f"{got}."
+        )
+
+
+def check_controller(controller, sde, driver, solver, adjoint):
+    """The controller of adaptive steps, or `None` for constant ones."""
+    if controller is None or isinstance(controller, dfx.ConstantStepSize):
+        return None
+    if not isinstance(controller, dfx.PIDController):
+        raise TypeError(
+            "`stepsize_controller` must be a diffrax.PIDController or diffrax.ConstantStepSize, "
+            f"got {type(controller).__name__}."
+        )
+    if sde.noise_shape is not None or (driver is not None and not is_pure_jump(driver)):
+        raise ValueError(
+            "`stepsize_controller` is for equations without noise: with a Brownian driver the "
+            "path is known on the grid of `dt0`. Leave it out, or remove the noise (`sigma=None`)."
+        )
+    if not isinstance(solver, dfx.AbstractAdaptiveSolver | dfx.AbstractRungeKutta) or isinstance(
+        solver, dfx.Euler
+    ):
+        raise ValueError(
+            f"`solver` must estimate its error for adaptive steps, and {type(solver).__name__} "
+            "does not: use diffrax.Tsit5() or Dopri8()."
+        )
+    if not adjoint.adapts:
+        raise ValueError(
+            f"`adjoint` {type(adjoint).__name__} needs steps of constant size: leave "
+            "`stepsize_controller` out, or use roughsnn.ReverseMode()."
+        )
+    return controller

@@ -1,0 +1,144 @@
+"""From the records of the steps to what a solve returns."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ._problem import AT_START, IMMEDIATE, NOT_FINITE, TOO_MANY_EVENTS
+from ._solution import RESULTS, EventSolution
+
+
+def collect(problem, subs, first, last, records, max_steps, num_steps=None, saved=None):
+    """The solution. `records` are those of all steps, or of the events alone; in this case
+    `num_steps` and `saved`, the output asked for, are known already."""
+    grid, dtype = problem.grid, first.t.dtype
+    max_events = problem.max_events
+    save_event_states = "y_left" in records
+    indices = records["outcome"] - 2
+    recorded, ran = indices >= 0, indices >= -1
+    # the n-th event goes to place n, everything else past the end
+    place = jnp.where(recorded, jnp.cumsum(recorded) - 1, max_events)
+
+    def compact(values, fill):
+        out = jnp.full((max_events,) + values.shape[1:], fill, values.dtype)
+        return out.at[place].set(values, mode="drop")
+
+    ended = last.cell - grid.num_cells
+    result = RESULTS.where(ended < 0, RESULTS.micro_steps_reached, RESULTS.successful)
+    for code, member in (
+        (TOO_MANY_EVENTS, RESULTS.max_events_reached),
+        (NOT_FINITE, RESULTS.nonfinite_state),
+        (IMMEDIATE, RESULTS.immediate_event),
+        (AT_START, RESULTS.event_at_start),
+    ):
+        result = RESULTS.where(ended == code, member, result)
+    failed = (ended == NOT_FINITE) | (ended == IMMEDIATE) | (ended == AT_START)
+    component = _suspect(problem, last, ended, indices, recorded)
+    ts, ys = _save(problem, subs, first, last, records) if saved is None else saved
+    return EventSolution(
+        t0=first.t,
+        t1=jnp.asarray(grid.t1, dtype),
+        event_times=compact(records["time"], jnp.inf),
+        event_indices=compact(indices, -1),
+        num_events=last.num_events,
+        ts=ts,
+        ys=ys,
+        event_ys_left=jax.tree.map(lambda x: compact(x, jnp.nan), records["y_left"])
+        if save_event_states
+        else None,
+        event_ys_right=jax.tree.map(lambda x: compact(x, jnp.nan), records["y_right"])
+        if save_event_states
+        else None,
+        final_time=last.t,
+        final_state=last.y,
+        result=result,
+        stats=dict(
+            num_steps=jnp.sum(ran) if num_steps is None else num_steps,
+            num_cells=grid.num_cells,
+            max_steps=max_steps,
+            location_residual=jnp.max(records["residual"], initial=0.0),
+            failure_time=jnp.where(failed, last.t, jnp.inf),
+            failure_component=jnp.where(failed, component, -1),
+        ),
+    )
+
+
+def _suspect(problem, last, ended, indices, recorded):
+    """The component of the event function that a failure concerns."""
+    grid = problem.grid
+    cell_end = last.t + problem.dt0
+    e0 = problem.sde.event(last.t, last.y, problem.args)
+    cell = jnp.clip((last.t - grid.t0) / grid.dt0 + 1e-3, 0, grid.num_cells - 1).astype(jnp.int32)
+    here = eqx.tree_at(lambda c: c.cell, last, cell)
+    y1 = problem.advance(problem.piece(here, cell_end), last.t, cell_end, last.y)
+    e1 = problem.sde.event(cell_end, y1, problem.args)
+    latest = indices[jnp.argmax(jnp.where(recorded, jnp.arange(indices.shape[0]), -1))]
+    suspect = jnp.where(ended == AT_START, jnp.argmax(e0), jnp.argmax(~jnp.isfinite(e1)))
+    return jnp.where(ended == IMMEDIATE, latest, suspect.astype(jnp.int32))
+
+
+def _save(problem, subs, first, last, records):
+    """States at the times asked for: one more partial step each, from where its piece began."""
+    if subs is None:
+        return None, None
+    fn = subs.fn
+    ts, ys = [], []
+
+    def add(t, y):
+        ts.append(jnp.atleast_1d(t))
+        ys.append(jax.vmap(lambda t, y: fn(t, y, problem.args))(ts[-1], y))
+
+    def one(y):
+        return jax.tree.map(lambda x: x[None], y)
+
+    if subs.t0:
+        add(first.t, one(first.y))
+    if subs.ts is not None:
+        add(*_states_at(problem, jnp.asarray(subs.ts, first.t.dtype), last, records))
+    if subs.steps:
+        t, y = records["path"][:2]
+        after = records["outcome"] == 0
+        t = jnp.where(after, last.t, t)
+        y = jax.tree.map(
+            lambda x, end: jnp.where(after.reshape((-1,) + (1,) * (x.ndim - 1)), end, x), y, last.y
+        )
+        add(t, y)
+    if subs.t1:
+        add(last.t, one(last.y))
+    return jnp.concatenate(ts), jax.tree.map(lambda *x: jnp.concatenate(x), *ys)
+
+
+def _states_at(problem, ts, last, records):
+    path = records["path"]
+    used = jnp.where(records["outcome"] > 0, path[0], jnp.inf)
+
+    def finished(t, y):
+        # the end of the solve itself is the last state, transition included
+        y = jax.tree.map(lambda a, b: jnp.where(t >= last.t, b, a), y, last.y)
+        return jax.tree.map(lambda x: jnp.where(t > last.t, jnp.nan, x), y)
+
+    return ts, jax.vmap(finished)(ts, states_at(problem, ts, used, path))
+
+
+def states_at(problem, ts, begins, path):
+    """States at times inside the steps of a path, which begin at the given times (`inf` for a
+    step that was not taken)."""
+    starts, ys, cells, driver_states = path
+    where = jnp.clip(jnp.searchsorted(begins, ts, side="right") - 1, 0)
+
+    def state_at(t, i):
+        start, y, cell, driver_state = (
+            starts[i],
+            jax.tree.map(lambda x: x[i], ys),
+            cells[i],
+            jax.tree.map(lambda x: x[i], driver_states),
+        )
+        cell_end = problem.grid.end(cell, ts.dtype)
+        piece = None
+        if problem.driver is not None:
+            piece = problem.driver.piece(driver_state, cell, start, cell_end)
+        # not past the end of a solve, where the step could be any
+        inside = jnp.where(t > cell_end, jax.lax.stop_gradient(start) + problem.dt0, t)
+        return problem.advance(piece, start, inside, y)
+
+    return jax.vmap(state_at)(ts, where)

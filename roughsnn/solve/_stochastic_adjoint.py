@@ -1,0 +1,428 @@
+"""The stochastic adjoint: events and keys are kept, the path is run through again backwards."""
+
+import math
+from typing import Any, ClassVar
+
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, Int, PyTree
+
+from ._adjoints import AbstractEventAdjoint, Settings
+from ._guard import guard_derivatives
+from ._locate import NO_EVENT
+from ._output import collect, states_at
+from ._problem import Carry, Problem
+from ._step import Known, micro_step
+
+
+class StochasticAdjoint(AbstractEventAdjoint):
+    r"""The adjoint equations of an event SDE, run backwards along the same path.
+
+    With $p = \partial L / \partial y$, between events
+
+    $$-dp = D\mu^\top p\, dt + \sum_i D\sigma_i^\top p \circ dX^i,$$
+
+    and at an event at $\tau$ of component k, with $\mu^\pm$ the drift on its two sides,
+
+    $$p^- = DT_k^\top p^+ - \frac{\nabla E_k}{\nabla E_k \mu^-}
+    \Big( \frac{\partial L}{\partial \tau} - p^+ \cdot (\mu^+ - DT_k\, \mu^-) \Big),$$
+
+    which is the transpose of the recursion in the theorem on pathwise gradients (Holberg & Salvi
+    2024) and EventProp with noise (Wunderlich & Pehle 2021). Each step is transposed exactly, so
+    that the result is the derivative of the scheme, the same as that of
+    [`roughsnn.ReverseMode`][] to rounding.
+
+    The forward pass keeps the events, and the state once every `chunk` steps. It draws the
+    Brownian motion from its key where it is needed. The backward pass runs through the chunks from
+    the last to the first: once forwards with the events that are known, without searching for
+    them, and then backwards. Memory grows with the number of events and with the square root of
+    that of the steps; the time is that of one more forward pass.
+
+    In a batch made by `jax.vmap`, the derivative with respect to what all samples share is held
+    for each sample and added up at the end. Forward-mode differentiation does not apply.
+    `saveat.steps` and adaptive steps do not either.
+
+    Attributes:
+        chunk: steps in a chunk; by default the square root of the number of steps.
+    """
+
+    chunk: int | None = eqx.field(static=True, default=None)
+
+    stores_driver: ClassVar[bool] = False
+    adapts: ClassVar[bool] = False
+
+    def __check_init__(self):
+        chunk = self.chunk
+        if chunk is not None and (
+            isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1
+        ):
+            raise ValueError(f"`chunk` must be a positive integer or None, got {chunk!r}.")
+
+    def check(self, sde, subs, save_event_states):
+        if subs is not None and subs.steps:
+            raise ValueError(
+                "`saveat.steps` keeps the state of every step, which `adjoint` StochasticAdjoint "
+                "is there to avoid: use SaveAt(ts=...), or roughsnn.ReverseMode()."
+            )
+
+    def solve(self, inputs, settings):
+        length = settings.max_steps
+        chunk = math.isqrt(length - 1) + 1 if self.chunk is None else min(self.chunk, length)
+        problem = settings.problem(inputs)
+        first = problem.start()
+        events, last, num_steps, ts, ys = _solve(inputs, settings, chunk)
+        records = dict(
+            outcome=jnp.where(events.step >= 0, 2 + events.code % first.fired.shape[0], 0),
+            time=events.time,
+            residual=events.residual,
+        )
+        if events.y_left is not None:
+            records |= dict(y_left=events.y_left, y_right=events.y_right)
+        saved = _saved(settings, problem, first, last, ts, ys)
+        solution = collect(
+            problem, settings.subs, first, last, records, settings.max_steps, num_steps, saved
+        )
+        return guard_derivatives(inputs, settings, solution, last.seen)
+
+
+class _Events(eqx.Module):
+    """The events in their order, padded: `step` with -1."""
+
+    time: Float[Array, " n"]
+    clock: Float[Array, " n"]
+    code: Int[Array, " n"]
+    step: Int[Array, " n"]
+    residual: Float[Array, " n"]
+    y_left: PyTree
+    y_right: PyTree
+
+
+class _Static(eqx.Module):
+    value: Any = eqx.field(static=True)
+
+
+def _solve(inputs, settings: Settings, chunk: int):
+    """The events, the last carry, the number of steps, and states at the times asked for."""
+    arrays, static = eqx.partition((inputs, settings), eqx.is_array)
+    smooth, other = eqx.partition(arrays, eqx.is_inexact_array)
+
+    @jax.custom_vjp
+    def run(smooth, other):
+        return _forward(eqx.combine(smooth, other, static), chunk)[0]
+
+    def fwd(smooth, other):
+        moved = tuple(x.perturbed for x in jax.tree.leaves(smooth, is_leaf=_is_primal))
+        smooth, other = (
+            jax.tree.map(lambda x: x.value, tree, is_leaf=_is_primal) for tree in (smooth, other)
+        )
+        out, checkpoints, failure = _forward(eqx.combine(smooth, other, static), chunk)
+        return out, (smooth, other, out[0], checkpoints, failure, _Static(moved))
+
+    def bwd(kept, cotangents):
+        smooth, other, events, checkpoints, failure, moved = kept
+        leaves, treedef = jax.tree.flatten(smooth)
+        is_moved = jax.tree.unflatten(treedef, moved.value)
+        theta, rest = eqx.partition(smooth, is_moved)
+
+        def everything(theta):
+            return eqx.combine(theta, rest, other, static)
+
+        gradient = _backward(
+            everything, theta, events, checkpoints, failure, chunk, _materialised(cotangents)
+        )
+        gradient = treedef.flatten_up_to(gradient)
+        filled = [
+            jnp.zeros_like(x) if g is None else g for x, g in zip(leaves, gradient, strict=True)
+        ]
+        return jax.tree.unflatten(treedef, filled), None
+
+    run.defvjp(fwd, bwd, symbolic_zeros=True)
+    return run(smooth, other)
+
+
+def _is_primal(x):
+    return hasattr(x, "perturbed")
+
+
+def _materialised(cotangents):
+    def fill(x):
+        return jnp.zeros(x.shape, x.dtype) if isinstance(x, SymbolicZero) else x
+
+    return jax.tree.map(fill, cotangents, is_leaf=lambda x: isinstance(x, SymbolicZero))
+
+
+# --- forwards
+
+
+def _forward(everything, chunk: int):
+    inputs, settings = everything
+    problem = settings.problem(inputs)
+    grid, first, n = problem.grid, problem.start(), problem.max_events
+    num = first.fired.shape[0]
+    ts = _times(settings, first.t.dtype)
+    width = _most_times_in(chunk, settings)
+
+    def filled(value, dtype):
+        return jnp.full(n, value, dtype)
+
+    like_y = jax.tree.map(lambda x: jnp.zeros((n, *x.shape), x.dtype), first.y)
+    events = _Events(
+        time=filled(jnp.inf, first.t.dtype),
+        clock=filled(0, first.t.dtype),
+        code=filled(0, jnp.int32),
+        step=filled(-1, jnp.int32),
+        residual=filled(0, problem.sde.event(first.t, first.y, problem.args).dtype),
+        y_left=like_y if settings.save_event_states else None,
+        y_right=like_y if settings.save_event_states else None,
+    )
+    ys = None
+    if ts is not None:
+        ys = jax.tree.map(lambda x: jnp.full((*ts.shape, *x.shape), jnp.nan, x.dtype), first.y)
+
+    def one(carry, number):
+        new, record = micro_step(problem, carry)
+        event = _Events(
+            time=record["time"], clock=record["clock"], code=record["decision"], step=number,
+            residual=record["residual"],
+            y_left=record["y_left"] if settings.save_event_states else None,
+            y_right=record["y_right"] if settings.save_event_states else None,
+        )  # fmt: skip
+        path = None if ts is None else _path(carry)
+        return new, (event, carry.cell < grid.num_cells, path)
+
+    def run(state):
+        carry, events, ys, num_steps, failure, begin = state
+        numbers = begin + jnp.arange(chunk, dtype=jnp.int32)
+        new, (found, ran, path) = lax.scan(one, carry, numbers)
+        happened = found.code >= 0
+        place = jnp.where(happened, carry.num_events + jnp.cumsum(happened) - 1, n)
+        events = jax.tree.map(lambda b, x: b.at[place].set(x, mode="drop"), events, found)
+        failed = found.code < NO_EVENT
+        failure = tuple(
+            jnp.where(jnp.any(failed), x[jnp.argmax(failed)], old)
+            for x, old in zip((found.step, found.code), failure, strict=True)
+        )
+        if ts is not None:
+            within, place = _slots(ts, carry.t, new.t, width)
+            states = _states(problem, ts, place, path)
+            ys = jax.tree.map(lambda b, x: _put(b, x, within, place), ys, states)
+        return new, events, ys, num_steps + jnp.sum(ran, dtype=jnp.int32), failure, begin + chunk
+
+    def chunk_step(state, _):
+        carry, bar = state[0], state[-1]
+        running = carry.cell < grid.num_cells
+        new = lax.cond(
+            eqxi.unvmap_any(running), run, lambda s: (*s[:-1], s[-1] + chunk), state[:-1]
+        )
+        share = (lax.stop_gradient(new[0].t) - grid.t0) / (grid.t1 - grid.t0)
+        ended = new[0].cell >= grid.num_cells
+        bar = settings.meter.step(bar, jnp.where(ended, 1, share))
+        return (*new, bar), _bare(carry)
+
+    zero = jnp.zeros((), jnp.int32)
+    state = (first, events, ys, zero, (zero - 1, zero), zero, settings.meter.init())
+    num_chunks = -(-settings.max_steps // chunk)
+    state, checkpoints = lax.scan(chunk_step, state, None, length=num_chunks)
+    last, events, ys, num_steps, failure, _, bar = state
+    settings.meter.close(bar)
+    del num
+    return (events, last, num_steps, ts, ys), checkpoints, failure
+
+
+def _bare(carry: Carry) -> Carry:
+    """A carry without what the derivative does not need."""
+    return eqx.tree_at(lambda c: c.seen, carry, None, is_leaf=lambda x: x is None)
+
+
+# --- backwards
+
+
+def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, cotangents):
+    """The gradient with respect to `theta`, chunk by chunk from the last to the first."""
+    ct_events, ct_last, _, _, ct_ys = cotangents
+
+    def problem_of(theta) -> Problem:
+        inputs, settings = everything(theta)
+        return settings.problem(inputs, look=False)
+
+    problem = problem_of(theta)
+    settings = everything(theta)[1]
+    n = events.time.shape[0]
+    ts = _times(settings, events.time.dtype)
+    width = _most_times_in(chunk, settings)
+    num_chunks = jax.tree.leaves(checkpoints)[0].shape[0]
+
+    def event_at(number):
+        """The event that this step has, if it has one; and its place."""
+        place = jnp.sum((events.step >= 0) & (events.step < number), dtype=jnp.int32)
+        place = jnp.minimum(place, max(n - 1, 0))
+        if n == 0:
+            decision, clock = jnp.asarray(NO_EVENT, jnp.int32), jnp.zeros((), ct_last.t.dtype)
+        else:
+            here = events.step[place] == number
+            decision = jnp.where(here, events.code[place], NO_EVENT)
+            clock = events.clock[place]
+        decision = jnp.where(failure[0] == number, failure[1], decision)
+        return Known(clock, decision), place
+
+    def chunk_step(state, inputs):
+        checkpoint, begin = inputs
+        running = checkpoint.cell < problem.grid.num_cells
+        back = lax.cond(
+            eqxi.unvmap_any(running),
+            lambda s: transpose(s, checkpoint, begin),
+            lambda s: s,
+            state,
+        )
+        return back, None
+
+    def transpose(state, checkpoint, begin):
+        ct_carry, gradient = state
+        numbers = begin + jnp.arange(chunk, dtype=jnp.int32)
+        known, places = jax.vmap(event_at)(numbers)
+
+        def replay(carry, known):
+            return _bare(micro_step(problem, carry, known)[0]), carry
+
+        end, carries = lax.scan(replay, checkpoint, known)
+        smooth, fixed = eqx.partition(carries, eqx.is_inexact_array)
+        from_path = jax.tree.map(jnp.zeros_like, smooth)
+        if ts is not None:
+            within, at = _slots(ts, checkpoint.t, end.t, width)
+            ct_states = jax.tree.map(lambda x: _take(x, within, at), ct_ys)
+
+            def saved(theta, smooth):
+                path = _path(eqx.combine(smooth, fixed))
+                return _states(problem_of(theta), ts, at, path)
+
+            _, pull = jax.vjp(saved, theta, smooth)
+            from_theta, from_path = pull(ct_states)
+            gradient = jax.tree.map(jnp.add, gradient, from_theta)
+
+        def back(state, step):
+            ct_carry, gradient = state
+            smooth, fixed, known, place, ct_here = step
+
+            def forward(theta, smooth):
+                new, record = micro_step(problem_of(theta), eqx.combine(smooth, fixed), known)
+                out = eqx.filter(_bare(new), eqx.is_inexact_array)
+                return out, (record["time"], record["y_left"], record["y_right"])
+
+            _, pull = jax.vjp(forward, theta, smooth)
+            happened = known.decision >= 0
+
+            def of_event(ct, like):
+                if n == 0 or ct is None:
+                    return jax.tree.map(jnp.zeros_like, like)
+                return jax.tree.map(lambda x: jnp.where(happened, x[place], 0), ct)
+
+            y = smooth.y
+            ct_out = (
+                of_event(ct_events.time, smooth.t),
+                of_event(ct_events.y_left, y),
+                of_event(ct_events.y_right, y),
+            )
+            more, ct_carry = pull((ct_carry, ct_out))
+            ct_carry = jax.tree.map(jnp.add, ct_carry, ct_here)
+            return (ct_carry, jax.tree.map(jnp.add, gradient, more)), None
+
+        steps = (smooth, fixed, known, places, from_path)
+        return lax.scan(back, (ct_carry, gradient), steps, reverse=True)[0]
+
+    ct_last = eqx.filter(_bare(ct_last), eqx.is_inexact_array)
+    gradient = jax.tree.map(jnp.zeros_like, theta)
+    begins = jnp.arange(num_chunks, dtype=jnp.int32) * chunk
+    (ct_first, gradient), _ = lax.scan(
+        chunk_step, (ct_last, gradient), (checkpoints, begins), reverse=True
+    )
+
+    def start(theta):
+        return eqx.filter(problem_of(theta).start(), eqx.is_inexact_array)
+
+    _, pull = jax.vjp(start, theta)
+    return jax.tree.map(jnp.add, gradient, pull(ct_first)[0])
+
+
+# --- states at the times asked for
+
+
+def _times(settings: Settings, dtype):
+    subs = settings.subs
+    return None if subs is None or subs.ts is None else jnp.sort(jnp.asarray(subs.ts, dtype))
+
+
+def _most_times_in(chunk: int, settings: Settings) -> int:
+    """How many of the times asked for a chunk can hold: it goes over at most `chunk` cells."""
+    if settings.subs is None or settings.subs.ts is None:
+        return 0
+    ts = settings.subs.ts
+    if isinstance(ts, jax.core.Tracer):
+        return ts.shape[0]
+    ts = np.sort(np.asarray(ts, float))
+    ends = np.searchsorted(ts, ts + chunk * settings.grid.dt0 * (1 + 1e-6), side="right")
+    return int(np.max(ends - np.arange(len(ts)), initial=0))
+
+
+def _slots(ts, begin, end, width: int):
+    """Places of the times in [begin, end): `width` of them, and which are inside."""
+    first = jnp.searchsorted(ts, begin, side="left")
+    place = first + jnp.arange(width)
+    here = ts[jnp.minimum(place, ts.shape[0] - 1)]
+    within = (place < ts.shape[0]) & (here < end)
+    return lax.stop_gradient(within), jnp.where(within, place, ts.shape[0])
+
+
+def _path(carry: Carry):
+    return carry.t, carry.y, carry.cell, carry.driver_state
+
+
+def _states(problem, ts, place, path):
+    here = ts[jnp.minimum(place, ts.shape[0] - 1)]
+    ran = path[2] < problem.grid.num_cells
+    return states_at(problem, here, jnp.where(ran, path[0], jnp.inf), path)
+
+
+def _put(buffer, values, within, place):
+    del within
+    return buffer.at[place].set(values, mode="drop")
+
+
+def _take(buffer, within, place):
+    values = buffer[jnp.minimum(place, buffer.shape[0] - 1)]
+    return jnp.where(within.reshape((-1,) + (1,) * (values.ndim - 1)), values, 0)
+
+
+def _saved(settings, problem, first, last, ts, ys):
+    """The output asked for, in the order of `saveat`."""
+    subs = settings.subs
+    if subs is None:
+        return None, None
+    all_ts, all_ys = [], []
+
+    def add(t, y):
+        all_ts.append(jnp.atleast_1d(t))
+        all_ys.append(jax.vmap(lambda t, y: subs.fn(t, y, problem.args))(all_ts[-1], y))
+
+    def one(y):
+        return jax.tree.map(lambda x: x[None], y)
+
+    if subs.t0:
+        add(first.t, one(first.y))
+    if ts is not None:
+        # in the order that the times were given in
+        order = jnp.argsort(jnp.argsort(jnp.asarray(subs.ts), stable=True), stable=True)
+
+        def at(t, y):
+            y = jax.tree.map(lambda a, b: jnp.where(t >= last.t, b, a), y, last.y)
+            return jax.tree.map(lambda x: jnp.where(t > last.t, jnp.nan, x), y)
+
+        y = jax.vmap(at)(ts, ys)
+        add(ts[order], jax.tree.map(lambda x: x[order], y))
+    if subs.t1:
+        add(last.t, one(last.y))
+    return jnp.concatenate(all_ts), jax.tree.map(lambda *x: jnp.concatenate(x), *all_ys)
