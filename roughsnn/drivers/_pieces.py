@@ -164,9 +164,9 @@ class RefinedPiece(_Piece):
     start: Float[Array, ""]
     end: Float[Array, ""]
     width: float = eqx.field(static=True)
-    values: PyTree[Float[Array, "m ..."]]
-    integrals: PyTree[Float[Array, "m ..."]]
-    areas: PyTree[Float[Array, "m ..."]] | None
+    values: PyTree[Float[Array, "points ..."]]
+    integrals: PyTree[Float[Array, "points ..."]]
+    areas: PyTree[Float[Array, "cells ..."]] | None
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         start, end, *times = lax.stop_gradient((self.start, self.end, t0, t1))

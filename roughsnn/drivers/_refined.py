@@ -40,8 +40,8 @@ class RefinedBrownianGrid(AbstractGridDriver):
     """
 
     fine: BrownianGrid
-    values: PyTree[Float[Array, "n m ..."]]
-    integrals: PyTree[Float[Array, "n m ..."]]
+    values: PyTree[Float[Array, "cells points ..."]]
+    integrals: PyTree[Float[Array, "cells points ..."]]
     grid: TimeGrid
     factor: int = eqx.field(static=True)
 
