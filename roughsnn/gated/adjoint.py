@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
+from ._trajectory import trajectory
 from .network import GatedNetwork
-from .solve import trajectory
 
 
 def adjoint_gradient(
@@ -95,15 +95,15 @@ def adjoint_gradient(
     _, error = jax.lax.scan(backwards, start, at, reverse=True)
 
     scale = dt / size
-    to_weights = [
+    to_weights = tuple(
         jnp.einsum("tbk,tbj->kj", r, error) * (scale * neuron.tau / tau)
         for r, tau in zip(path["start_traces"], network.taus, strict=True)
-    ]
+    )
     gradient = eqx.tree_at(
         lambda net: (net.weights, net.input_weights, net.bias, net.readout),
         network,
         (
-            jnp.stack(to_weights),
+            to_weights,
             jnp.einsum("tbm,tbj->mj", inputs, error) * scale,
             jnp.sum(error, axis=(0, 1)) * scale,
             jnp.einsum("tbn,tbk->nk", traces[:, :, network.read_from], by_readout) * scale,

@@ -30,7 +30,8 @@ class GatedNetwork(eqx.Module):
         neuron: how the potential moves: `NIF`, `ThetaNeuron`, `LIF` or your own.
         gate: the gate of the synapses.
         taus: time constants $\tau_p > 0$ of the populations, for example slow and fast.
-        weights: recurrent weights w of shape (P, N, N), from row to column.
+        weights: recurrent weights w, for each population a matrix of shape (N, N), from row to
+            column.
         input_weights: input weights u of shape (M, N).
         bias: constant current b of shape (N,).
         readout: readout weights o of shape (N, K), of the traces of population `read_from`.
@@ -44,7 +45,7 @@ class GatedNetwork(eqx.Module):
     neuron: AbstractGatedNeuron
     gate: AbstractGate
     taus: tuple[float, ...] = eqx.field(static=True)
-    weights: Float[Array, "P N N"]
+    weights: tuple[Float[Array, "N N"], ...]
     input_weights: Float[Array, "M N"]
     bias: Float[Array, " N"]
     readout: Float[Array, "N K"]
@@ -68,11 +69,18 @@ class GatedNetwork(eqx.Module):
         if not self.taus or not all(tau > 0 for tau in self.taus):
             raise ValueError(f"`taus` is {taus}; it must be positive numbers, one a population.")
         populations = len(self.taus)
+        if len(weights) != populations:
+            raise ValueError(
+                f"`weights` has {len(weights)} matrices; it must have {populations}, one for each "
+                "of `taus`."
+            )
         self.bias = parameter("bias", bias)
         if self.bias.ndim != 1 or self.bias.size == 0:
             raise ValueError(f"`bias` must have shape (N,), got shape {self.bias.shape}.")
         n = self.bias.shape[0]
-        self.weights = parameter("weights", weights, shapes=((populations, n, n),))
+        self.weights = tuple(
+            parameter(f"weights[{i}]", matrix, shapes=((n, n),)) for i, matrix in enumerate(weights)
+        )
         self.input_weights = parameter("input_weights", input_weights)
         if self.input_weights.ndim != 2 or self.input_weights.shape[1] != n:
             raise ValueError(
@@ -101,7 +109,7 @@ class GatedNetwork(eqx.Module):
     @property
     def couplings(self) -> list[Float[Array, "N N"]]:
         r"""For each population the matrix from its traces to the current, $\tau_v w^p / \tau_p$."""
-        return [self.weights[p] * (self.neuron.tau / tau) for p, tau in enumerate(self.taus)]
+        return [w * (self.neuron.tau / tau) for w, tau in zip(self.weights, self.taus, strict=True)]
 
     def external_current(self, inputs: Float[Array, "*batch M"]) -> Float[Array, "*batch N"]:
         """The bias and what the input channels add to it."""

@@ -1,7 +1,6 @@
 """Solve a network with gated synapses by a step that conserves charge."""
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,6 +9,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..spikes import SpikeTrains
+from ._clipping import clipped_trajectory
+from ._trajectory import trajectory
 from .network import GatedNetwork
 
 
@@ -62,6 +63,7 @@ def solve_gated(
     v0: Float[ArrayLike, "... N"] | None = None,
     t0: float = 0.0,
     checkpoint_every: int | None = None,
+    clip_trials: float | None = None,
     throw: bool = True,
 ) -> GatedSolution:
     r"""Solve a network over the steps of its inputs, from silent traces.
@@ -88,6 +90,11 @@ def solve_gated(
         checkpoint_every: keep the state for the backward pass once in so many steps only, and
             compute the others anew. By default the state of every step is kept, and nothing else.
             The square root of the number of steps takes the least memory.
+        clip_trials: limit each trial's error signal, in the backward pass, to so many times the
+            median over the batch. Where the network is chaotic, the derivatives of a few trials
+            grow exponentially with time and drown the others; the exact derivative is then of
+            little use as a direction, and this is not it any more. By default off. Reverse mode
+            only.
         throw: whether it is an error if a neuron would fire more than once in a step.
 
     Returns:
@@ -111,13 +118,18 @@ def solve_gated(
     *batch, steps, _ = inputs.shape
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"`checkpoint_every` is {checkpoint_every}; it must be 1 step or more.")
+    if clip_trials is not None and not clip_trials > 0:
+        raise ValueError(f"`clip_trials` is {clip_trials}; it must be positive.")
     v0 = jnp.zeros(n, dtype) if v0 is None else jnp.asarray(v0, dtype=dtype)
     size = math.prod(batch)
     v0 = jnp.broadcast_to(v0, (*batch, n)).reshape(size, n)
     # time first, as the loop goes; the batch is in the rows of matrix products
     inputs = jnp.moveaxis(inputs.reshape(size, steps, channels), 1, 0)
     starts = t0 + dt * jnp.arange(steps, dtype=dtype)
-    _, outputs = trajectory(network, inputs, dt, v0, checkpoint_every)
+    if clip_trials is None:
+        _, outputs = trajectory(network, inputs, dt, v0, checkpoint_every)
+    else:
+        outputs = clipped_trajectory(network, inputs, dt, v0, checkpoint_every, clip_trials)
     after, traces, delay = outputs["v"], outputs["traces"], outputs["delay"]
     readout = traces[network.read_from] @ network.readout
     if throw:
@@ -140,64 +152,3 @@ def solve_gated(
         public(spike_times),
         jnp.asarray(t0, dtype),
     )
-
-
-def trajectory(
-    network: GatedNetwork,
-    inputs: Float[Array, "steps batch M"],
-    dt: float,
-    v0: Float[Array, "batch N"],
-    checkpoint_every: int | None = None,
-) -> tuple[Any, dict[str, Any]]:
-    """The loop over steps, time first: the final carry, and what each step hands out.
-
-    Each step hands out the potential after it (`v`), the traces after it (`traces`, a tuple), how
-    long after its start each neuron fired (`delay`, infinite if not), and the current, the
-    potential and the traces at its start (`current`, `start_v`, `start_traces`).
-    """
-    neuron, gate = network.neuron, network.gate
-    matrices = network.couplings
-    decays = [math.exp(-dt / tau) for tau in network.taus]
-
-    # Kept for the backward pass is the state at each step; the step itself is computed anew.
-    @jax.checkpoint
-    def step(carry, external):
-        v, share, traces = carry
-        current = external
-        for trace, matrix in zip(traces, matrices, strict=True):
-            current = current + trace @ matrix
-        new = v + (dt / neuron.tau) * neuron.speed(v, current)
-        new_share = gate.cumulative(new)
-        fires = new >= neuron.threshold
-        charge = new_share - share
-        new_traces = tuple(r * d + charge for r, d in zip(traces, decays, strict=True))
-        # a harmless current where nothing fires, or 0 / 0 spoils the derivative
-        factor = neuron.reset_factor(jnp.where(fires, current, neuron.threshold + 1))
-        after = jnp.where(fires, neuron.reset + (new - neuron.threshold) * factor, new)
-        rise = jnp.where(fires, new - v, 1)
-        delay = jnp.where(fires, dt * (neuron.threshold - v) / rise, jnp.inf)
-        outputs = {
-            "v": after, "traces": new_traces, "delay": delay,
-            "current": current, "start_v": v, "start_traces": traces,
-        }  # fmt: skip
-        return (after, jnp.where(fires, 0, new_share), new_traces), outputs
-
-    carry = (v0, gate.cumulative(v0), (jnp.zeros_like(v0),) * network.num_populations)
-
-    def steps(carry, inputs):
-        # the currents of all steps by one matrix product
-        return jax.lax.scan(step, carry, network.external_current(inputs))
-
-    if checkpoint_every is None:
-        return steps(carry, inputs)
-
-    segment = jax.checkpoint(steps)
-    whole = inputs.shape[0] // checkpoint_every * checkpoint_every
-    shape = (-1, checkpoint_every, *inputs.shape[1:])
-    carry, first = jax.lax.scan(segment, carry, inputs[:whole].reshape(shape))
-    carry, last = segment(carry, inputs[whole:])
-
-    def join(first, last):
-        return jnp.concatenate([first.reshape(-1, *last.shape[1:]), last])
-
-    return carry, jax.tree.map(join, first, last)

@@ -112,3 +112,32 @@ def test_checkpoints_save_memory():
 
     print(planned(None), planned(50))
     assert planned(50) < 0.7 * planned(None)
+
+
+def test_a_trial_whose_gradient_stands_out_is_scaled_down():
+    network = small_network("theta")
+    x, target = wave(0.5, 60.0, batch=5)
+    weight = jnp.asarray([1.0, 1.0, 1e6, 1.0, 1.0])
+
+    @eqx.filter_jit
+    def gradient(network, weight, clip_trials):
+        def cost(network):
+            solution = solve_gated(network, x, 0.5, v0=V0, clip_trials=clip_trials)
+            errors = jnp.sum((solution.readout - target) ** 2, axis=(1, 2))
+            return jnp.vdot(weight, errors)
+
+        slopes = jax.grad(cost)(network)
+        return ravel_pytree((slopes.weights, slopes.input_weights, slopes.bias))[0]
+
+    exact = gradient(network, weight, None)
+    np.testing.assert_allclose(gradient(network, weight, 1e9), exact, rtol=1e-9, atol=1e-6)
+
+    # Limited to the median are it and two of the four others; each keeps its direction.
+    alone = [gradient(network, jnp.where(jnp.arange(5) == i, weight, 0.0), None) for i in range(5)]
+    clipped = gradient(network, weight, 1.0)
+    factors, *_ = jnp.linalg.lstsq(jnp.stack(alone, axis=1), clipped)
+    np.testing.assert_allclose(jnp.stack(alone, axis=1) @ factors, clipped, rtol=1e-6, atol=1e-6)
+    assert factors[2] < 1e-4
+    others = np.sort(np.asarray(factors)[[0, 1, 3, 4]])
+    np.testing.assert_allclose(others[-2:], 1, rtol=1e-6)
+    assert np.all(others[:2] < 1 + 1e-6)

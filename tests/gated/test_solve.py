@@ -156,7 +156,8 @@ def test_fast_neurons_are_an_error_that_can_be_waived():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"weights": jnp.zeros((1, 4, 4))}, "`weights` must have shape"),
+        ({"weights": jnp.zeros((1, 4, 4))}, "`weights` has 1 matrices"),
+        ({"weights": jnp.zeros((2, 4, 3))}, r"`weights\[0\]` must have shape"),
         ({"input_weights": jnp.zeros((2, 3))}, "`input_weights` must have shape"),
         ({"readout": jnp.zeros((3, 1))}, "`readout` must have shape"),
         ({"bias": jnp.zeros((4, 1))}, "`bias` must have shape"),
