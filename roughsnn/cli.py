@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 EXPERIMENTS = {
     "input-current": "experiments.holberg_salvi_2024.input_current",
+    "predictive-coding": "experiments.huh_sejnowski_2018.predictive_coding",
+    "delayed-memory-xor": "experiments.huh_sejnowski_2018.delayed_memory_xor",
 }
 """Experiments by the name that the command knows; each module has `Settings` and `run`."""
 

@@ -1,0 +1,314 @@
+"""A network encodes a signal in its spikes, with interactions of a millisecond.
+
+30 non-leaky neurons receive a smooth signal of two channels and are to read it out again. The
+exact gradient of the gated synapses trains input, fast (1 ms) and slow (10 ms) recurrent weights,
+bias and readout together. Slow currents undo the lag of the readout, fast ones spread the spikes
+over the neurons: without them the error is several times as large.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+
+import roughsnn as rs
+from experiments.run_folder import new_run_folder
+from roughsnn.gated import NIF, GatedNetwork, GatedSolution, RaisedCosineGate, solve_gated
+
+SLOW, FAST = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A network encodes a signal in its spikes, with interactions of a millisecond."""
+
+    num_neurons: int = 30
+    """Neurons."""
+    steps: int = 1500
+    """Gradient steps."""
+    learning_rate: float = 1e-2
+    """Highest learning rate of Adam for input, bias and readout."""
+    fast_rate: float = 2e-3
+    """The same for the fast recurrent weights."""
+    slow_rate: float = 2e-3
+    """The same for the slow recurrent weights."""
+    batch_size: int = 16
+    """Signals in each gradient step, drawn afresh."""
+    window: float = 250.0
+    """Length of a trial, ms."""
+    burn_in: float = 30.0
+    """Time at the start of a trial that is not scored, ms."""
+    dt: float = 0.25
+    """Step of the solver, ms."""
+    gate_width: float = 0.3
+    """Width of the active zone; threshold minus reset is 1."""
+    activity_price: float = 5e-3
+    """Price of the mean squared synaptic trace."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    output: Path = Path("runs/predictive-coding")
+    """Folder under which the run gets a numbered folder of its own."""
+    quick: bool = False
+    """A small size: 200 gradient steps."""
+    progress: bool = True
+    """Whether to show a progress bar."""
+
+    def resized(self) -> "Settings":
+        """The settings that are run: with `quick`, a small size of them."""
+        return dataclasses.replace(self, steps=200) if self.quick else self
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run found; errors are mean squared errors relative to the signal's mean square.
+
+    A population of synapses cancels 1 - var(external + recurrent) / var(external) of the external
+    current, a negative share if it adds to it; the variance is that over time, the currents
+    smoothed over 5 ms.
+    """
+
+    error_before: float
+    error: float
+    error_without_fast: float
+    voltage_correlation: float
+    cancelled_by_fast: float
+    cancelled_by_slow: float
+    rate_hz: float
+    seconds: float
+
+    @property
+    def ablation_factor(self) -> float:
+        """By how much removing the fast weights raises the error."""
+        return self.error_without_fast / self.error
+
+
+def initial_network(settings: Settings, key) -> GatedNetwork:
+    """Random input and fast weights, no slow ones; every neuron fires at 10 Hz by itself."""
+    n = settings.num_neurons
+    keys = jr.split(key, 3)
+    fast = 0.02 * jr.normal(keys[0], (n, n))
+    return GatedNetwork(
+        NIF(tau=20.0),
+        RaisedCosineGate(settings.gate_width),
+        taus=(10.0, 1.0),
+        weights=(jnp.zeros((n, n)), fast),
+        input_weights=0.7 * jr.normal(keys[1], (2, n)),
+        bias=jnp.full(n, 0.2),
+        readout=0.1 * jr.normal(keys[2], (n, 2)),
+    )
+
+
+def draw_signals(settings: Settings, key, num: int):
+    """Signals (num, steps, 2): sums of five cosines of 2 to 10 Hz, of unit variance."""
+    num_steps = round(settings.window / settings.dt)
+    times = settings.dt * jnp.arange(num_steps, dtype=jnp.result_type(float)).reshape(
+        1, 1, num_steps, 1
+    )
+    keys = jr.split(key, 3)
+    shape = (num, 5, 1, 2)
+    frequency = jr.uniform(keys[0], shape, minval=2.0, maxval=10.0) / 1000
+    # the mean square of a cosine is a half
+    amplitude = jr.normal(keys[1], shape) * (2 / 5) ** 0.5
+    phase = jr.uniform(keys[2], shape, maxval=2 * jnp.pi)
+    waves = amplitude * jnp.cos(2 * jnp.pi * frequency * times + phase)
+    return jnp.sum(waves, axis=1)
+
+
+def encode(settings: Settings, network: GatedNetwork, signals) -> GatedSolution:
+    """The network's response to signals; potentials start spread over the lower half."""
+    v0 = jnp.linspace(0.0, 0.5, network.num_neurons)
+    return solve_gated(network, signals, settings.dt, v0=v0, throw=False)
+
+
+def relative_error(settings: Settings, readout, signals):
+    """Mean squared error over the mean square of the signal, after the burn-in."""
+    scored = round(settings.burn_in / settings.dt)
+    readout, signals = readout[:, scored:], signals[:, scored:]
+    return jnp.mean((readout - signals) ** 2) / jnp.mean(signals**2)
+
+
+def train(settings: Settings) -> rs.FitResult:
+    """Train the network on fresh signals in every step."""
+    start_key, key = jr.split(jr.key(settings.seed))
+
+    def simulate(network, key):
+        signals = draw_signals(settings, key, settings.batch_size)
+        solution = encode(settings, network, signals)
+        return solution.readout, solution.traces, signals
+
+    def error(generated):
+        readout, _, signals = generated
+        return relative_error(settings, readout, signals)
+
+    def loss(generated, data):
+        return error(generated) + settings.activity_price * jnp.mean(
+            generated[1][..., SLOW, :] ** 2
+        )
+
+    def adam(rate, warmup):
+        return optax.adam(
+            optax.warmup_cosine_decay_schedule(0.0, rate, warmup, settings.steps, 1e-3 * rate)
+        )
+
+    def groups(network):
+        rest = jax.tree.map(lambda _: "rest", network)
+        return eqx.tree_at(lambda net: net.weights, rest, ("slow", "fast"))
+
+    # At first the readout is too small, and recurrent weights would answer by runaway excitation.
+    adams = {
+        "fast": adam(settings.fast_rate, settings.steps // 4),
+        "slow": adam(settings.slow_rate, settings.steps // 4),
+        "rest": adam(settings.learning_rate, settings.steps // 40),
+    }
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.multi_transform(adams, groups),
+    )
+    return rs.fit(
+        initial_network(settings, start_key),
+        None,
+        simulate=simulate,
+        loss=loss,
+        optimiser=optimiser,
+        num_steps=settings.steps,
+        key=key,
+        metrics={"relative_error": lambda network, generated, holdout: error(generated)},
+        progress=settings.progress,
+    )
+
+
+def without_fast(network: GatedNetwork) -> GatedNetwork:
+    """The network with its fast weights removed."""
+    return eqx.tree_at(lambda net: net.weights[FAST], network, replace_fn=jnp.zeros_like)
+
+
+def judge(settings: Settings, result: rs.FitResult, seconds: float) -> Outcome:
+    """Error, ablation and balance on 64 fresh signals."""
+    signals = draw_signals(settings, jr.key(settings.seed + 1_000_000), 64)
+    before = initial_network(settings, jr.split(jr.key(settings.seed))[0])
+
+    @eqx.filter_jit
+    def response(network):
+        solution = encode(settings, network, signals)
+        return solution, relative_error(settings, solution.readout, signals)
+
+    solution, error = response(result.model)
+    external, recurrent = currents(result.model, signals, solution)
+    scored = round(settings.burn_in / settings.dt)
+
+    def cancelled(population):
+        total = external + recurrent[population]
+        left, all_of_it = (np.var(x[:, scored:], axis=1).mean() for x in (total, external))
+        return float(1 - left / all_of_it)
+
+    return Outcome(
+        float(response(before)[1]),
+        float(error),
+        float(response(without_fast(result.model))[1]),
+        voltage_correlation(np.asarray(solution.v[:, scored:])),
+        cancelled(FAST),
+        cancelled(SLOW),
+        float(solution.num_spikes.mean() / settings.window * 1000),
+        seconds,
+    )
+
+
+def currents(network: GatedNetwork, signals, solution: GatedSolution):
+    """External and recurrent currents, (trials, steps, N), the latter for each population.
+
+    They are smoothed over 5 ms: the membrane integrates them, and single spikes of a millisecond
+    would hide what it makes of them.
+    """
+    width = max(round(5.0 / float(solution.ts[1] - solution.ts[0])), 1)
+    external = np.asarray(network.external_current(signals))
+    recurrent = np.asarray(network.recurrent_current(solution.traces))
+
+    def smooth(x):
+        return np.apply_along_axis(np.convolve, 1, x, np.full(width, 1 / width), mode="same")
+
+    populations = {p: smooth(recurrent[..., p, :]) for p in (SLOW, FAST)}
+    return smooth(external), populations
+
+
+def voltage_correlation(v: np.ndarray) -> float:
+    """Mean absolute correlation of the potentials of two neurons, over trials and pairs."""
+    n = v.shape[-1]
+    pairs = ~np.eye(n, dtype=bool)
+    return float(np.mean([np.abs(np.corrcoef(trial.T))[pairs].mean() for trial in v]))
+
+
+def run(settings: Settings) -> tuple[Outcome, Path]:
+    """Train, judge, and write settings, network, figures and numbers into a new folder."""
+    settings = settings.resized()
+    folder = new_run_folder(settings.output, settings)
+    result = train(settings)
+    outcome = judge(settings, result, result.seconds)
+    eqx.tree_serialise_leaves(folder / "network.eqx", result.model)
+    (folder / "outcome.json").write_text(json.dumps(dataclasses.asdict(outcome), indent=2) + "\n")
+    np.savez(folder / "history.npz", **result.history)  # pyright: ignore[reportArgumentType]
+    for name, figure in draw_figures(settings, result).items():
+        figure.savefig(folder / f"{name}.png", dpi=200)
+    print(report(outcome))
+    print(f"Written to {folder}")
+    return outcome, folder
+
+
+def report(outcome: Outcome) -> str:
+    """The outcome in a few lines."""
+    return "\n".join(
+        [
+            f"relative error {outcome.error_before:.3f} -> {outcome.error:.4f} on fresh signals",
+            f"without fast weights {outcome.error_without_fast:.3f}, "
+            f"{outcome.ablation_factor:.1f} times as large",
+            f"mean |correlation| of two potentials {outcome.voltage_correlation:.3f}",
+            "share of the external current's variance that is cancelled by the fast current "
+            f"{outcome.cancelled_by_fast:.3f}, by the slow {outcome.cancelled_by_slow:.3f}",
+            f"{outcome.rate_hz:.0f} spikes per second and neuron",
+            f"trained in {outcome.seconds:.0f} s",
+        ]
+    )
+
+
+def draw_figures(settings: Settings, result: rs.FitResult) -> dict:
+    """Target and readout with the raster, balance of currents, and the learning curve."""
+    import matplotlib.pyplot as plt
+
+    from roughsnn.plotting import plot_balance, plot_learning_curve, plot_raster, plot_readout
+
+    network = result.model
+    signals = draw_signals(settings, jr.key(settings.seed + 2_000_000), 1)
+    solution = jax.jit(encode, static_argnums=0)(settings, network, signals)
+    ts = np.asarray(solution.ts)
+
+    response, (top, bottom) = plt.subplots(
+        2, 1, figsize=(3.4, 3.6), height_ratios=(1, 1.2), layout="constrained", sharex=True
+    )
+    plot_readout(ts, solution.readout[0], signals[0], top)
+    plot_raster(solution.spike_trains(2000)[0], bottom, time_unit="ms")
+
+    external, recurrent = currents(network, signals, solution)
+    # the three neurons with the strongest input
+    chosen = np.argsort(-np.var(external[0], axis=0))[:3]
+    balance, axes = plt.subplots(
+        3, 2, figsize=(6.8, 3.6), layout="constrained", sharex=True, sharey="row"
+    )
+    for row, neuron in zip(axes, chosen, strict=True):
+        for ax, (population, name) in zip(row, ((FAST, "fast"), (SLOW, "slow")), strict=True):
+            plot_balance(ts, external[0, :, neuron], recurrent[population][0, :, neuron], ax)
+            ax.get_legend().remove()
+            ax.set_xlabel("")
+            ax.set_ylabel(f"neuron {neuron}" if population == FAST else "", fontsize=8)
+            if row is axes[0]:
+                ax.set_title(f"{name} recurrent current", fontsize=8)
+    axes[0, 0].legend(fontsize=6, frameon=False, ncols=3)
+    for ax in axes[-1]:
+        ax.set_xlabel("time (ms)", fontsize=8)
+
+    curve = plot_learning_curve(result.history, name="relative_error", smooth=20).figure
+    return {"response": response, "balance": balance, "learning-curve": curve}
