@@ -126,7 +126,7 @@ def simulate_trials(
     return Trials(
         spike_trains(solution, model.num_neurons, t0, t1),
         residuals,
-        lax.stop_gradient(residuals - alpha) - levels,
+        lax.stop_gradient(residuals - alpha[None, :]) - levels,
         stopped,
         solution.result != RESULTS.successful,
         Recipe(model, input_current, key, solver, t0, t1, dt0, stop_after, bridge),
@@ -139,7 +139,7 @@ def _levels(event, solution: EventSolution, num_neurons: int) -> Float[Array, "s
     def one(t0, y0, times, indices, states):
         first = event(t0, jax.tree.map(lambda x: x[0], y0))
         after = jax.vmap(event)(times, states)
-        own = indices[:, None] == jnp.arange(num_neurons, dtype=indices.dtype)
+        own = indices[:, None] == jnp.arange(num_neurons, dtype=indices.dtype)[None, :]
         number = jnp.arange(indices.shape[0], dtype=jnp.int32)
         last = jnp.max(jnp.where(own, number[:, None], -1), axis=0, initial=-1)
         columns = jnp.arange(num_neurons, dtype=jnp.int32)

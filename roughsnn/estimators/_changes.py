@@ -31,7 +31,7 @@ class Against(eqx.Module):
     loss: Callable[[Any, Any], Any]
     observed: Any
 
-    def __call__(self, generated: SpikeTrains) -> Any:
+    def __call__(self, generated: Any) -> Any:
         return self.loss(generated, self.observed)
 
 
@@ -102,7 +102,7 @@ def with_spike_at_end(trials: Trials) -> SpikeTrains:
     last = jnp.max(jnp.where(trains.mask, trains.times, trains.t0), axis=-1, initial=-jnp.inf)
     place = trains.counts - trials.stopped.astype(jnp.int32)
     time = jnp.where(trials.stopped, last, trains.t1)
-    here = jnp.arange(padded.max_spikes, dtype=jnp.int32) == place[:, None]
+    here = jnp.arange(padded.max_spikes, dtype=jnp.int32)[None, :] == place[:, None]
     times = jnp.where(here, time[:, None], padded.times)
     shape = (len(trains), k, padded.max_spikes)
     neuron = jnp.arange(k, dtype=jnp.int32)[None, :, None]
@@ -121,7 +121,7 @@ def shifted(trains: SpikeTrains, n: int) -> SpikeTrains:
     """For each train b, the trains b + 1, ..., b + n of the sample, counted round."""
     samples = len(trains)
     ahead = jnp.arange(1, n + 1, dtype=jnp.int32)
-    index = (jnp.arange(samples, dtype=jnp.int32)[:, None] + ahead) % max(samples, 1)
+    index = (jnp.arange(samples, dtype=jnp.int32)[:, None] + ahead[None, :]) % max(samples, 1)
     return trains[index]
 
 

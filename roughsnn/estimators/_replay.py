@@ -7,7 +7,7 @@ $\delta_n = d(\Lambda - \alpha)$ at the fixed time $\tau_n$. That changes the pr
 of the thresholds by the factor $1 + dw$,
 
 $$
-dw = \sum_n \varphi(e_n)\, d\log\lambda(\tau_n) - \big(\varphi(e_n) - \varphi'(e_n)\big)\,\delta_n
+dw = \sum_n \varphi(e_n)\, d\log \lambda(\tau_n) - \big(\varphi(e_n) - \varphi'(e_n)\big)\,\delta_n
      - \sum_k \varphi(e_k)\, d(\Lambda_k - \alpha_k)(t_1),
 $$
 
@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from roughsnn.drivers import AbstractGridDriver, TimeGrid, as_grid_driver
 from roughsnn.neurons import AbstractNeuron
 from roughsnn.simulate import randomness
-from ..solve._arguments import differentiable_stages
+from roughsnn.solve._arguments import differentiable_stages
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 

@@ -39,7 +39,7 @@ class ScoreFunction(AbstractGradientEstimator):
     between them. The weight of a trial becomes
 
     $$
-    \nabla w = \sum_n \varphi(e_n)\,\nabla\!\log\lambda(\tau_n)
+    \nabla w = \sum_n \varphi(e_n)\,\nabla \log \lambda(\tau_n)
         - \big(\varphi(e_n) - \varphi'(e_n)\big)\,\nabla(\Lambda - \alpha)(\tau_n)
         - \sum_{k:\,e_k > 0} \varphi(e_k)\,\nabla(\Lambda_k - \alpha_k)(t_1),
     \qquad e_k = (\Lambda_k - \alpha_k)(t_1),

@@ -95,7 +95,7 @@ class AbstractSummaryLoss(eqx.Module):
         value = self.discrepancy(mean, target.summary)
 
         def change(a):
-            new = mean + (summaries(alternatives[:, a]) - own) / len(generated)
+            new = mean[None] + (summaries(alternatives[:, a]) - own) / len(generated)
             return jax.vmap(lambda summary: self.discrepancy(summary, target.summary))(new) - value
 
         # one alternative of every train at a time: a summary may be large
