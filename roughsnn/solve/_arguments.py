@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..drivers import is_pure_jump
+from ._stages import written_out
 
 
 def levy_area_for(solver: dfx.AbstractSolver) -> type:
@@ -24,7 +25,11 @@ def levy_area_for(solver: dfx.AbstractSolver) -> type:
 
 def differentiable_stages(solver):
     """diffrax loops over the stages of a Runge--Kutta method in a way that has no forward mode,
-    which locating events needs, unless told otherwise."""
+    which locating events needs, unless told otherwise. Where stages can be written out, they
+    are."""
+    written = written_out(solver)
+    if written is not solver:
+        return written
     kind = None
     if isinstance(solver, dfx.AbstractRungeKutta):
         kind = "bounded"

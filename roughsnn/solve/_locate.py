@@ -35,28 +35,38 @@ class Event(eqx.Module):
     tied: Bool[Array, " K"]
 
 
-def locate_event(stretch, tied) -> Event:
+def locate_event(stretch, tied, moves=True) -> Event:
     """The earliest time of a stretch at which a component of E reaches zero from below, found on
     the partial steps themselves: tau solves E_k(step(t, tau, y)) = 0.
 
-    The first guess is the secant through both ends of the cell, exact where E is linear along a
-    step (Euler and an intensity model). Beyond it, Newton's method kept inside a bracket, until
-    |E_k| is at most what two roundings of time make of it, or the bracket is that short.
+    The first guess is the secant through both ends of the stretch, exact where E is linear along a
+    step (Euler and an intensity model). Beyond it, inverse quadratic interpolation kept inside a
+    bracket, one step of the solver for each look, until |E_k| is at most what two roundings of
+    time make of it, or the bracket is that short.
+
+    In an equation without noise a component may also rise through zero and fall again within the
+    stretch: where it is negative at both ends, rising at the first and falling at the last, its
+    highest point is looked for, and where that is not negative the search ends there.
+
+    A sample that does not move has no event to look for, so that it keeps no other waiting.
     """
-    t, cell_end = stretch.start, stretch.end
+    problem, t, end = stretch.problem, stretch.start, stretch.end
 
     def values(tau):
         return stretch.reach(tau)[1]
 
-    e0 = stretch.problem.sde.event(stretch.t, stretch.y, stretch.problem.args)
-    y1, e1 = stretch.reach(cell_end)
+    e0 = problem.sde.event(stretch.t, stretch.y, problem.args)
+    y1, e1 = stretch.reach(end)
     num = e0.shape[0]
+    cell_end, e_end = end, e1
+    if problem.driver is None:
+        cell_end, e1 = _until_first_peak(stretch, y1, e0, e1, moves)
 
     standing = tied | (e0 >= 0)
     crosses = (e0 < 0) & (e1 >= 0)
     share = jnp.where(crosses, e0 / jnp.where(crosses, e0 - e1, -1), 2)
     first_share = jnp.min(jnp.where(standing, -1, share))
-    is_crossing = (first_share <= 1) & (first_share >= 0)
+    is_crossing = moves & (first_share <= 1) & (first_share >= 0)
     h = cell_end - t
     guess = jnp.where(is_crossing, t + first_share.astype(t.dtype) * h, cell_end)
 
@@ -74,25 +84,25 @@ def locate_event(stretch, tied) -> Event:
         return e, component(score, index), index
 
     def not_done(state):
-        _, lower, upper, (_, top, _), n = state
+        _, lower, upper, (_, top, _), _, n = state
         unsettled = (jnp.abs(top) > 1) & (upper - lower > t_tol)
         return is_crossing & unsettled & (n < _MAX_ITERATIONS)
 
     def refine(state):
-        tau, lower, upper, (e, top, _), n = state
+        tau, lower, upper, (e, top, _), (tau_b, e_b, tau_c, e_c), n = state
         lower = jnp.where(top >= 0, lower, tau)
         upper = jnp.where(top >= 0, tau, upper)
-        _, e_dot = jax.jvp(values, (tau,), (jnp.ones_like(tau),))
-        rising = crosses & (e_dot > 0)
-        step = jnp.where(rising, e / jnp.where(rising, e_dot, 1), -jnp.inf)
-        newton = tau - jnp.max(step).astype(t.dtype)
-        inside = (newton > lower) & (newton < upper)
-        # every eighth step halves the bracket, whatever Newton's method proposes
-        tau = jnp.where(inside & (n % 8 != 7), newton, 0.5 * (lower + upper))
-        return tau, lower, upper, look(tau), n + 1
+        shift = _inverse_quadratic(e, tau_b - tau, e_b, tau_c - tau, e_c)
+        shift = jnp.min(jnp.where(crosses & jnp.isfinite(shift), shift, jnp.inf))
+        proposed = tau + shift.astype(t.dtype)
+        inside = (proposed > lower) & (proposed < upper)
+        # every eighth step halves the bracket, whatever the interpolation proposes
+        new = jnp.where(inside & (n % 8 != 7), proposed, 0.5 * (lower + upper))
+        return new, lower, upper, look(new), (tau, e, tau_b, e_b), n + 1
 
-    start = (guess, t, cell_end, look(guess), jnp.zeros((), jnp.int32))
-    tau, _, _, (e, _, index), _ = lax.while_loop(not_done, refine, start)
+    known = (cell_end, e1, t, e0)
+    start = (guess, t, cell_end, look(guess), known, jnp.zeros((), jnp.int32))
+    tau, _, _, (e, _, index), _, _ = lax.while_loop(not_done, refine, start)
 
     # components within a few roundings of zero fire together, one after the other
     is_standing = first_share < 0
@@ -101,10 +111,10 @@ def locate_event(stretch, tied) -> Event:
     decision = jnp.where(set_off, num + index, index)
     decision = jnp.where(is_standing | is_crossing, decision, NO_EVENT)
     # 0 * x is not 0 where x is not finite
-    zeros = [0 * x.astype(e1.dtype) for x in (e1, *jax.tree.leaves(y1))]
+    zeros = [0 * x.astype(e1.dtype) for x in (e_end, *jax.tree.leaves(y1))]
     finite = sum(jnp.sum(z) for z in _added_by_shape(zeros)) == 0
     return Event(
-        time=jnp.where(is_standing, t, jnp.where(is_crossing, tau, cell_end)),
+        time=jnp.where(is_standing, t, jnp.where(is_crossing, tau, end)),
         decision=jnp.where(finite, decision, NONFINITE).astype(jnp.int32),
         tied=group & (jnp.arange(num, dtype=jnp.int32) != index),
     )
@@ -115,3 +125,62 @@ def _added_by_shape(arrays):
     for x in arrays:
         sums[x.shape] = sums[x.shape] + x if x.shape in sums else x
     return sums.values()
+
+
+def _inverse_quadratic(e, x_b, e_b, x_c, e_c):
+    """For each component, how far from the point of value `e` a parabola through it and two others
+    at the distances x_b and x_c, drawn sideways, reaches zero; not finite where there is none."""
+    x_b, x_c = x_b.astype(e.dtype), x_c.astype(e.dtype)
+    by_b, by_c = x_b / (e_b - e), (x_c - x_b) / (e_c - e_b)
+    return -e * by_b + e * e_b * (by_c - by_b) / (e_c - e)
+
+
+def _until_first_peak(stretch, y1, e0, e1, moves):
+    """The end of the part of a stretch that has to be searched, and the values of E there: the
+    earliest highest point, not negative, of a component that is negative at both ends, or the end
+    of the stretch.
+
+    The highest point is where E_dot, along the partial steps, vanishes; it is found by secants in
+    a bracket, for each component on its own. A component is let go once its tangent stays below
+    zero in all of the bracket, which no peak exceeds if E is concave there.
+    """
+    sde, args, t, end = stretch.problem.sde, stretch.problem.args, stretch.start, stretch.end
+
+    def dot(time, y):
+        """The derivative of E along the solution."""
+        direction = (jnp.ones_like(time), sde.drift(time, y, args))
+        return jax.jvp(lambda t, y: sde.event(t, y, args), (time, y), direction)[1]
+
+    first, last = dot(stretch.time(t), stretch.y), dot(stretch.time(end), y1)
+    humps = moves & (e0 < 0) & (e1 < 0) & (first > 0) & (last < 0)
+    if stretch.jumping is not None:
+        humps = humps & ~stretch.jumping
+
+    def earlier_peak(earliest, k):
+        def not_done(state):
+            *_, open_, n = state
+            return humps[k] & open_ & (n < _MAX_ITERATIONS)
+
+        def refine(state):
+            _, lower, low_dot, upper, up_dot, _, n = state
+            share = low_dot / jnp.where(low_dot > up_dot, low_dot - up_dot, 1)
+            # every third step halves the bracket
+            share = jnp.where(n % 3 == 2, 0.5, jnp.clip(share, 0, 1))
+            tau = lower + share.astype(t.dtype) * (upper - lower)
+            e, e_dot = jax.jvp(lambda x: stretch.reach(x)[1], (tau,), (jnp.ones_like(tau),))
+            value, slope = component(e, k), component(e_dot, k)
+            rising = slope > 0
+            lower, low_dot = jnp.where(rising, tau, lower), jnp.where(rising, slope, low_dot)
+            upper, up_dot = jnp.where(rising, upper, tau), jnp.where(rising, up_dot, slope)
+            may_reach = value + jnp.abs(slope) * (upper - lower).astype(e.dtype) >= 0
+            return (tau, e), lower, low_dot, upper, up_dot, (value < 0) & may_reach, n + 1
+
+        n = jnp.zeros((), jnp.int32)
+        start = (end, e1), t, component(first, k), end, component(last, k), jnp.asarray(True), n
+        (tau, e), *_ = lax.while_loop(not_done, refine, start)
+        earlier = humps[k] & (component(e, k) >= 0) & (tau < earliest[0])
+        return (jnp.where(earlier, tau, earliest[0]), jnp.where(earlier, e, earliest[1])), None
+
+    # one component after the other, as few have a peak in the same step
+    components = jnp.arange(e0.shape[0], dtype=jnp.int32)
+    return lax.scan(earlier_peak, (end, e1), components)[0]
