@@ -290,6 +290,8 @@ def draw_figures(settings: Settings, result: rs.FitResult) -> dict:
         2, 1, figsize=(3.4, 3.6), height_ratios=(1, 1.2), layout="constrained", sharex=True
     )
     plot_readout(ts, solution.readout[0], signals[0], top)
+    top.set_xlabel("")
+    top.legend(fontsize=6, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
     plot_raster(solution.spike_trains(2000)[0], bottom, time_unit="ms")
 
     external, recurrent = currents(network, signals, solution)
@@ -298,14 +300,14 @@ def draw_figures(settings: Settings, result: rs.FitResult) -> dict:
     balance, axes = plt.subplots(
         3, 2, figsize=(6.8, 3.6), layout="constrained", sharex=True, sharey="row"
     )
+    for ax, name in zip(axes[0], ("fast", "slow"), strict=True):
+        ax.set_title(f"{name} recurrent current", fontsize=8)
     for row, neuron in zip(axes, chosen, strict=True):
-        for ax, (population, name) in zip(row, ((FAST, "fast"), (SLOW, "slow")), strict=True):
+        for ax, population in zip(row, (FAST, SLOW), strict=True):
             plot_balance(ts, external[0, :, neuron], recurrent[population][0, :, neuron], ax)
             ax.get_legend().remove()
             ax.set_xlabel("")
             ax.set_ylabel(f"neuron {neuron}" if population == FAST else "", fontsize=8)
-            if row is axes[0]:
-                ax.set_title(f"{name} recurrent current", fontsize=8)
     axes[0, 0].legend(fontsize=6, frameon=False, ncols=3)
     for ax in axes[-1]:
         ax.set_xlabel("time (ms)", fontsize=8)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+from jax.scipy.stats import norm
 
 from roughsnn.gated import GatedNetwork, GatedSolution, RaisedCosineGate, ThetaNeuron, solve_gated
 from roughsnn.training.step import TrainState, TrainStep
@@ -48,7 +49,7 @@ class Settings:
     assemblies: int = 8
     """Assemblies of mutually exciting neurons to start with."""
     full: bool = False
-    """The full size: 80 neurons, delays to 170 ms, 200000 steps."""
+    """The full size: 80 neurons, 16 assemblies, delays to 170 ms, up to 50000 steps."""
     resume: Path | None = None
     """Folder of an earlier run to go on with; its checkpoints say how far each seed has got."""
     output: Path = Path("runs/delayed-memory-xor")
@@ -61,7 +62,9 @@ class Settings:
         if self.quick:
             return dataclasses.replace(self, seeds=self.seeds[:1], max_steps=500)
         if self.full:
-            return dataclasses.replace(self, num_neurons=80, longest_delay=170.0, max_steps=200_000)
+            return dataclasses.replace(
+                self, num_neurons=80, assemblies=16, longest_delay=170.0, max_steps=50_000
+            )
         return self
 
     @property
@@ -101,13 +104,18 @@ def initial_trainee(settings: Settings, key) -> Trainee:
     """Assemblies that share their input, up to a little noise, and excite each other through slow
     synapses: most are silent by themselves, and go on firing once a pulse has started them."""
     n, groups = settings.num_neurons, settings.assemblies
-    keys = jr.split(key, 5)
+    keys = jr.split(key, 6)
     size = n // groups
     member = jnp.arange(n) // size
     together = (member[:, None] == member[None, :]) & ~jnp.eye(n, dtype=bool)
     slow = together * 0.6 / (size - 1) + 0.1 / math.sqrt(n) * jr.normal(keys[0], (n, n))
-    shared = jr.normal(keys[1], (3, n // size + 1))[:, member]
-    pulses, cue, excitability = shared[0], 0.5 * shared[1], 0.1 * shared[2] - 0.1
+    # Assemblies of every kind, in random combinations: independent draws for so few would leave
+    # some seeds without any that prefers one sign.
+    count = -(-n // size)
+    kinds = norm.ppf(jnp.linspace(0.5, count - 0.5, count) / count)
+    pulses = kinds[member]
+    cue = 0.5 * jr.permutation(keys[1], kinds)[member]
+    excitability = 0.1 * jr.permutation(keys[4], kinds)[member] - 0.1
     network = GatedNetwork(
         ThetaNeuron(tau=25.0),
         RaisedCosineGate(0.8),
@@ -115,7 +123,7 @@ def initial_trainee(settings: Settings, key) -> Trainee:
         weights=(slow, jnp.zeros((n, n))),
         input_weights=jnp.stack([pulses, cue]) + 0.3 * jr.normal(keys[2], (2, n)),
         bias=excitability + 0.03 * jr.normal(keys[3], (n,)),
-        readout=0.1 * jr.normal(keys[4], (n, 1)),
+        readout=0.1 * jr.normal(keys[5], (n, 1)),
     )
     return Trainee(network, Difficulty(jnp.asarray(0.0), jnp.asarray(1 / 3)))
 
@@ -185,11 +193,11 @@ def take_steps(step: TrainStep, state: TrainState, key) -> tuple[TrainState, jax
 
 
 def harder(task: Task, difficulty: Difficulty) -> Difficulty | None:
-    """The next difficulty: delays up to 2 ms longer; `None` after the last."""
+    """The next difficulty: delays longer by a 25th of the longest; `None` after the last."""
     longest = float(difficulty.longest)
     if longest >= task.longest_delay:
         return None
-    longest = min(longest + 2.0, task.longest_delay)
+    longest = min(longest + task.longest_delay / 25, task.longest_delay)
     return Difficulty(jnp.asarray(longest), difficulty.single)
 
 

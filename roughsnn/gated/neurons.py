@@ -77,8 +77,9 @@ class NIF(AbstractGatedNeuron):
 class ThetaNeuron(AbstractGatedNeuron):
     r"""The theta neuron $\tau_v\,dv/dt = (1 + \cos 2 \pi v) + (1 - \cos 2 \pi v) I$.
 
-    It is the quadratic integrate-and-fire neuron $\pi \tau_v\,dx/dt = ...$ on a circle, by
-    $x = -\cot \pi v$. Under a constant current I > 0 it fires at the rate
+    With $x = -\cot \pi v$ it is the quadratic integrate-and-fire neuron
+    $\tau_v\,dx/dt = 2 \pi (x^2 + I)$, which runs to infinity in finite time and comes back from
+    the other side. Under a constant current I > 0 it fires at the rate
     $2 \sqrt I / \tau_v$; for I < 0 it rests, at $\cos 2 \pi v = -(1 + I) / (1 - I)$.
 
     Attributes:

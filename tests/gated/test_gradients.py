@@ -89,7 +89,7 @@ def test_the_gradient_of_the_readout_is_exact():
     np.testing.assert_allclose(gradient.readout, automatic.readout, rtol=1e-10)
 
 
-@pytest.mark.parametrize("every", [1, 7, 40, 1000])
+@pytest.mark.parametrize("every", [7, 1000])
 def test_checkpoints_change_nothing(every):
     network = small_network("theta", gate=BoxGate(0.5))
     x, target = wave(0.5, 60.0, batch=2)

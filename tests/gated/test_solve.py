@@ -8,6 +8,8 @@ from roughsnn.gated import LIF, NIF, GatedNetwork, RaisedCosineGate, ThetaNeuron
 
 from .networks import NEURONS, small_network, wave
 
+solve = eqx.filter_jit(solve_gated)
+
 
 def _alone(neuron, bias, taus=(10.0, 3.0), dtype=jnp.float64):
     n = len(bias)
@@ -28,7 +30,7 @@ def test_a_full_crossing_delivers_unit_charge_at_any_step(kind, dt):
     # Without decay (an enormous time constant) a trace counts charge.
     network = small_network(kind, taus=(1e18, 1e18))
     x, _ = wave(dt, 80.0)
-    solution = solve_gated(network, x, dt)
+    solution = solve(network, x, dt)
     spikes = solution.num_spikes[0]
     assert jnp.all(spikes >= 2)
     inside = network.gate.cumulative(solution.v[0, -1])
@@ -42,7 +44,7 @@ def test_going_back_in_the_zone_takes_the_charge_away():
     network = eqx.tree_at(lambda n: n.input_weights, network, jnp.ones((1, 1)))
     # up to 0.9 and back to 0.3
     x = jnp.concatenate([jnp.full((90, 1), 1.0), jnp.full((60, 1), -1.0)])
-    solution = solve_gated(network, x, 0.1)
+    solution = solve(network, x, 0.1)
     share = network.gate.cumulative(jnp.asarray(0.9))
     np.testing.assert_allclose(solution.traces[89, 0, 0], share, atol=1e-12)
     np.testing.assert_allclose(solution.traces[-1, 0, 0], 0.0, atol=1e-12)
@@ -53,25 +55,25 @@ def test_rates_and_rest_are_those_of_the_formulas():
     window, dt = 2000.0, 0.1
     x = jnp.zeros((round(window / dt), 1))
     current = jnp.asarray([0.05, 0.2, 1.0])
-    rate = solve_gated(_alone(NIF(10.0), current), x, dt).num_spikes / window
+    rate = solve(_alone(NIF(10.0), current), x, dt).num_spikes / window
     np.testing.assert_allclose(rate, current / 10, atol=1 / window)
     # Euler's error is of the order of dt times the rate
-    rate = solve_gated(_alone(ThetaNeuron(25.0), current), x, dt).num_spikes / window
+    rate = solve(_alone(ThetaNeuron(25.0), current), x, dt).num_spikes / window
     np.testing.assert_allclose(rate, 2 * jnp.sqrt(current) / 25, rtol=0.02, atol=1 / window)
-    rate = solve_gated(_alone(LIF(10.0), current + 1), x, dt).num_spikes / window
+    rate = solve(_alone(LIF(10.0), current + 1), x, dt).num_spikes / window
     exact = 1 / (10 * jnp.log((current + 1) / current))
     np.testing.assert_allclose(rate, exact, rtol=0.02, atol=1 / window)
 
-    rest = solve_gated(_alone(ThetaNeuron(25.0), [-0.5]), x, dt).v[-1, 0]
+    rest = solve(_alone(ThetaNeuron(25.0), [-0.5]), x, dt).v[-1, 0]
     np.testing.assert_allclose(jnp.cos(2 * jnp.pi * rest), -0.5 / 1.5, atol=1e-9)
-    rest = solve_gated(_alone(LIF(10.0), [0.5]), x, dt).v[-1, 0]
+    rest = solve(_alone(LIF(10.0), [0.5]), x, dt).v[-1, 0]
     np.testing.assert_allclose(rest, 0.5, atol=1e-9)
 
 
 def test_spike_times_of_a_leaky_neuron_converge_to_the_formula():
     errors = []
     for dt in (0.1, 0.05, 0.025):
-        solution = solve_gated(_alone(LIF(10.0), [1.7]), jnp.zeros((round(60 / dt), 1)), dt)
+        solution = solve(_alone(LIF(10.0), [1.7]), jnp.zeros((round(60 / dt), 1)), dt)
         found = solution.spike_trains(10).times[:3]
         exact = 10 * np.log(1.7 / 0.7) * np.arange(1, 4)
         errors.append(np.abs(found - exact).max())
@@ -84,7 +86,7 @@ def test_traces_are_filtered_spikes():
     """A narrow gate gives the exponential synapse, to the width of the zone."""
     network = _alone(NIF(10.0), [1.0])
     network = eqx.tree_at(lambda n: n.gate, network, RaisedCosineGate(0.01))
-    solution = solve_gated(network, jnp.zeros((10_000, 1)), 0.01)
+    solution = solve(network, jnp.zeros((10_000, 1)), 0.01)
     spikes = solution.spike_trains(20)
     since = solution.ts[:, None] - spikes.times[None]
     for p, tau in enumerate(network.taus):
@@ -98,30 +100,30 @@ def test_batches_are_trials_side_by_side(kind):
     network = small_network(kind)
     x, _ = wave(0.5, 40.0, batch=6)
     v0 = jnp.linspace(0, 0.45, 24).reshape(6, 4)
-    together = solve_gated(network, x.reshape(2, 3, -1, 2), 0.5, v0=v0.reshape(2, 3, 4))
+    together = solve(network, x.reshape(2, 3, -1, 2), 0.5, v0=v0.reshape(2, 3, 4))
     for i in range(6):
-        alone = solve_gated(network, x[i], 0.5, v0=v0[i])
+        alone = solve(network, x[i], 0.5, v0=v0[i])
         for name in ("v", "traces", "readout", "spike_times"):
             np.testing.assert_allclose(
                 getattr(together, name)[i // 3, i % 3], getattr(alone, name), atol=1e-12
             )
-    mapped = jax.vmap(lambda x: solve_gated(network, x, 0.5).readout)(x)
-    np.testing.assert_allclose(mapped, solve_gated(network, x, 0.5).readout, atol=1e-12)
+    mapped = jax.vmap(lambda x: solve(network, x, 0.5).readout)(x)
+    np.testing.assert_allclose(mapped, solve(network, x, 0.5).readout, atol=1e-12)
 
 
 def test_an_empty_batch_and_a_batch_of_one():
     network = small_network("theta")
-    none = solve_gated(network, jnp.zeros((0, 20, 2)), 0.5)
+    none = solve(network, jnp.zeros((0, 20, 2)), 0.5)
     assert none.v.shape == (0, 20, 4)
     assert none.traces.shape == (0, 20, 2, 4)
     assert none.spike_trains(5).times.shape == (0, 5)
-    assert solve_gated(network, jnp.zeros((1, 20, 2)), 0.5).readout.shape == (1, 20, 1)
+    assert solve(network, jnp.zeros((1, 20, 2)), 0.5).readout.shape == (1, 20, 1)
 
 
 def test_spike_trains_hold_the_spikes_in_order():
     network = small_network("nif")
     x, _ = wave(0.1, 80.0, batch=3)
-    solution = solve_gated(network, x, 0.1, t0=5.0)
+    solution = solve(network, x, 0.1, t0=5.0)
     trains = solution.spike_trains(60)
     np.testing.assert_array_equal(trains.counts_by_neuron, solution.num_spikes)
     assert not jnp.any(trains.overflowed)
@@ -136,9 +138,9 @@ def test_spike_trains_hold_the_spikes_in_order():
 @pytest.mark.parametrize("kind", NEURONS)
 def test_single_precision_follows_double(kind):
     x, _ = wave(0.1, 20.0)
-    double = solve_gated(small_network(kind), x, 0.1)
+    double = solve(small_network(kind), x, 0.1)
     network = jax.tree.map(lambda w: w.astype(jnp.float32), small_network(kind))
-    single = eqx.filter_jit(solve_gated)(network, x, 0.1)
+    single = solve(network, x, 0.1)
     for name in ("v", "traces", "readout", "spike_times"):
         assert getattr(single, name).dtype == jnp.float32
     np.testing.assert_allclose(single.readout, double.readout, atol=1e-3)
