@@ -20,6 +20,7 @@ _TITLES = {
     "simulate": "Simulate",
     "neurons": "Neurons",
     "networks": "Networks",
+    "gated": "Gated synapses",
     "event_sde": "Event SDEs",
     "solve": "Event solver",
     "conditions": "Conditions",
