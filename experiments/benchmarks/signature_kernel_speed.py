@@ -3,8 +3,14 @@
 Poisson spike trains as in the comparison of solvers that the bounds are taken from: 20 slots of
 which 70 % are used (40 points of the lift), 128 x 128 trains of 2 and of 22 neurons, unit jumps,
 tolerance 1e-6; the finite-difference solver on the same lifts; and signatures of depth 3 of 100
-spikes of 22 neurons, beside signax. The gradient is in the spike times and the scales.
+spikes of 22 neurons, beside signax, and beside pySigLib where that is installed. The gradient is in
+the spike times and the scales. With `--output`, also the cost of a Gram against the number of
+spikes, of neurons and of trains, one at a time, as a picture.
 """
+
+import importlib.util
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +28,16 @@ from ._measure import Measurement, compare, paired_ratio
 from ._study import Study, format_table
 
 
-def study(trains: int = 128, repeats: int = 9, double: bool = True) -> Study:
+def study(
+    trains: int = 128, repeats: int = 9, double: bool = True, output: Path | None = None
+) -> Study:
     """Run the comparison.
 
     Args:
         trains: trains on each side of the Grams, and in the batch of the signatures.
         repeats: rounds of timing, each with one run of every candidate.
         double: in float64; otherwise in float32.
+        output: where the picture of cost against size goes; none is drawn without it.
     """
     jax.config.update("jax_enable_x64", double)
     candidates = {}
@@ -39,6 +48,7 @@ def study(trains: int = 128, repeats: int = 9, double: bool = True) -> Study:
     candidates |= _goursat("goursat_d3", x, y)
     x = poisson_trains(trains, 22, 100, 0, used=1.0)
     candidates |= _signatures("signature_d23", x)
+    candidates |= _pysiglib(trains)
     measured = compare(candidates, repeats)
     figures = {}
     for name, m in measured.items():
@@ -58,7 +68,10 @@ def study(trains: int = 128, repeats: int = 9, double: bool = True) -> Study:
         "goursat_d3_gradient_wall_ms": "<= 590",
         "signature_d23_gradient_wall_ms": "<= 100",
     }
-    return Study(figures, bounds, _table(measured))
+    table = _table(measured)
+    if output is not None:
+        table += "\n" + _against_size(output, repeats)
+    return Study(figures, bounds, table)
 
 
 def poisson_trains(
@@ -82,8 +95,8 @@ def moved(trains: SpikeTrains, times) -> SpikeTrains:
     return SpikeTrains(times, trains.neurons, trains.t0, trains.t1, num_neurons=trains.num_neurons)
 
 
-def _event(name: str, x: SpikeTrains, y: SpikeTrains) -> dict:
-    scales = jnp.ones(x.num_neurons, x.times.dtype)
+def _event(name: str, x: SpikeTrains, y: SpikeTrains, scale: float = 1.0) -> dict:
+    scales = jnp.full(x.num_neurons, scale, x.times.dtype)
 
     def gram(times, scales):
         return event_kernel_gram(moved(x, times), y, neuron_scale=scales)
@@ -133,3 +146,67 @@ def _table(measured: dict[str, Measurement]) -> str:
         for name, m in measured.items()
     ]
     return format_table(header, rows)
+
+
+def _pysiglib(trains: int) -> dict:
+    """Finite differences of order 0 by pySigLib on the same lifts, if it is installed."""
+    if importlib.util.find_spec("pysiglib") is None:
+        return {}
+    from pysiglib import jax_api  # pyright: ignore[reportMissingImports]
+
+    x, y = (marcus_lift(poisson_trains(trains, 2, 19, seed), scale=0.3) for seed in (0, 1))
+
+    def gram(x, y):
+        return jax_api.sig_kernel_gram(x, y, dyadic_order=0)
+
+    def mean(x, y):
+        return jnp.mean(gram(x, y))
+
+    return {
+        "goursat_d3_pysiglib": (gram, (x, y)),
+        "goursat_d3_pysiglib_gradient": (jax.value_and_grad(mean), (x, y)),
+    }
+
+
+# Slots of a train, neurons and trains on each side; one is varied, the others are the middle ones.
+_SIZES: dict[str, tuple[int, ...]] = {
+    "spikes": (10, 20, 40, 80),
+    "neurons": (1, 2, 8, 32),
+    "trains": (32, 64, 128, 256),
+}
+_MIDDLE = {"spikes": 20, "neurons": 2, "trains": 64}
+
+
+def _against_size(output: Path, repeats: int) -> str:
+    """Milliseconds of a Gram and of its gradient against one size at a time, as a picture."""
+    import matplotlib.pyplot as plt
+
+    from roughsnn.plotting.style import COLUMN_WIDTH, colour, legend, tidy
+
+    figure, axes = plt.subplots(
+        1, 3, figsize=(2 * COLUMN_WIDTH, 2.2), layout="constrained", sharey=True
+    )
+    rows = []
+    for ax, (name, sizes) in zip(axes, _SIZES.items(), strict=True):
+        times: dict[str, list[Any]] = {"Gram": [], "with gradient": []}
+        for size in sizes:
+            at = _MIDDLE | {name: size}
+            x, y = (
+                poisson_trains(at["trains"], at["neurons"], at["spikes"], seed) for seed in (0, 1)
+            )
+            cases = _event("event", x, y, scale=0.3)
+            measured = compare({k: v for k, v in cases.items() if "symm" not in k}, repeats)
+            for curve, m in zip(times, measured.values(), strict=True):
+                times[curve].append(1e3 * m.wall_seconds)
+            rows.append([name, size, times["Gram"][-1], times["with gradient"][-1]])
+        for i, (curve, values) in enumerate(times.items()):
+            ax.loglog(sizes, values, "o-", color=colour(i), markersize=3, linewidth=1, label=curve)
+        ax.set_xticks(sizes, [str(size) for size in sizes])
+        ax.minorticks_off()
+        labels = {"spikes": "room for spikes", "neurons": "neurons", "trains": "trains a side"}
+        tidy(ax, labels[name], "ms" if ax is axes[0] else "")
+    legend(axes[0])
+    output.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output / "signature-kernel-cost.png", dpi=200)
+    plt.close(figure)
+    return format_table(["varied", "size", "Gram ms", "with gradient ms"], rows)

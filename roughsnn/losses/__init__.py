@@ -1,5 +1,6 @@
 """Losses: what training minimises, each a function of generated and observed spike trains."""
 
+from .conditional_mmd import ConditionalMMDLoss
 from .expected_signature import ExpectedSignatureLoss
 from .first_spikes import FirstSpikesLoss
 from .kernel_loss import AbstractKernelLoss, KernelTarget
@@ -12,6 +13,7 @@ from .summary import AbstractSummaryLoss, SummaryTarget
 __all__ = [
     "AbstractKernelLoss",
     "AbstractSummaryLoss",
+    "ConditionalMMDLoss",
     "ExpectedSignatureLoss",
     "FirstSpikesLoss",
     "KernelTarget",

@@ -3,7 +3,17 @@
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
 from .event_signature import event_signature
 from .goursat import signature_kernel_gram
+from .joint_lift import joint_lift
+from .kernel_ensemble import KernelEnsemble
+from .log_signature import (
+    event_log_signature,
+    log_signature,
+    logarithm,
+    lyndon_words,
+    num_log_coordinates,
+)
 from .mmd import mean_within, mmd2, mmd2_from_grams, mmd2_standard_error
+from .permutations import aggregated_statistics
 from .scale_selection import (
     ScaleSelection,
     count_distances,
@@ -12,6 +22,7 @@ from .scale_selection import (
 )
 from .signature_kernel import SignatureKernel
 from .static_kernels import RBF, AbstractStaticKernel, Linear, Matern, RationalQuadratic
+from .tensor_normalisation import TensorNormalisation
 from .truncated import (
     expected_signature,
     num_channels,
@@ -21,7 +32,6 @@ from .truncated import (
 )
 from .two_sample import (
     TwoSampleResult,
-    aggregated_statistics,
     permutation_test,
     two_sample_test,
     witness_function,
@@ -30,18 +40,25 @@ from .two_sample import (
 __all__ = [
     "RBF",
     "AbstractStaticKernel",
+    "KernelEnsemble",
     "Linear",
     "Matern",
     "RationalQuadratic",
     "ScaleSelection",
     "SignatureKernel",
+    "TensorNormalisation",
     "TwoSampleResult",
     "aggregated_statistics",
     "count_distances",
     "event_kernel",
     "event_kernel_gram",
+    "event_log_signature",
     "event_signature",
     "expected_signature",
+    "joint_lift",
+    "log_signature",
+    "logarithm",
+    "lyndon_words",
     "mean_within",
     "median_neuron_scale",
     "mmd2",
@@ -50,6 +67,7 @@ __all__ = [
     "neuron_scale_by_power",
     "num_channels",
     "num_coordinates",
+    "num_log_coordinates",
     "permutation_test",
     "signature",
     "signature_kernel_gram",

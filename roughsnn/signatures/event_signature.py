@@ -1,6 +1,7 @@
 """The truncated signature of spike trains, with the work of their events only."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..spikes.trains import SpikeTrains
+from ._levels import weighted_levels
 
 # Bytes of states that the trains computed together may hold.
 _STATES = 64 * 2**20
@@ -20,6 +22,7 @@ def event_signature(
     *,
     time_scale: ArrayLike = 1.0,
     neuron_scale: ArrayLike = 1.0,
+    level_weights: Sequence[float] | None = None,
 ) -> Float[Array, "*batch coordinates"]:
     r"""Signature of the Marcus lift of each train, its levels flattened one after the other.
 
@@ -48,13 +51,16 @@ def event_signature(
         depth: highest level.
         time_scale: factor of time.
         neuron_scale: size of a jump, one for all neurons or one per neuron.
+        level_weights: factors $w_1, \dots, w_{\text{depth}}$ of the levels, all 1 by default; in an
+            inner product of signatures they count squared. `TensorNormalisation` weighs the levels
+            of each train by its own norm instead.
 
     Returns:
         array of shape `(*batch, d + d^2 + ... + d^depth)`, $d = 1 + \text{num\_neurons}$, in the
         dtype of the times; level 0, which is 1, is left out.
 
     Raises:
-        ValueError: `depth < 1`, or a scale of the wrong shape.
+        ValueError: `depth < 1`, a scale of the wrong shape, or not one weight for each level.
     """
     if depth < 1:
         raise ValueError(f"`depth` is {depth}; it must be 1 or more.")
@@ -91,7 +97,10 @@ def event_signature(
         signatures = jax.vmap(of_train)(flat)
     else:
         signatures = jax.lax.map(jax.checkpoint(of_train), flat, batch_size=together)
-    return signatures.reshape(*batch, num_coordinates)
+    signatures = signatures.reshape(*batch, num_coordinates)
+    return (
+        signatures if level_weights is None else weighted_levels(signatures, depth, level_weights)
+    )
 
 
 def _signature(times, neurons, t0, t1, time_scale, scale, *, depth: int) -> Float[Array, " all"]:

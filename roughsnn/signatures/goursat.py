@@ -2,17 +2,21 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from ..spikes.checks import refuse_if
 from .static_kernels import AbstractStaticKernel, Linear
 
 # Pairs that run in lockstep: enough to hide the cost of a step, few enough for the L2 cache.
-_PAIRS_PER_BLOCK = 512
+_PAIRS_PER_BLOCK = 256
+# Bytes of derivatives that reverse mode may keep; beyond, it computes them anew block by block.
+_RESIDUALS = 64 * 2**20
 
 
 def signature_kernel_gram(
@@ -49,8 +53,9 @@ def signature_kernel_gram(
 
     For the lifts of spike trains use `event_kernel_gram`, which has no such error.
 
-    Derivatives in both modes and of any order; the reverse pass keeps one row of each block of
-    pairs and computes the rest anew.
+    Derivatives in both modes and of any order. Differentiated, each block of pairs is solved and
+    run back at once, row by row, and only derivatives in the points of each pair are kept; where
+    these are too many, they are computed anew in the way back.
 
     Args:
         x: points of each path.
@@ -110,13 +115,75 @@ def _kernel_of_pairs(x, y, rows, columns, static_kernel, orders) -> Float[Array,
     )
     # Channels first and pairs last, so that pairs fill the vector registers.
     x, y = (jnp.moveaxis(paths, 0, -1).swapaxes(0, 1) for paths in (x, y))
+    return _blocks(x, y, static_kernel, blocks, orders).reshape(-1)[:num_pairs]
 
+
+def _plain_blocks(x, y, static_kernel, blocks, orders) -> Float[Array, "blocks pairs"]:
     @jax.checkpoint
     def block(indices):
         row, column = indices
         return _solve(static_kernel.increments(x[:, :, row], y[:, :, column]), orders)
 
-    return jax.lax.map(block, blocks).reshape(-1)[:num_pairs]
+    return jax.lax.map(block, blocks)
+
+
+_blocks = jax.custom_jvp(_plain_blocks, nondiff_argnums=(4,))
+
+
+@partial(_blocks.defjvp, symbolic_zeros=True)
+def _blocks_jvp(orders, primals: Any, tangents: Any):
+    r"""One reverse pass for each block of pairs, on the spot, kept as derivatives in its points.
+
+    They are few, and linear in the tangents whatever these are, so both modes follow without
+    solving the equation again on the way back.
+    """
+    x, y, static_kernel, blocks = primals
+    d_x, d_y, d_kernel, _ = tangents
+    which = [not isinstance(d, SymbolicZero) for d in (d_x, d_y)]
+    size = blocks[0].size * sum(
+        use * paths.shape[0] * paths.shape[1] for use, paths in zip(which, (x, y), strict=True)
+    )
+    learned = any(not isinstance(d, SymbolicZero) for d in jax.tree.leaves(d_kernel))
+    if learned or size * x.dtype.itemsize > _RESIDUALS:
+        filled = jax.tree.map(_filled, (x, y, static_kernel), (d_x, d_y, d_kernel))
+        return jax.jvp(
+            lambda *parts: _plain_blocks(*parts, blocks, orders), (x, y, static_kernel), filled
+        )
+
+    # For second derivatives, which keep nothing of a block either.
+    @jax.checkpoint
+    def block(indices):
+        points = [p[:, :, i] for p, i in zip((x, y), indices, strict=True)]
+
+        def value(*moving):
+            moving = iter(moving)
+            both = [next(moving) if use else p for use, p in zip(which, points, strict=True)]
+            return _solve(static_kernel.increments(*both), orders)
+
+        moving = [p for use, p in zip(which, points, strict=True) if use]
+        value, pull = jax.vjp(value, *moving)
+        return value, pull(jnp.ones_like(value))
+
+    def slope(part):
+        indices, gradients = part
+        moved = [(d, i) for use, d, i in zip(which, (d_x, d_y), indices, strict=True) if use]
+        terms = [
+            jnp.sum(g * d[:, :, i], axis=(0, 1)) for g, (d, i) in zip(gradients, moved, strict=True)
+        ]
+        return sum(terms[1:], terms[0])
+
+    value, gradients = jax.lax.map(block, blocks)
+    if not any(which):
+        return value, jnp.zeros_like(value)
+    return value, jax.lax.map(slope, (blocks, gradients))
+
+
+def _filled(primal, tangent):
+    if not isinstance(tangent, SymbolicZero):
+        return tangent
+    if jnp.issubdtype(jnp.result_type(primal), jnp.inexact):
+        return jnp.zeros_like(primal)
+    return np.zeros(jnp.shape(primal), jax.dtypes.float0)
 
 
 def _solve(

@@ -6,11 +6,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..spikes.trains import SpikeTrains
+from .kernel_ensemble import KernelEnsemble
 from .mmd import Kernel, mmd2_standard_error
+from .permutations import aggregated_statistics, permuted_labels, statistics_of_labels
 from .signature_kernel import SignatureKernel
 
 
@@ -39,7 +40,7 @@ class TwoSampleResult(eqx.Module):
 def two_sample_test(
     x: SpikeTrains,
     y: SpikeTrains,
-    kernel: SignatureKernel | Sequence[SignatureKernel] | None = None,
+    kernel: SignatureKernel | Sequence[SignatureKernel] | KernelEnsemble | None = None,
     *,
     key: PRNGKeyArray,
     num_permutations: int = 999,
@@ -56,8 +57,9 @@ def two_sample_test(
     Args:
         x: first sample, of batch shape `(m,)` with two trains or more.
         y: second sample, of batch shape `(n,)`, of the same neurons and window.
-        kernel: by default the normalised `SignatureKernel` with its own choice of scales. Several
-            kernels make one test, see `aggregated_statistics`.
+        kernel: by default `KernelEnsemble.for_trains` of all trains together: one kernel that sees
+            counts, and one that sees the times, orders and intervals of spikes. Several kernels
+            make one test, see `aggregated_statistics`.
         key: of the permutations.
         num_permutations: number $B$ of permutations; the smallest p-value is $1/(1+B)$.
         level: the probability with which equal laws may be told apart.
@@ -74,14 +76,16 @@ def two_sample_test(
             raise ValueError(
                 f"`{name}` has batch shape {trains.batch_shape}; a sample has one batch axis."
             )
-    kernel = SignatureKernel(normalise=True) if kernel is None else kernel
     both = SpikeTrains.concatenate([x, y])
+    weights = None
     if isinstance(kernel, SignatureKernel):
         gram = kernel(both)
-    elif len(kernel) == 0:
-        raise ValueError("`kernel` is empty; give one kernel or more.")
     else:
-        gram = jnp.stack([each(both) for each in kernel])
+        if kernel is None:
+            kernel = KernelEnsemble.for_trains(both)
+        elif not isinstance(kernel, KernelEnsemble):
+            kernel = KernelEnsemble(tuple(kernel))
+        gram, weights = kernel.grams(both), kernel.weights
     return permutation_test(
         gram,
         len(x),
@@ -89,6 +93,7 @@ def two_sample_test(
         num_permutations=num_permutations,
         level=level,
         estimator=estimator,
+        weights=weights,
     )
 
 
@@ -100,6 +105,7 @@ def permutation_test(
     num_permutations: int = 999,
     level: float = 0.05,
     estimator: str = "unbiased",
+    weights: Sequence[float] | None = None,
 ) -> TwoSampleResult:
     r"""Permutation test of the MMD, from the Gram matrix of both samples together.
 
@@ -113,7 +119,7 @@ def permutation_test(
     $\Phi\bigl((\mathrm{MMD}^2 - \text{threshold}) / \text{standard error}\bigr)$. It is an
     estimate for new samples of these sizes, and rough where the power is small.
 
-    Works under `jit` and `vmap`, with `num_x`, `num_permutations`, `level` and `estimator` static.
+    Works under `jit` and `vmap`, with all but `gram` and `key` static.
 
     Args:
         gram: kernel of all points, those of the first sample first; several kernels, stacked along
@@ -123,6 +129,7 @@ def permutation_test(
         num_permutations: number $B$ of permutations.
         level: level $\alpha$ of the test.
         estimator: `"unbiased"` or `"biased"`.
+        weights: of several kernels.
 
     Raises:
         ValueError: a sample of fewer than two points; fewer than one permutation; a level outside
@@ -148,7 +155,7 @@ def permutation_test(
         error = mmd2_standard_error(gram[x, x], gram[y, y], gram[x, y])
         scale = jnp.max(jnp.abs(gram - jnp.mean(gram)))
     else:
-        statistics, winner, spread = aggregated_statistics(gram, labels, num_x, estimator)
+        statistics, winner, spread = aggregated_statistics(gram, labels, num_x, estimator, weights)
         best = gram[winner]
         error = mmd2_standard_error(best[x, x], best[y, y], best[x, y]) / spread
         scale = jnp.max(jnp.abs(statistics))
@@ -166,90 +173,6 @@ def permutation_test(
     certain = (distance > 0).astype(gram.dtype)
     power = jnp.where(positive, jax.scipy.stats.norm.cdf(distance), certain)
     return TwoSampleResult(statistic, p_value, exceeding < allowed, threshold, power, null)
-
-
-def permuted_labels(
-    total: int, num_x: int, num_permutations: int, *, key: PRNGKeyArray, dtype: Any
-) -> Float[Array, "permutations_and_one {total}"]:
-    """Rows with a 1 for each point of the first sample: as given, then by random permutations."""
-    given = (jnp.arange(total) < num_x).astype(dtype)
-    rows = jnp.broadcast_to(given[None], (num_permutations, total))
-    permuted = jr.permutation(key, rows, axis=1, independent=True)
-    return jnp.concatenate([given[None], permuted])
-
-
-def statistics_of_labels(
-    gram: Float[Array, "N N"],
-    labels: Float[Array, "assignments N"],
-    num_x: int,
-    estimator: str = "unbiased",
-) -> Float[Array, " assignments"]:
-    r"""$\mathrm{MMD}^2$ of every assignment of the points to two samples.
-
-    Args:
-        gram: kernel of all points.
-        labels: rows with `num_x` ones, for the points of the first sample, and zeros.
-        num_x: size of the first sample.
-        estimator: `"unbiased"` or `"biased"`.
-
-    Raises:
-        ValueError: an estimator of another name.
-    """
-    if estimator not in ("unbiased", "biased"):
-        raise ValueError(f"`estimator` is {estimator!r}; it must be 'unbiased' or 'biased'.")
-    total = gram.shape[0]
-    num_y = total - num_x
-    # The same shift of all entries leaves the statistic and lessens its rounding.
-    gram = gram - jnp.mean(gram)
-    diagonal = jnp.diagonal(gram)
-    off = gram - jnp.diag(diagonal)
-    # Full precision: some accelerators multiply float32 matrices with fewer digits.
-    within_x = jnp.sum(jnp.matmul(labels, off, precision="highest") * labels, axis=1)
-    rows_x = jnp.matmul(labels, jnp.sum(off, axis=1), precision="highest")
-    across = rows_x - within_x
-    within_y = jnp.sum(off) - within_x - 2 * across
-    cross = 2 * across / (num_x * num_y)
-    if estimator == "unbiased":
-        return within_x / (num_x * (num_x - 1)) + within_y / (num_y * (num_y - 1)) - cross
-    trace_x = jnp.matmul(labels, diagonal, precision="highest")
-    trace_y = jnp.sum(diagonal) - trace_x
-    return (within_x + trace_x) / num_x**2 + (within_y + trace_y) / num_y**2 - cross
-
-
-def aggregated_statistics(
-    grams: Float[Array, "kernels N N"],
-    labels: Float[Array, "assignments N"],
-    num_x: int,
-    estimator: str = "unbiased",
-) -> tuple[Float[Array, " assignments"], Int[Array, ""], Float[Array, ""]]:
-    r"""One statistic of several kernels: the largest $\mathrm{MMD}^2$ in units of its spread.
-
-    $$
-    T_b = \max_k \frac{\mathrm{MMD}^2_{k, b}}{\sigma_k}, \qquad
-    \sigma_k^2 = \mathrm{Var}_b\, \mathrm{MMD}^2_{k, b}
-    $$
-
-    over all assignments $b$, the given one among them. No assignment is treated apart, so a
-    permutation test with $T$ is as exact as with one kernel, and it has nearly the power of the
-    best of the kernels without a split that finds out which that is.
-
-    Args:
-        grams: kernels of all points.
-        labels: as for `statistics_of_labels`, the assignment as given first.
-        num_x: size of the first sample.
-        estimator: `"unbiased"` or `"biased"`.
-
-    Returns:
-        the statistics; the kernel that is largest for the first assignment; its spread.
-
-    Reference: Biggs, Schrab, Gretton (2023), NeurIPS 36, who take a soft maximum.
-    """
-    values = jnp.stack([statistics_of_labels(g, labels, num_x, estimator) for g in grams])
-    spread = jnp.std(values, axis=1)
-    spread = jnp.where(spread > 0, spread, 1)
-    values = values / spread[:, None]
-    winner = jnp.argmax(values[:, 0])
-    return jnp.max(values, axis=0), winner, spread[winner]
 
 
 def witness_function(kernel: Kernel, x: Any, y: Any, at: Any) -> Float[Array, " points"]:

@@ -195,6 +195,24 @@ def test_bandwidth_can_be_learned():
     np.testing.assert_allclose(jax.grad(f)(jnp.asarray(0.7)), expected, rtol=1e-7)
 
 
+def test_derivatives_computed_anew_block_by_block(monkeypatch):
+    x, y = random_paths(20, 4, 2, 18), random_paths(30, 3, 2, 19)
+
+    def f(points):
+        return jnp.mean(signature_kernel_gram(*points, dyadic_order=1))
+
+    def second(points):
+        return jax.jvp(jax.grad(f), (points,), (jax.tree.map(jnp.ones_like, points),))[1]
+
+    kept, twice = jax.grad(f)((x, y)), second((x, y))
+    monkeypatch.setattr("roughsnn.signatures.goursat._RESIDUALS", 0)
+    jax.clear_caches()
+    again, anew = jax.grad(f)((x, y)), second((x, y))
+    jax.clear_caches()
+    for a, b in zip((*kept, *twice), (*again, *anew), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-14)
+
+
 # ---- bad input
 
 

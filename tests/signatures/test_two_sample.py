@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from roughsnn.signatures import (
+    KernelEnsemble,
     SignatureKernel,
     aggregated_statistics,
     mmd2_from_grams,
@@ -17,7 +18,8 @@ from roughsnn.signatures import (
     two_sample_test,
     witness_function,
 )
-from roughsnn.signatures.two_sample import permuted_labels, statistics_of_labels
+from roughsnn.signatures.kernel_ensemble import flattened
+from roughsnn.signatures.permutations import permuted_labels, statistics_of_labels
 from roughsnn.spikes import SpikeTrains
 
 
@@ -123,15 +125,59 @@ def test_several_kernels_take_the_largest_in_units_of_its_spread():
     # The scale of a kernel does not matter.
     scaled = aggregated_statistics(grams * jnp.asarray([5.0, 0.1])[:, None, None], labels, 6)[0]
     np.testing.assert_allclose(scaled, value, rtol=1e-10)
+    weighted = aggregated_statistics(grams, labels, 6, weights=(1.0, 0.5))[0]
+    expected = (values / spread[:, None] * np.array([[1.0], [0.5]])).max(axis=0)
+    np.testing.assert_allclose(weighted, expected, rtol=1e-10)
+
+
+def test_directions_of_a_flattened_kernel_weigh_alike():
+    points = draws(11, 12, 3) * jnp.asarray([[100.0, 1.0, 1e-6]])
+    gram = flattened(points @ points.T, 1e-8)
+    np.testing.assert_allclose(gram.sum(0), 0, atol=1e-6)
+    eigenvalues = np.linalg.eigvalsh(gram)
+    centred = np.asarray(points) - np.asarray(points).mean(0)
+    variances = np.linalg.eigvalsh(centred @ centred.T)
+    expected = variances / (variances + 1e-8 * variances.sum())
+    # The condition of the solve, 1e8, times the precision.
+    np.testing.assert_allclose(eigenvalues, expected, atol=1e-7)
+    np.testing.assert_allclose(eigenvalues[-3:], [0, 1, 1], atol=1e-3)
+    assert np.isfinite(flattened(jnp.ones((5, 5)), 0.1)).all()
+
+
+def test_the_default_kernels_see_counts_and_times():
+    """Against differences that a test of counts, or of times, alone would miss."""
+    random = np.random.default_rng(3)
+
+    def sample(jitter, rate):
+        times = [np.arange(1, 8) / 8 + jitter * random.normal(size=7) for _ in range(25)]
+        kept = [np.sort(t[random.random(7) < rate]) for t in times]
+        return SpikeTrains.from_lists(
+            [[np.clip(t, 0, 1)] for t in kept], t0=0.0, t1=1.0, max_spikes=7
+        )
+
+    base = sample(0.01, 0.9)
+    for other, differs in (
+        (sample(0.01, 0.6), True),
+        (sample(0.06, 0.9), True),
+        (sample(0.01, 0.9), False),
+    ):
+        result = two_sample_test(base, other, key=jr.key(0), num_permutations=199)
+        assert result.rejected == differs
+    inside = jax.jit(lambda x, y: two_sample_test(x, y, key=jr.key(0), num_permutations=199))
+    assert inside(base, sample(0.06, 0.9)).rejected
+    # float32 and many spikes: the scale is lowered so that nothing overflows.
+    times = jnp.asarray(np.sort(random.random((4, 400)), axis=1), jnp.float32)
+    many = SpikeTrains(times, jnp.zeros((4, 400), int), 0.0, 1.0, num_neurons=1)
+    assert np.isfinite(KernelEnsemble.for_trains(many).grams(many)).all()
 
 
 def test_of_spike_trains():
     x, y = trains(0, 12, 2.0), trains(1, 12, 6.0)
-    result = two_sample_test(x, y, key=jr.key(0), num_permutations=199)
+    kernel = SignatureKernel(normalise=True).fixed_for(x, y)
+    result = two_sample_test(x, y, kernel, key=jr.key(0), num_permutations=199)
     assert result.rejected
     assert result.p_value == 1 / 200
     assert result.power > 0.9
-    kernel = SignatureKernel(normalise=True).fixed_for(x, y)
     gram = kernel(SpikeTrains.concatenate([x, y]))
     again = permutation_test(gram, 12, key=jr.key(0), num_permutations=199)
     np.testing.assert_allclose(result.statistic, again.statistic, rtol=1e-9)
@@ -177,6 +223,12 @@ def test_errors():
         two_sample_test(x, x.reshape(2, 2), key=jr.key(0))
     with pytest.raises(ValueError, match="`kernel` is empty"):
         two_sample_test(x, x, [], key=jr.key(0))
+    with pytest.raises(ValueError, match=r"`weights` is \(1\.0, 0\.0\)"):
+        KernelEnsemble((SignatureKernel(),) * 2, weights=(1.0, 0.0))
+    with pytest.raises(ValueError, match=r"`regularisation` is \(0\.1,\)"):
+        KernelEnsemble((SignatureKernel(),) * 2, (0.1,))
+    with pytest.raises(ValueError, match=r"`weights` is \(1\.0,\)"):
+        permutation_test(jnp.stack([gram, gram]), 3, key=jr.key(0), weights=(1.0,))
     with pytest.raises(ValueError, match="window"):
         two_sample_test(x, x.window(0.0, 0.5), key=jr.key(0))
     with pytest.raises(ValueError, match="`x` has 4 points and `y` 0"):
