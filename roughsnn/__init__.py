@@ -4,6 +4,7 @@ from .conditions import ConditionsError as ConditionsError
 from .conditions import ConditionsReport as ConditionsReport
 from .conditions import check_conditions as check_conditions
 from .drivers import BrownianGrid as BrownianGrid
+from .drivers import FractionalBrownianGrid as FractionalBrownianGrid
 from .drivers import JumpPath as JumpPath
 from .drivers import ProductPath as ProductPath
 from .drivers import RefinedBrownianGrid as RefinedBrownianGrid

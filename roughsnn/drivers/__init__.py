@@ -7,6 +7,8 @@ from ._grid import AbstractGridDriver as AbstractGridDriver
 from ._grid import PathDriver as PathDriver
 from ._grid import TimeGrid as TimeGrid
 from ._grid import check_driver as check_driver
+from ._fractional import FractionalBrownianGrid as FractionalBrownianGrid
+from ._fractional import roughest as roughest
 from ._jumps import JumpPath as JumpPath
 from ._jumps import Jumps as Jumps
 from ._jumps import poisson_path as poisson_path
@@ -19,6 +21,7 @@ from ._refined import RefinedBrownianGrid as RefinedBrownianGrid
 __all__ = [
     "AbstractGridDriver",
     "BrownianGrid",
+    "FractionalBrownianGrid",
     "JumpPath",
     "Jumps",
     "PathDriver",
@@ -31,5 +34,6 @@ __all__ = [
     "is_pure_jump",
     "jumps_of",
     "poisson_path",
+    "roughest",
     "spike_path",
 ]

@@ -49,9 +49,9 @@ class SumPath(_Composite):
 
 
 class ProductPath(_Composite):
-    """Several paths side by side, as a tuple. The diffusion of the equation is a tuple of the
-    same length (`diffrax.ControlTerm` multiplies part by part and adds up), or a lineax operator
-    on tuples.
+    """Several paths side by side, as a tuple. The diffusion of the equation is a lineax operator
+    from such tuples to states, for instance a [`roughsnn.StructuredDiffusion`][], or for a state
+    that is itself a tuple of that length, a tuple of arrays.
 
     Args:
         *paths: diffrax paths, and those of this library.

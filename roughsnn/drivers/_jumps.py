@@ -87,7 +87,7 @@ class JumpPath(dfx.AbstractPath):
     t1: float = eqx.field(static=True)
     substeps: int = eqx.field(static=True)
 
-    def __init__(self, times, sizes, t0: float = -np.inf, t1: float = np.inf, substeps: int = 4):
+    def __init__(self, times, sizes, t0: float = -np.inf, t1: float = np.inf, substeps: int = 8):
         times = jnp.asarray(times)
         if not jnp.issubdtype(times.dtype, jnp.floating):
             times = times.astype(float)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..drivers import is_pure_jump
+from ..drivers import is_pure_jump, roughest
+from ._marcus import depends_on_state
 from ._stages import written_out
 
 
@@ -107,7 +108,9 @@ def check_controller(controller, sde, driver, solver, adjoint):
             "`stepsize_controller` must be a diffrax.PIDController or diffrax.ConstantStepSize, "
             f"got {type(controller).__name__}."
         )
-    if sde.noise_shape is not None or (driver is not None and not is_pure_jump(driver)):
+    if (driver is None and sde.noise_shape is not None) or (
+        driver is not None and not is_pure_jump(driver)
+    ):
         raise ValueError(
             "`stepsize_controller` is for equations without noise: with a Brownian driver the "
             "path is known on the grid of `dt0`. Leave it out, or remove the noise (`sigma=None`)."
@@ -125,3 +128,14 @@ def check_controller(controller, sde, driver, solver, adjoint):
             "`stepsize_controller` out, or use roughsnn.ReverseMode()."
         )
     return controller
+
+
+def check_roughness(driver, sde, t, y0, args):
+    """Refuses a path that is too rough for a diffusion that depends on the state."""
+    hurst = roughest(driver)
+    if hurst <= 0.5 and depends_on_state(sde, t, y0, args):
+        raise ValueError(
+            f"`driver` is a fractional Brownian motion with hurst={hurst}, and the diffusion "
+            "depends on the state: such an equation needs more of the path than its values. Take "
+            "hurst > 0.5, a diffusion that is constant, or roughsnn.BrownianGrid for hurst = 0.5."
+        )

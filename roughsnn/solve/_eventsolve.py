@@ -16,6 +16,7 @@ from ._arguments import (
     check_controller,
     check_count,
     check_event_function,
+    check_roughness,
     check_saveat,
     differentiable_stages,
 )
@@ -182,6 +183,7 @@ def _solve(
             stored=adjoint.stores_driver,
         )
     driver = as_grid_driver(driver, grid)
+    check_roughness(driver, sde, jnp.asarray(grid.t0, dtype), y0, args)
     jumps = jumps_of(driver, dtype)
     if max_steps is None or controller is None:
         cells = _ADAPTIVE_STEPS if controller is not None else grid.num_cells

@@ -58,16 +58,20 @@ def _(primals, tangents, *, t, component, figures):
     broken = (component >= 0) & (broken | ~(figures["speed"] > 0))
     names = tuple(sorted(figures))
 
-    def complain(times):
+    one = jnp.ones_like(t)
+
+    def complain(one):
         return jax.pure_callback(
             lambda *values: _raise(names, *values),
-            jax.ShapeDtypeStruct(times.shape, times.dtype),
-            times, t, component, broken, *(figures[name] for name in names),
+            jax.ShapeDtypeStruct(one.shape, one.dtype),
+            one, t, component, broken, *(figures[name] for name in names),
             vmap_method="broadcast_all",
         )  # fmt: skip
 
-    times = lax.cond(eqxi.unvmap_any(broken), complain, lambda x: x, arrays.event_times)
-    return eqx.tree_at(lambda s: s.event_times, arrays, times), arrays_dot
+    # a factor of one that only the callback can fail to give: whoever needs the derivative has to
+    # ask for it, also where the solution itself is not used
+    one = lax.cond(eqxi.unvmap_any(broken), complain, lambda x: x, one)
+    return arrays, jax.tree.map(lambda x: x * one.astype(x.dtype), arrays_dot)
 
 
 def _increments(sde, key, dtype):
@@ -78,7 +82,7 @@ def _increments(sde, key, dtype):
     return jax.vmap(unravel)(jr.normal(key, (1, flat.size), dtype))
 
 
-def _raise(names, event_times, t, component, broken, *figures):
+def _raise(names, one, t, component, broken, *figures):
     t, component, broken, *figures = (np.ravel(x) for x in (t, component, broken, *figures))
     found = {name: values[broken] for name, values in zip(names, figures, strict=True)}
     text = str(report(found, t[broken], component[broken]))

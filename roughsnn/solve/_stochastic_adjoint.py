@@ -91,13 +91,13 @@ class StochasticAdjoint(AbstractEventAdjoint):
 
 
 class _Events(eqx.Module):
-    """The events in their order, padded: `step` with -1."""
+    """The events in their order, padded: `step` with -1; or what one step says of its own."""
 
-    time: Float[Array, " n"]
-    clock: Float[Array, " n"]
-    code: Int[Array, " n"]
-    step: Int[Array, " n"]
-    residual: Float[Array, " n"]
+    time: Float[Array, "*n"]
+    clock: Float[Array, "*n"]
+    code: Int[Array, "*n"]
+    step: Int[Array, "*n"]
+    residual: Float[Array, "*n"]
     y_left: PyTree
     y_right: PyTree
 
@@ -200,7 +200,7 @@ def _forward(everything, chunk: int):
         numbers = begin + jnp.arange(chunk, dtype=jnp.int32)
         new, (found, ran, path) = lax.scan(one, carry, numbers)
         happened = found.code >= 0
-        place = jnp.where(happened, carry.num_events + jnp.cumsum(happened) - 1, n)
+        place = jnp.where(happened, carry.num_events + jnp.cumsum(happened, dtype=jnp.int32) - 1, n)
         events = jax.tree.map(lambda b, x: b.at[place].set(x, mode="drop"), events, found)
         failed = found.code < NO_EVENT
         failure = tuple(
@@ -370,8 +370,8 @@ def _most_times_in(chunk: int, settings: Settings) -> int:
 
 def _slots(ts, begin, end, width: int):
     """Places of the times in [begin, end): `width` of them, and which are inside."""
-    first = jnp.searchsorted(ts, begin, side="left")
-    place = first + jnp.arange(width)
+    first = jnp.searchsorted(ts, begin, side="left").astype(jnp.int32)
+    place = first + jnp.arange(width, dtype=jnp.int32)
     here = ts[jnp.minimum(place, ts.shape[0] - 1)]
     within = (place < ts.shape[0]) & (here < end)
     return lax.stop_gradient(within), jnp.where(within, place, ts.shape[0])

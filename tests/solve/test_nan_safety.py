@@ -60,3 +60,38 @@ def test_padding_of_event_times_has_no_derivative():
         out = np.asarray(jacobian(f)(c))
         assert np.all(np.isfinite(out))
         assert np.all(out[~known] == 0)
+
+
+@pytest.mark.parametrize("adjoint", [rs.ReverseMode(), rs.StochasticAdjoint(), rs.ForwardMode()])
+def test_a_sample_that_explodes_leaves_the_gradient_of_others_alone(adjoint):
+    # y' = c y^2 explodes in finite time from y0 = 3, and from y0 = 0.1 it does not
+    sde = rs.EventSDE(
+        drift_fn=lambda t, y, args: args * jnp.stack([y[0] ** 4, 1.0 + 0 * y[0]]),
+        event_fn=lambda t, y, args: y[1:] - 0.5,
+        transition_fn=lambda t, y, k, u, args: y - jnp.array([0.0, 1.0]),
+    )
+
+    def loss(c, starts):
+        def one(start):
+            y0 = jnp.stack([start, jnp.zeros(())])
+            out = rs.eventsolve(
+                sde, 0.0, 2.0, 0.05, y0, key=jr.key(0), max_events=4, args=c, throw=False,
+                adjoint=adjoint,
+            )  # fmt: skip
+            ok = out.result == rs.RESULTS.successful
+            good = jnp.where(jnp.isfinite(out.event_times), out.event_times, 0)
+            return jnp.where(ok, jnp.sum(good), 0), out
+
+        values, out = jax.vmap(one)(starts)
+        return jnp.sum(values), out
+
+    of = jax.jit(jax.grad(loss, has_aux=True))
+    starts = jnp.array([0.1, 3.0, 0.2])
+    gradient, out = of(jnp.asarray(1.0), starts)
+    failed = np.asarray(out.result == rs.RESULTS.nonfinite_state)
+    assert failed.tolist() == [False, True, False]
+    # when and where it happened is said
+    assert 0 < float(out.stats["failure_time"][1]) < 2
+    parts = [of(jnp.asarray(1.0), starts[i : i + 1])[0] for i in (0, 2)]
+    np.testing.assert_allclose(gradient, sum(parts), rtol=1e-12)
+    assert np.isfinite(gradient)

@@ -1,0 +1,97 @@
+"""Differentiating a model that breaks an assumption raises a report."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import roughsnn as rs
+
+
+def _hard_threshold(drift, t0=0.0, **kwargs):
+    """Noise in the potential and a threshold on it: event times jump with the parameters."""
+    sde = rs.EventSDE(
+        drift_fn=lambda t, y, args: args - y,
+        event_fn=lambda t, y, args: y - 1,
+        transition_fn=lambda t, y, k, u, args: y - 1,
+        diffusion_fn=lambda t, y, args: 0.3 * jnp.ones((1, 1)),
+        noise=(1,),
+    )
+    return rs.eventsolve(
+        sde, t0, 3.0, 0.05, jnp.zeros(1), key=jr.key(0), max_events=60, args=drift, **kwargs
+    ).event_times[0]
+
+
+@pytest.mark.parametrize("transform", [jax.grad, jax.jacfwd])
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_the_report_is_raised(transform, wrap):
+    with pytest.raises(Exception, match="noise tangent to the event surface") as caught:
+        jax.block_until_ready(wrap(transform(_hard_threshold))(jnp.asarray(2.0)))
+    text = str(caught.value)
+    # which, by how much, where, what to do, and how to override
+    for part in (
+        "VIOLATED",
+        "component 0 at t = ",
+        "roughsnn.StochasticLIF",
+        'conditions="ignore"',
+    ):
+        assert part in text
+
+
+def test_nothing_is_raised_without_derivatives_or_with_the_override():
+    assert np.isfinite(_hard_threshold(jnp.asarray(2.0)))
+    gradient = jax.grad(lambda c: _hard_threshold(c, conditions="ignore"))(jnp.asarray(2.0))
+    assert np.isfinite(gradient)
+
+
+def test_one_sample_of_a_batch_is_enough():
+    # only the second one has an event
+    f = jax.grad(
+        lambda c: jnp.sum(jnp.where(jnp.isfinite(g := jax.vmap(_hard_threshold)(c)), g, 0))
+    )
+    with pytest.raises(Exception, match="component 0"):
+        jax.block_until_ready(f(jnp.array([-20.0, 2.0])))
+
+
+def test_every_engine_is_guarded():
+    for adjoint in (rs.StochasticAdjoint(), rs.ForwardMode()):
+        with pytest.raises(Exception, match="noise tangent"):
+            jax.block_until_ready(
+                jax.grad(lambda c, a=adjoint: _hard_threshold(c, adjoint=a))(jnp.asarray(2.0))
+            )
+
+
+def test_reset_to_a_value_with_noise():
+    sde = rs.EventSDE(
+        drift_fn=lambda t, y, args: jnp.stack([args - y[0], jnp.exp(y[0])]),
+        event_fn=lambda t, y, args: y[1:] - 0.5,
+        transition_fn=lambda t, y, k, u, args: jnp.zeros(2),
+        diffusion_fn=lambda t, y, args: jnp.array([[0.3], [0.0]]),
+        noise=(1,),
+    )
+
+    def first(c):
+        return rs.eventsolve(
+            sde, 0.0, 2.0, 0.05, jnp.zeros(2), key=jr.key(0), max_events=60, args=c
+        ).event_times[1]
+
+    with pytest.raises(Exception, match="noise commutes with the transition"):
+        jax.block_until_ready(jax.grad(first)(jnp.asarray(1.0)))
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_models_that_are_covered_pass(x64):
+    with jax.enable_x64(x64):
+        neuron = rs.StochasticLIF(20, sigma=jnp.linspace(0.1, 0.9, 20))
+
+        def loss(c):
+            times = rs.eventsolve(
+                neuron, 0.0, 0.5, 0.01, neuron.initial_state(jr.key(0)), key=jr.key(1),
+                max_events=99, args=c,
+            ).event_times  # fmt: skip
+            return jnp.sum(jnp.where(jnp.isfinite(times), times, 0))
+
+        gradient = jax.jit(jax.grad(loss))(jnp.full(20, 1.4))
+        assert gradient.dtype == (jnp.float64 if x64 else jnp.float32)
+        assert np.all(np.isfinite(gradient))
