@@ -55,11 +55,12 @@ class Trials(NamedTuple):
 
 
 def draw_trials(task: Task, difficulty: Difficulty, key: PRNGKeyArray, num: int) -> Trials:
-    """Trials with random signs, delays and onsets. The shortest delay grows with the longest, and
-    is that of the task at full length."""
+    """Trials with random signs, delays and onsets. The range of delays is that of the task, shifted
+    down to end at the longest delay of the difficulty, without what would be negative."""
     keys = jr.split(key, 5)
     first = jr.uniform(keys[0], (num,), minval=task.onset[0], maxval=task.onset[1])
-    shortest = difficulty.longest * (task.shortest_delay / task.longest_delay)
+    spread = task.longest_delay - task.shortest_delay
+    shortest = jnp.maximum(difficulty.longest - spread, 0)
     share = jr.uniform(keys[1], (2, num))
     delays = shortest + (difficulty.longest - shortest) * share
     signs = jr.rademacher(keys[2], (2, num)).astype(first.dtype)
