@@ -73,7 +73,7 @@ def _network(seed, sigma):
         v_reset=jr.uniform(keys[2], (n,), minval=0.8, maxval=1.6),
         alpha=jr.uniform(keys[3], (n,), minval=0.01, maxval=0.1),
     )
-    weights = 0.4 * jr.normal(keys[4], (n, n))
+    weights = 0.2 * jr.normal(keys[4], (n, n))
     return rs.SpikingNetwork(neurons, weights), 0.9 + 0.5 * jr.uniform(keys[5], (n,))
 
 
@@ -121,5 +121,5 @@ def _compare(seeds, sigma, solver, dt0):
     difference = (f[-2] - 8 * f[-1] + 8 * f[1] - f[2]) / (12 * h)
     errors = np.abs(jnp.sum(reference * directions, axis=1) - difference) / scale
     # where a spike enters or leaves the window between the two sides the loss itself jumps
-    same = np.all([n == events for _, n in at.values()], axis=0)
+    same = np.all([(n == events) & (n < 64) for _, n in at.values()], axis=0)
     return between, np.where(same, errors, np.nan), np.asarray(events)

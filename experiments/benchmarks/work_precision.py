@@ -9,7 +9,9 @@ fractions of the window.
 
 What is judged is the time of our best method at the error that plain diffrax has at dt0 = 1e-3:
 that of the fastest of our runs with no larger an error, without interpolation between steps. All
-run by turns on the same batch, without compilation.
+run by turns on the same batch, without compilation. Plain diffrax looks its increments up in the
+path, and the finer the path the longer that takes; so it is also run on the path coarsened to its
+own step, which is not judged.
 """
 
 from pathlib import Path
@@ -27,14 +29,15 @@ import roughsnn as rs
 from ._measure import compare, paired_ratio
 from ._study import Study, format_table
 
-# 2^7 3^2 5 cells, so that many steps can be had. A finer path would cost plain diffrax time, which
-# looks increments up in it
-T1, FINE, SPIKES, SIGMA, C = 1.28, 5760, 3, 0.5, 1.5
+# 2^8 3^2 5 cells, so that many steps can be had; twelve to a step of plain diffrax at 1e-3
+T1, FINE, SPIKES, SIGMA, C = 0.96, 11520, 3, 0.5, 1.5
 PLAIN, COARSE_PLAIN = 1e-3, (1e-2, 3e-3)
+# what plain diffrax looks increments up in, if it is to be as small as can be
+COARSE_PATH = 960
 CELLS = {
-    "Euler": (36, 72, 144, 288, 576, 1152),
-    "SRA1": (36, 60, 72, 80, 96, 144, 288),
-    "ShARK": (36, 60, 72, 80, 96, 144, 288),
+    "Euler": (30, 60, 120, 240, 480, 960),
+    "SRA1": (30, 40, 45, 48, 60, 72, 120, 240),
+    "ShARK": (30, 40, 45, 48, 60, 72, 120, 240),
 }
 SOLVERS = {"Euler": dfx.Euler(), "SRA1": dfx.SRA1(), "ShARK": dfx.ShARK()}
 
@@ -63,6 +66,8 @@ def study(
         )(noise)
         exact = np.asarray(jax.jit(lambda path: _ours(path, dfx.SRA1()))(fine))
         candidates = {("plain diffrax", h): (_plain, (noise, h)) for h in (PLAIN, *COARSE_PLAIN)}
+        coarse = noise.reshape(paths, COARSE_PATH, -1, 1).sum(2)
+        candidates["plain diffrax, coarse path", PLAIN] = (_plain, (coarse, PLAIN))
         for name, solver in SOLVERS.items():
             for cells in CELLS[name]:
                 path = eqx.filter_vmap(lambda p, m=FINE // cells: p.coarsen(m))(fine)
@@ -75,15 +80,17 @@ def study(
             for name, (fn, args) in candidates.items()
         }
     plain = ("plain diffrax", PLAIN)
-    rows, speed_ups = [], dict.fromkeys(SOLVERS, 0.0)
+    rows, figures = [], {}
     for (method, dt0), m in measured.items():
-        error, ratio = errors[method, dt0], paired_ratio(measured[plain], m)
-        rows.append([f"{method}, dt0 = {dt0:.4g}", error, 1e3 * m.wall_seconds, ratio])
-        if method in SOLVERS and error <= errors[plain]:
-            speed_ups[method] = max(speed_ups[method], ratio)
-    figures = {f"speed_up_at_plain_error_{name}": ratio for name, ratio in speed_ups.items()}
-    figures["speed_up_at_plain_error"] = max(speed_ups.values())
-    figures["plain_error"] = errors[plain]
+        ratio = paired_ratio(measured[plain], m)
+        rows.append(
+            [f"{method}, dt0 = {dt0:.4g}", errors[method, dt0], 1e3 * m.wall_seconds, ratio]
+        )
+    for name, other in (("", plain), ("_coarse_path", ("plain diffrax, coarse path", PLAIN))):
+        as_good = [k for k in errors if k[0] in SOLVERS and errors[k] <= errors[other]]
+        ratios = [paired_ratio(measured[other], measured[k]) for k in as_good]
+        figures[f"speed_up_at_plain_error{name}"] = max(ratios, default=0.0)
+        figures[f"plain_error{name}"] = errors[other]
     header = ["method", "median error of tau_3", "wall ms", "times faster than plain at 1e-3"]
     table = format_table(header, rows)
     if output is not None:
@@ -124,7 +131,7 @@ def _ours(path, solver):
 def _plain(noise, dt0):
     """The same neuron as a user of diffrax would write it."""
     neuron = HalfMarks(1, mu2=0.0, sigma=SIGMA)
-    grid = jnp.linspace(0.0, T1, FINE + 1)
+    grid = jnp.linspace(0.0, T1, noise.shape[1] + 1)
 
     def drift(t, y, args):
         v = y[0]

@@ -3,12 +3,12 @@
 from ._brownian import BrownianGrid as BrownianGrid
 from ._composite import ProductPath as ProductPath
 from ._composite import SumPath as SumPath
+from ._fractional import FractionalBrownianGrid as FractionalBrownianGrid
+from ._fractional import roughest as roughest
 from ._grid import AbstractGridDriver as AbstractGridDriver
 from ._grid import PathDriver as PathDriver
 from ._grid import TimeGrid as TimeGrid
 from ._grid import check_driver as check_driver
-from ._fractional import FractionalBrownianGrid as FractionalBrownianGrid
-from ._fractional import roughest as roughest
 from ._jumps import JumpPath as JumpPath
 from ._jumps import Jumps as Jumps
 from ._jumps import poisson_path as poisson_path

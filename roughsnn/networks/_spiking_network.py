@@ -57,9 +57,7 @@ class SpikingNetwork(AbstractNeuron):
     def neuron_axes(self):
         # weights[k, j] belongs to the neuron j that it leads to
         axes = jax.tree.map(lambda _: -1, self)
-        return eqx.tree_at(
-            lambda m: (m.neurons, m.weights), axes, (self.neurons.neuron_axes(), 1)
-        )
+        return eqx.tree_at(lambda m: (m.neurons, m.weights), axes, (self.neurons.neuron_axes(), 1))
 
     def initial_state(self, key):
         return self.neurons.initial_state(key)

@@ -155,13 +155,13 @@ def _blocks_jvp(orders, primals: Any, tangents: Any):
     def block(indices):
         points = [p[:, :, i] for p, i in zip((x, y), indices, strict=True)]
 
-        def value(*moving):
-            moving = iter(moving)
-            both = [next(moving) if use else p for use, p in zip(which, points, strict=True)]
+        def kernel(*moving):
+            given = iter(moving)
+            both = [next(given) if use else p for use, p in zip(which, points, strict=True)]
             return _solve(static_kernel.increments(*both), orders)
 
         moving = [p for use, p in zip(which, points, strict=True) if use]
-        value, pull = jax.vjp(value, *moving)
+        value, pull = jax.vjp(kernel, *moving)
         return value, pull(jnp.ones_like(value))
 
     def slope(part):

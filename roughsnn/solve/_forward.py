@@ -48,7 +48,7 @@ def _(primals, tangents, *, settings: Settings):
     arrays_dot = jax.tree.map(
         lambda s: jnp.tensordot(direction.astype(s.dtype), s, axes=1), sensitivities
     )
-    return out, arrays_dot
+    return out, _without_padding(out, arrays_dot)
 
 
 class EligibilityTraces(AbstractEventAdjoint):
@@ -66,8 +66,10 @@ class EligibilityTraces(AbstractEventAdjoint):
     to the parameters of its own neuron is exact where its spikes do not come back to it through
     the network: for every neuron of a feed-forward network. The derivative with respect to
     parameters of other neurons is taken as zero, so the gradient of a loss of the output spikes is
-    exact for the last layer, and the hidden layers learn only from what a loss says of their own
-    spikes. There is one trace for each synapse, whatever the number of spikes and steps.
+    exact for the last layer (but for the discretisation: where the solver cuts the step of one
+    neuron at a spike of another is held fixed), and the hidden layers learn only from what a loss
+    says of their own spikes. There is one trace for each synapse, whatever the number of spikes
+    and steps.
 
     With `recursion="full"` the derivatives spread from neuron to neuron at spikes (real-time
     recurrent learning): exact, for small networks.
@@ -131,7 +133,7 @@ def _(primals, tangents, *, settings: Settings):
         total = total + jnp.sum(trace * here.astype(trace.dtype), axis=0)
         begin += size
     nothing = jax.tree.map(lambda s: jnp.zeros(s.shape[1:], s.dtype), sensitivities)
-    return out, eqx.tree_at(lambda s: s[0].event_times, nothing, total)
+    return out, _without_padding(out, eqx.tree_at(lambda s: s[0].event_times, nothing, total))
 
 
 def _axes(inputs) -> PyTree[int]:
@@ -172,6 +174,12 @@ def _perturbed(inputs, inputs_dot):
     outer = jax.tree.structure(inputs)
     is_moved = jax.tree.unflatten(outer, [d is not None for d in outer.flatten_up_to(inputs_dot)])
     return eqx.partition(inputs, is_moved)
+
+
+def _without_padding(out, arrays_dot):
+    """Padding has no derivative, whatever a loss makes of it."""
+    arrays = eqx.filter(out, eqx.is_inexact_array)
+    return jax.tree.map(lambda x, d: jnp.where(jnp.isfinite(x), d, 0), arrays, arrays_dot)
 
 
 def _split(result):

@@ -7,6 +7,8 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ._stages import written_out
+
 
 def marcus_flow(
     sde, t: Float[Array, ""], y: PyTree, size: PyTree, length: Float[Array, ""], args, substeps: int
@@ -28,9 +30,7 @@ def marcus_flow(
 
     if not depends_on_state(sde, t, y, args):
         return jax.tree.map(jnp.add, y, times(length, field(y)))
-    solver = eqx.tree_at(
-        lambda s: s.scan_kind, dfx.Dopri8(), "bounded", is_leaf=lambda x: x is None
-    )
+    solver = written_out(dfx.Dopri8())
     term = dfx.ODETerm(lambda u, z, _: times(length, field(z)))
 
     def step(z, k):

@@ -257,9 +257,11 @@ def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, c
     width = _most_times_in(chunk, settings)
     num_chunks = jax.tree.leaves(checkpoints)[0].shape[0]
 
+    steps = jnp.where(events.step >= 0, events.step, jnp.iinfo(jnp.int32).max)
+
     def event_at(number):
         """The event that this step has, if it has one; and its place."""
-        place = jnp.sum((events.step >= 0) & (events.step < number), dtype=jnp.int32)
+        place = jnp.searchsorted(steps, number).astype(jnp.int32)
         place = jnp.minimum(place, max(n - 1, 0))
         if n == 0:
             decision, clock = jnp.asarray(NO_EVENT, jnp.int32), jnp.zeros((), ct_last.t.dtype)
@@ -331,8 +333,8 @@ def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, c
             ct_carry = jax.tree.map(jnp.add, ct_carry, ct_here)
             return (ct_carry, jax.tree.map(jnp.add, gradient, more)), None
 
-        steps = (smooth, fixed, known, places, from_path)
-        return lax.scan(back, (ct_carry, gradient), steps, reverse=True)[0]
+        path = (smooth, fixed, known, places, from_path)
+        return lax.scan(back, (ct_carry, gradient), path, reverse=True)[0]
 
     ct_last = eqx.filter(_bare(ct_last), eqx.is_inexact_array)
     gradient = jax.tree.map(jnp.zeros_like, theta)
