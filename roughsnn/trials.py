@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from .neurons import AbstractNeuron
-from .simulate import simulate_solution, spike_trains
+from .simulate import randomness, simulate_solution, spike_trains
 from .solve import RESULTS, EventSolution
 from .spikes import SpikeTrains
 
@@ -102,8 +102,9 @@ def simulate_trials(
         TypeError: as in `simulate`; a model that does not fire by an intensity.
         ValueError: as in `simulate`.
     """
-    alpha = model.dead_intensity if isinstance(model, AbstractNeuron) else None
-    if isinstance(model, AbstractNeuron) and alpha is None:
+    # what is no neuron model at all is refused by `simulate_solution`
+    alpha = model.dead_intensity if isinstance(model, AbstractNeuron) else jnp.zeros(1)
+    if alpha is None:
         raise TypeError(
             f"`model` is a {type(model).__name__}, which does not say that it fires by an "
             "intensity: its `dead_intensity` is None. The trials of such a model are what "
@@ -112,14 +113,20 @@ def simulate_trials(
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
         input_current=input_current, stop_after=stop_after, solver=solver, bridge=bridge,
-        saveat=dfx.SaveAt(t0=True), save_event_states=True, throw=throw,
+        save_event_states=True, throw=throw,
     )  # fmt: skip
 
     def event(t, y):
         return model.event(t, y, input_current)
 
     residuals = jax.vmap(event)(solution.final_time, solution.final_state)
-    levels = lax.stop_gradient(_levels(event, solution, model.num_neurons))
+
+    def start(index):
+        first, _, _ = randomness(model, t0, t1, dt0, key, index, solver, bridge)
+        return event(jnp.asarray(t0, solution.t0.dtype), model.initial_state(first))
+
+    first = jax.vmap(start)(jnp.arange(num_samples, dtype=jnp.int32))
+    levels = lax.stop_gradient(_levels(event, first, solution, model.num_neurons))
     stopped = jnp.zeros(num_samples, dtype=bool)
     if stop_after is not None:
         stopped = solution.num_events >= stop_after
@@ -133,11 +140,12 @@ def simulate_trials(
     )
 
 
-def _levels(event, solution: EventSolution, num_neurons: int) -> Float[Array, "samples K"]:
+def _levels(
+    event, first: Float[Array, "samples K"], solution: EventSolution, num_neurons: int
+) -> Float[Array, "samples K"]:
     """Where the residual of each neuron began after its last spike, or at the start."""
 
-    def one(t0, y0, times, indices, states):
-        first = event(t0, jax.tree.map(lambda x: x[0], y0))
+    def one(first, times, indices, states):
         after = jax.vmap(event)(times, states)
         own = indices[:, None] == jnp.arange(num_neurons, dtype=indices.dtype)[None, :]
         number = jnp.arange(indices.shape[0], dtype=jnp.int32)
@@ -147,8 +155,7 @@ def _levels(event, solution: EventSolution, num_neurons: int) -> Float[Array, "s
         return padded[last + 1, columns]
 
     return jax.vmap(one)(
-        solution.t0,
-        solution.ys,
+        first,
         solution.event_times,
         solution.event_indices,
         solution.event_ys_right,

@@ -28,8 +28,8 @@ class Pathwise(AbstractGradientEstimator):
     **Unbiased** if, with the randomness fixed, the loss is almost surely a continuous function of
     the parameters: if it does not jump when a spike crosses the end of the window, and the model
     meets the conditions of the theorem on pathwise gradients. Otherwise what it leaves out is the
-    boundary term of [`roughsnn.PathwiseWithBoundary`][]. Its variance is the smallest of all
-    estimators here.
+    boundary term of [`roughsnn.PathwiseWithBoundary`][]. In the study `expected-gradients` its
+    variance is the smallest of the estimators here, by a factor of up to 10.
 
     References:
         Holberg, Salvi (2024), theorem on pathwise gradients.
@@ -71,7 +71,7 @@ class PathwiseWithBoundary(AbstractGradientEstimator):
     included at $t_1$ and nowhere else, of models that meet the conditions for pathwise gradients.
     With drivers that are linear inside a step it is the exact gradient of the expected loss *of the
     discretised model*, whatever `dt0`. The loss may be one of a whole sample, such as an MMD. Its
-    variance exceeds that of [`roughsnn.Pathwise`][] by about the mean square of the term.
+    variance exceeds that of [`roughsnn.Pathwise`][] by about that of the term.
 
     It costs the loss of K alternatives to each trial: K more losses where the loss is a mean over
     trials, has a mean over trials as its summary, or is one of Gram matrices (the losses of

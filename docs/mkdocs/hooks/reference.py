@@ -28,6 +28,8 @@ _TITLES = {
     "spikes": "Spike trains",
     "signatures": "Signatures",
     "losses": "Losses",
+    "trials": "Trials",
+    "estimators": "Estimators",
     "training": "Training",
     "plotting": "Plotting",
 }
