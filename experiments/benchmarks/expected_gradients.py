@@ -258,7 +258,7 @@ def _network(window: float = 0.5) -> Case:
         )  # fmt: skip
         network = rs.SpikingNetwork(neurons, p["weight"] * pattern)
         return rs.simulate_trials(
-            network, 0.0, window, 0.05, key=key, num_samples=size, max_spikes=40,
+            network, 0.0, window, 0.025, key=key, num_samples=size, max_spikes=16,
             input_current=p["current"] * jnp.array([1.0, 0.7, 0.7]), throw=False,
         )  # fmt: skip
 

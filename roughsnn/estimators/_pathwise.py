@@ -28,8 +28,8 @@ class Pathwise(AbstractGradientEstimator):
     **Unbiased** if, with the randomness fixed, the loss is almost surely a continuous function of
     the parameters: if it does not jump when a spike crosses the end of the window, and the model
     meets the conditions of the theorem on pathwise gradients. Otherwise what it leaves out is the
-    boundary term of [`roughsnn.PathwiseWithBoundary`][]. In the study `expected-gradients` its
-    variance is the smallest of the estimators here, by a factor of up to 10.
+    boundary term of [`roughsnn.PathwiseWithBoundary`][]. The study
+    `expected-gradients` prints the variances of the estimators; this one has the smallest.
 
     References:
         Holberg, Salvi (2024), theorem on pathwise gradients.

@@ -51,9 +51,14 @@ class ScoreFunction(AbstractGradientEstimator):
     generalised reparameterisation gradient.)
 
     **Unbiased** for every $\epsilon > 0$ and for all parameters, sigma included, wherever
-    `PathwiseWithBoundary` is; of little use for training, as its variance is much larger and grows
-    with the number of spikes, but an independent check: it rests on the density of the spikes and
-    not on the derivatives of their times.
+    `PathwiseWithBoundary` is: for one neuron whatever `dt0`, in a network up to an error that
+    vanishes with `dt0` and with $\epsilon$. (A spike that is moved cuts the steps of other neurons
+    elsewhere, so that the motion of their spikes jumps where two spikes change order.) It is an
+    independent check: it rests on the density of the spikes, not on the derivatives of their
+    times. Its variance grows with the number of spikes of a trial and with the spread of the loss,
+    as a trial is judged by its whole loss; the study `expected-gradients` prints it.
+
+    Trials that outgrow their room (with `throw=False`) are left out, which biases the estimate.
 
     The baseline of a trial is the loss with that trial replaced by others of the sample, which does
     not depend on it; it removes what all losses have in common.
@@ -74,7 +79,7 @@ class ScoreFunction(AbstractGradientEstimator):
         Ruiz, Titsias, Blei (2016), NeurIPS 29 (generalised reparameterisation).
     """
 
-    ramp: float = eqx.field(default=0.1, static=True)
+    ramp: float = eqx.field(default=0.05, static=True)
     controls: int = eqx.field(default=4, static=True)
     chunk: int | None = eqx.field(default=None, static=True)
 

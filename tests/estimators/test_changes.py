@@ -8,6 +8,7 @@ import pytest
 
 import roughsnn as rs
 from roughsnn.estimators._changes import shifted, with_spike_at_end
+from roughsnn.trials import Recipe
 
 GENERATED = rs.SpikeTrains.from_lists(
     [[[0.2, 0.7], [0.5]], [[], []], [[0.1], [0.4, 0.9]], [[0.3], []]], t0=0.0, t1=1.0, max_spikes=4
@@ -25,6 +26,7 @@ class PlainSignatureLoss(rs.ExpectedSignatureLoss):
     summary_is_mean = False
 
 
+FAST = ("mean", "signature", "no short way", "unbiased MMD")
 LOSSES = {
     "mean": rs.MeanLoss(lambda trains: jnp.sum(jnp.where(trains.mask, trains.times**2, 0), -1)),
     "first spikes": rs.FirstSpikesLoss(2),
@@ -41,9 +43,7 @@ LOSSES = {
 def trials_of(trains, stopped=None):
     shape = (len(trains), trains.num_neurons)
     no = jnp.zeros(len(trains), dtype=bool)
-    recipe = rs.simulate_trials(
-        rs.StochasticLIF(2), 0.0, 1.0, 0.5, key=jr.key(0), num_samples=1, max_spikes=9
-    ).recipe
+    recipe = Recipe(rs.StochasticLIF(2), None, jr.key(0), None, 0.0, 1.0, 0.5, None, "linear")
     stopped = no if stopped is None else jnp.asarray(stopped)
     return rs.Trials(trains, jnp.zeros(shape), jnp.ones(shape), stopped, no, recipe)
 
@@ -67,22 +67,26 @@ def test_another_last_spike_where_trials_are_stopped():
     np.testing.assert_array_equal(lists[1][0][1], [0.4])
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in FAST else pytest.mark.slow) for n in LOSSES]
+)
 def test_short_ways_agree_with_the_loss_itself(name):
     loss = rs.Against(LOSSES[name], OBSERVED)
     alternatives = rs.SpikeTrains.concatenate(
         [with_spike_at_end(trials_of(GENERATED)), shifted(GENERATED.pad_to(5), 2)], axis=1
     )
-    changes = rs.estimators.loss_changes(loss, GENERATED, alternatives)
+    changes = jax.jit(lambda: rs.estimators.loss_changes(loss, GENERATED, alternatives))()
     assert changes.shape == (4, 4)
-    padded, value = GENERATED.pad_to(5), loss(GENERATED)
+    evaluate, padded = jax.jit(loss), GENERATED.pad_to(5)
+    value = evaluate(padded)
     for b in range(4):
         for a in range(4):
             rows = [alternatives[b, a] if i == b else padded[i] for i in range(4)]
-            expected = loss(rs.SpikeTrains.stack(rows)) - value
+            expected = evaluate(rs.SpikeTrains.stack(rows)) - value
             np.testing.assert_allclose(changes[b, a], expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["signature", "unbiased MMD"])
 def test_a_target_serves_as_well(name):
     loss = LOSSES[name]
@@ -94,6 +98,7 @@ def test_a_target_serves_as_well(name):
     )
 
 
+@pytest.mark.slow
 def test_evaluations_in_chunks():
     loss = rs.Against(LOSSES["paired"], OBSERVED)
     alternatives = with_spike_at_end(trials_of(GENERATED))
@@ -102,16 +107,17 @@ def test_evaluations_in_chunks():
     np.testing.assert_allclose(in_chunks, changes, rtol=1e-12, atol=1e-16)
 
 
+@pytest.mark.slow
 def test_the_boundary_term_of_a_batch_loss():
     """A squared distance of expected signatures of six trials, which jumps whenever one of them
     gains a spike: the mean of the estimates is the central difference of the mean loss."""
-    tau_s = jnp.array([0.9, 1.3])
+    tau_s = jnp.array([0.4, 0.6])
     observed = OBSERVED
 
     def simulate(tau_s, key):
-        neurons = rs.StochasticLIF(2, beta=0.0, sigma=None, alpha=0.05, tau_s=tau_s)
+        neurons = rs.StochasticLIF(2, beta=0.0, sigma=None, alpha=0.1, tau_s=tau_s)
         return rs.simulate_trials(
-            neurons, 0.0, 1.0, 0.5, key=key, num_samples=6, max_spikes=14, throw=False
+            neurons, 0.0, 1.0, 0.5, key=key, num_samples=6, max_spikes=20, throw=False
         )
 
     loss = rs.Against(rs.ExpectedSignatureLoss(depth=1, normalisation="none"), observed)

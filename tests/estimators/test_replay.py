@@ -33,7 +33,10 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n == "linear" else pytest.mark.slow) for n in SETTINGS],
+)
 def test_with_all_spikes_moving_it_has_the_derivatives_of_the_solver(name):
     """At an infinite ramp nothing is weighed, and the walk is the solver's with the theorem's
     derivatives. The tolerance is that of the located events."""
@@ -65,6 +68,7 @@ def test_with_all_spikes_moving_it_has_the_derivatives_of_the_solver(name):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ramp", [0.02, 0.1, 1.0])
 def test_weights_have_mean_zero(ramp):
     """Probabilities add up to one whatever the parameters, dead time included: what is weighed and
@@ -86,6 +90,7 @@ def test_weights_have_mean_zero(ramp):
     assert np.all(error > 0)
 
 
+@pytest.mark.slow
 def test_estimators_agree_on_a_network_with_noise():
     """Three estimates of one derivative, with nothing in common but the trials."""
     model = network()
