@@ -214,12 +214,12 @@ def test_a_state_of_any_structure():
         diffusion_fn=lambda t, y, args: jnp.diag(jnp.array([1.0, 0.5])),
         noise=(2,),
     )
-    driver = rs.BrownianGrid(0.0, 2.0, 0.05, shape, jr.key(1))
+    driver = rs.BrownianGrid(0.0, 6.0, 0.05, shape, jr.key(1))
     both = jnp.concatenate([driver.increments["a"], driver.increments["b"]], -1)
-    first = solve(tree, 0.0, 2.0, 0.05, {"a": jnp.zeros(1), "b": jnp.zeros(1)}, 9, driver=driver)
+    first = solve(tree, 0.0, 6.0, 0.05, {"a": jnp.zeros(1), "b": jnp.zeros(1)}, 9, driver=driver)
     second = solve(
-        stacked, 0.0, 2.0, 0.05, jnp.zeros(2), 9,
-        driver=rs.BrownianGrid(0.0, 2.0, 0.05, increments=both),
+        stacked, 0.0, 6.0, 0.05, jnp.zeros(2), 9,
+        driver=rs.BrownianGrid(0.0, 6.0, 0.05, increments=both),
     )  # fmt: skip
     assert second.num_events > 1
     np.testing.assert_allclose(first.event_times, second.event_times, rtol=1e-13)
