@@ -26,7 +26,7 @@ class PlainSignatureLoss(rs.ExpectedSignatureLoss):
     summary_is_mean = False
 
 
-FAST = ("mean", "signature", "no short way", "unbiased MMD")
+FAST = ("mean", "signature")
 LOSSES = {
     "mean": rs.MeanLoss(lambda trains: jnp.sum(jnp.where(trains.mask, trains.times**2, 0), -1)),
     "first spikes": rs.FirstSpikesLoss(2),
@@ -77,7 +77,7 @@ def test_short_ways_agree_with_the_loss_itself(name):
     )
     changes = jax.jit(lambda: rs.estimators.loss_changes(loss, GENERATED, alternatives))()
     assert changes.shape == (4, 4)
-    evaluate, padded = jax.jit(loss), GENERATED.pad_to(5)
+    evaluate, padded = jax.jit(lambda trains: loss(trains)), GENERATED.pad_to(5)
     value = evaluate(padded)
     for b in range(4):
         for a in range(4):
