@@ -51,9 +51,8 @@ def test_pathwise_is_value_and_grad_and_takes_plain_trains():
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(
-    "estimator", [ALL[1], pytest.param(ALL[2], marks=pytest.mark.slow)], ids=["boundary", "score"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", ALL[1:], ids=["boundary", "score"])
 def test_value_and_trainable_leaves_whatever_the_estimator(estimator):
     marks = jax.tree.map(lambda _: False, MODEL)
     marks = eqx.tree_at(lambda m: m.tau_s, marks, True)
@@ -153,11 +152,12 @@ def test_what_is_refused():
         simulate(NoHazard(1), jr.key(0))
     with pytest.raises(TypeError):
         simulate(3.0, jr.key(0))
+    trials = jax.jit(lambda: simulate(MODEL, jr.key(0)))()
     for estimator in ALL[1:]:
         with pytest.raises(TypeError, match="`simulate` returned SpikeTrains"):
-            estimator(MODEL, plain, COUNT, jr.key(0))
+            estimator(MODEL, lambda model, key: trials.trains, COUNT, jr.key(0))
     with pytest.raises(ValueError, match=r"`loss` returned an array of shape \(64,\)"):
-        ALL[1](MODEL, simulate, lambda trains: trains.counts, jr.key(0))
+        ALL[1](MODEL, lambda model, key: trials, lambda trains: trains.counts, jr.key(0))
     for wrong in (0, -1, True):
         with pytest.raises(ValueError, match="`num_candidates` is"):
             rs.PathwiseWithBoundary(num_candidates=wrong)
@@ -172,9 +172,9 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="`stop_after` is 1 with 2 neurons"):
         rs.ScoreFunction()(two, lambda m, key: simulate(m, key, stop_after=1), COUNT, jr.key(0))
     with pytest.raises(ValueError, match=r"`of_trials` returned an array of shape \(\)"):
-        rs.MeanLoss(lambda trains: jnp.zeros(()))(simulate(MODEL, jr.key(0)).trains)
+        rs.MeanLoss(lambda trains: jnp.zeros(()))(trials.trains)
     with pytest.raises(TypeError):
         rs.fit(
-            MODEL, simulate(MODEL, jr.key(0)).trains, simulate=simulate, loss=mean_count,
+            MODEL, trials.trains, simulate=simulate, loss=mean_count,
             optimiser=optax.sgd(1.0), num_steps=1, key=jr.key(0), estimator="pathwise",
         )  # fmt: skip
