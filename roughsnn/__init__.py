@@ -28,7 +28,13 @@ from .losses import SignatureMMDLoss as SignatureMMDLoss
 from .losses import SignatureScoreLoss as SignatureScoreLoss
 from .networks import SpikingNetwork as SpikingNetwork
 from .networks import layered_connections as layered_connections
+from .neurons import AdaptiveLIFState as AdaptiveLIFState
+from .neurons import AdaptiveStochasticLIF as AdaptiveStochasticLIF
+from .neurons import ExponentialIntensity as ExponentialIntensity
 from .neurons import LIFState as LIFState
+from .neurons import RectifiedPowerIntensity as RectifiedPowerIntensity
+from .neurons import SigmoidIntensity as SigmoidIntensity
+from .neurons import SoftplusIntensity as SoftplusIntensity
 from .neurons import StochasticLIF as StochasticLIF
 from .signatures import SignatureKernel as SignatureKernel
 from .signatures import expected_signature as expected_signature

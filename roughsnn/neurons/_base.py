@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..event_sde import AbstractEventSDE
 
@@ -28,6 +28,29 @@ class AbstractNeuron(AbstractEventSDE):
     @abc.abstractmethod
     def receive(self, y: PyTree, jump: Float[Array, " K"]) -> PyTree:
         """The state after a jump of the synaptic input of every neuron."""
+
+    def fire(
+        self, t: Float[Array, ""], y: PyTree, fires: Bool[Array, " K"], mark: Any, args: PyTree
+    ) -> PyTree:
+        """The state after all neurons in `fires` have fired at the same time, given the mark of
+        each (or one for all). Simulation on a grid needs it."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no `fire`, the transition of several neurons at once."
+        )
+
+    def hold(self, dy: PyTree, held: Bool[Array, " K"]) -> PyTree:
+        """The drift, given that the neurons in `held` are in their absolute refractory period and
+        must not fire. An intensity stands still then; a neuron with a hard threshold keeps its
+        potential."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no `hold`, what its drift is in an absolute refractory "
+            "period."
+        )
+
+    def current_into(self, args: Any, t: Float[Array, ""], more: Float[Array, " K"]) -> Any:
+        """The input `args` of the drift at time t, with a current `more` added to it."""
+        current = args(t) if callable(args) else args
+        return more if current is None else current + more
 
     @property
     def dead_intensity(self) -> Float[Array, " K"] | None:

@@ -12,6 +12,7 @@ def parameter(
     *,
     positive: bool = False,
     non_negative: bool = False,
+    at_least: float | None = None,
     shapes: tuple[tuple[int, ...], ...] | None = None,
 ) -> Array:
     """A model parameter as a floating-point array, refused with its name, its value and what it
@@ -34,4 +35,13 @@ def parameter(
         raise ValueError(f"`{name}` must be positive, got {value}.")
     if non_negative and not np.all(known >= 0):
         raise ValueError(f"`{name}` must not be negative, got {value}.")
+    if at_least is not None and not np.all(known >= at_least):
+        raise ValueError(f"`{name}` must be at least {at_least}, got {value}.")
     return array
+
+
+def neuron_count(num_neurons: int) -> int:
+    """The size of a population, refused where it is none."""
+    if isinstance(num_neurons, bool) or not isinstance(num_neurons, int) or num_neurons < 1:
+        raise ValueError(f"`num_neurons` must be a positive integer, got {num_neurons!r}.")
+    return num_neurons

@@ -1,0 +1,77 @@
+"""What all neurons that fire by an intensity have in common."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from .._random import uniform_from_key
+from . import _noise
+from ._base import AbstractNeuron
+
+
+class AbstractIntensityNeuron(AbstractNeuron):
+    r"""Neurons whose state has an integrated intensity `s`, $ds = \lambda\,dt$, and that fire where
+    it reaches 0; then it starts again from $\log u - \alpha$.
+
+    The state has the fields `v`, `i` and `s` besides those of the model; `sigma` is noise of the
+    potential (a number or shape (K,)), of potential and current (shape (2, 2) or (K, 2, 2)), or
+    `None`. The transition moves the other fields by amounts on which noise has no influence, so
+    that all conditions for exact pathwise gradients hold: `s` has no noise, it crosses 0 with the
+    speed $\lambda > 0$, and the constant noise commutes with the transition.
+    """
+
+    alpha: eqx.AbstractVar[Float[Array, "..."]]
+    sigma: eqx.AbstractVar[Float[Array, "..."] | None]
+
+    @abc.abstractmethod
+    def jump(self, y: Any, fires: Bool[Array, " K"]) -> Any:
+        """What a spike does to the state but for `s`."""
+
+    def first_levels(self, key: PRNGKeyArray) -> Float[Array, " K"]:
+        """log u - alpha with u uniform on (0, 1), for every neuron."""
+        keys = jax.vmap(lambda k: jr.fold_in(key, k))(jnp.arange(self.num_neurons))
+        u = jax.vmap(uniform_from_key)(keys)
+        return jnp.log(u).astype(jnp.result_type(float)) - self.alpha
+
+    @property
+    def dead_intensity(self) -> Float[Array, " K"]:
+        return jnp.broadcast_to(self.alpha, (self.num_neurons,))
+
+    def neuron_axes(self) -> PyTree[int]:
+        axes = super().neuron_axes()
+        if self.sigma is None:
+            return axes
+        axis = _noise.axes_of_noise(self.sigma, self.num_neurons)
+        return eqx.tree_at(lambda m: m.sigma, axes, axis)
+
+    @property
+    def noise_shape(self):
+        return _noise.noise_shape(self.sigma, self.num_neurons)
+
+    def diffusion(self, t, y, args):
+        if self.sigma is None:
+            return super().diffusion(t, y, args)
+        return _noise.diffusion(self.sigma, y, self.num_neurons)
+
+    def event(self, t, y, args):
+        return y.s
+
+    def fire(self, t, y, fires, mark, args):
+        # behind a barrier, or the logarithm of one number is taken once for every neuron
+        level = jax.lax.optimization_barrier(jnp.log(mark))
+        return self.jump(y, fires)._replace(s=jnp.where(fires, level - self.alpha, y.s))
+
+    def transition(self, t, y, event_index, mark, args):
+        fires = jnp.arange(self.num_neurons, dtype=jnp.int32) == event_index
+        return self.fire(t, y, fires, mark, args)
+
+    def hold(self, dy, held):
+        return dy._replace(s=jnp.where(held, 0, dy.s))
+
+    def receive(self, y, jump):
+        return y._replace(i=y.i + jump)
