@@ -36,6 +36,11 @@ from .neurons import RectifiedPowerIntensity as RectifiedPowerIntensity
 from .neurons import SigmoidIntensity as SigmoidIntensity
 from .neurons import SoftplusIntensity as SoftplusIntensity
 from .neurons import StochasticLIF as StochasticLIF
+from .runs import CheckpointError as CheckpointError
+from .runs import Checkpoints as Checkpoints
+from .runs import RunFolder as RunFolder
+from .runs import RunInterrupted as RunInterrupted
+from .runs import RunSettings as RunSettings
 from .signatures import SignatureKernel as SignatureKernel
 from .signatures import expected_signature as expected_signature
 from .signatures import signature as signature

@@ -1,9 +1,8 @@
 """`fit`: train a model on spike trains, and `fit_many`: several seeds side by side."""
 
-import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,10 +12,12 @@ import optax
 from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
 
 from roughsnn.estimators import AbstractGradientEstimator, Pathwise
+from roughsnn.runs import Checkpoints
+from roughsnn.runs.checkpoints import digest_of
 from roughsnn.spikes import SpikeTrains
 
 from .early_stop import EarlyStop
-from .progress import Progress
+from .loop import Chunk, Keeper, Reached, loop
 from .result import FitResult, FitStatus
 from .step import TrainState, TrainStep
 
@@ -42,6 +43,7 @@ def fit(
     holdout: Any = None,
     callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
     early_stop: EarlyStop | None = None,
+    checkpoint: Checkpoints | None = None,
     log_every: int = 10,
     progress: bool = True,
 ) -> FitResult:
@@ -76,6 +78,8 @@ def fit(
         callback: `(step, model, history)`, called every `log_every` steps and at the end of
             training, with NumPy arrays; training stops if it returns True.
         early_stop: when to stop before `num_steps`, looked at every `log_every` steps.
+        checkpoint: where the state is kept, so that a run that was cut off goes on from there, see
+            [`roughsnn.Checkpoints`][].
         log_every: steps per call of the compiled program. Progress, callback, early stop and
             Ctrl-C act between calls.
         progress: whether to show a progress bar.
@@ -87,6 +91,7 @@ def fit(
         (`result.interrupted`).
 
     Raises:
+        CheckpointError: a checkpoint that cannot be written, is damaged, or belongs to another fit.
         TypeError: an argument of the wrong kind.
         ValueError: an argument outside its range; a loss or a metric that is not a scalar.
     """
@@ -102,21 +107,22 @@ def fit(
             f"`batch_size` is {batch_size}; it must be between 1 and the number of samples in "
             f"`data`, {len(data)}."
         )
+    keeper = _keeper(checkpoint, step, key, data, holdout)
     if batch_size is None and data is not None and hasattr(loss, "target"):
         data = loss.target(data)
 
     def run(state, failed, steps):
         return _run(step, state, failed, data, key, holdout, steps, log_every)
 
-    def stop_reason(reached: "_Reached") -> tuple[FitStatus, str] | None:
+    def stop_reason(reached: "Reached") -> tuple[FitStatus, str] | None:
         history = reached.history(step.recorded)
         reason = None if early_stop is None else early_stop.reason(history)
         if callback is not None and callback(reached.done, reached.state.model, history) is True:
             return FitStatus.STOPPED_BY_CALLBACK, f"the callback returned True at {reached.done}"
         return None if reason is None else (FitStatus.EARLY_STOP, reason)
 
-    start = _Reached(step.init(model), jnp.zeros((), dtype=bool))
-    reached = _loop(run, start, num_steps, log_every, progress, stop_reason)
+    start = Reached(step.init(model), jnp.zeros((), dtype=bool))
+    reached = loop(run, start, num_steps, log_every, progress, stop_reason, keeper)
     return _result(step, reached, reached.history(step.recorded), None)
 
 
@@ -134,6 +140,7 @@ def fit_many(
     batch_size: int | None = None,
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
+    checkpoint: Checkpoints | None = None,
     log_every: int = 10,
     progress: bool = True,
 ) -> list[FitResult]:
@@ -154,6 +161,7 @@ def fit_many(
         metrics: as in `fit`.
         holdout: as in `fit`, its arrays with a leading axis of length `len(keys)`; the window of
             spike trains stays shared.
+        checkpoint: as in `fit`; all seeds are in one checkpoint.
         log_every: as in `fit`.
         progress: whether to show a progress bar, with the mean loss over seeds.
 
@@ -162,6 +170,7 @@ def fit_many(
         and holdout. A seed that meets a non-finite value stops alone.
 
     Raises:
+        CheckpointError: as in `fit`.
         TypeError: an argument of the wrong kind.
         ValueError: an argument outside its range, or leading axes that differ.
     """
@@ -178,45 +187,17 @@ def fit_many(
             f"`batch_size` is {batch_size}; it must be between 1 and the number of samples of a "
             f"seed, {data.batch_shape[1]}."
         )
+    keeper = _keeper(checkpoint, step, keys, data, holdout)
     if batch_size is None and data is not None and hasattr(loss, "target"):
         data = eqx.filter_vmap(loss.target, in_axes=(_seed_axes(data),))(data)
 
     def run(state, failed, steps):
         return _run_many(step, state, failed, data, keys, holdout, steps, log_every)
 
-    start = _Reached(eqx.filter_vmap(step.init)(models), jnp.zeros(num_seeds, dtype=bool))
-    reached = _loop(run, start, num_steps, log_every, progress, lambda _: None)
+    start = Reached(eqx.filter_vmap(step.init)(models), jnp.zeros(num_seeds, dtype=bool))
+    reached = loop(run, start, num_steps, log_every, progress, lambda _: None, keeper)
     history = reached.history(step.recorded)
     return [_result(step, reached, history, seed) for seed in range(num_seeds)]
-
-
-class _Chunk(NamedTuple):
-    """Values of the steps of one call; rows from `taken` on are empty."""
-
-    values: Any
-    taken: Any
-    bad: Any
-
-
-class _Reached(NamedTuple):
-    """How far a run has come; replaced as a whole, so that an interrupt leaves it consistent."""
-
-    state: TrainState
-    failed: Array
-    done: int = 0
-    chunks: tuple[_Chunk, ...] = ()
-    ending: tuple[FitStatus, str] = (FitStatus.COMPLETED, "")
-    seconds: float = 0.0
-    seconds_first_call: float = 0.0
-
-    def history(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Each recorded quantity, steps along the last axis (seeds, if any, along the first)."""
-        if not self.chunks:
-            return {name: np.zeros((*self.failed.shape, 0)) for name in names}
-        values = np.concatenate([chunk.values for chunk in self.chunks], axis=-2)
-        if not self.failed.shape:
-            values = values[: self.done]
-        return {name: values[..., column] for column, name in enumerate(names)}
 
 
 @eqx.filter_jit
@@ -229,7 +210,7 @@ def _run(
     holdout: Any,
     steps: Int[Array, ""],
     room: int,
-) -> tuple[TrainState, Bool[Array, ""], _Chunk]:
+) -> tuple[TrainState, Bool[Array, ""], Chunk]:
     """At most `steps <= room` training steps; fewer if one fails."""
     arrays, static = eqx.partition(state, eqx.is_array)
 
@@ -249,7 +230,7 @@ def _run(
     no_blame = jnp.zeros(len(step.checked(state.model)), dtype=bool)
     start = (arrays, jnp.zeros_like(steps), failed, empty, no_blame)
     arrays, taken, failed, values, bad = jax.lax.while_loop(goes_on, one_step, start)
-    return eqx.combine(arrays, static), failed, _Chunk(values, taken, bad)
+    return eqx.combine(arrays, static), failed, Chunk(values, taken, bad)
 
 
 @eqx.filter_jit
@@ -263,68 +244,18 @@ def _run_many(step, state, failed, data, keys, holdout, steps, room):
     return eqx.filter_vmap(one_seed, in_axes=axes)(state, failed, data, keys, holdout)
 
 
-def _loop(
-    run: Callable,
-    reached: _Reached,
-    num_steps: int,
-    log_every: int,
-    progress: bool,
-    stop_reason: Callable[[_Reached], tuple[FitStatus, str] | None],
-) -> _Reached:
-    """Call the compiled program until all steps are taken or something ends training."""
-    started = time.monotonic()
-    with Progress(num_steps, progress) as bar:
-        try:
-            while reached.done < num_steps:
-                steps = min(log_every, num_steps - reached.done)
-                try:
-                    state, failed, chunk = run(
-                        reached.state, reached.failed, jnp.asarray(steps, dtype=jnp.int32)
-                    )
-                    chunk, all_failed = jax.device_get((chunk, jnp.all(failed)))
-                except Exception as error:
-                    first, last = reached.done, reached.done + steps - 1
-                    error.add_note(f"This happened in steps {first} to {last} of training.")
-                    raise
-                taken = int(np.max(chunk.taken))
-                seconds = time.monotonic() - started
-                # Seeds that failed have fewer rows than the others; all keep the same length.
-                chunk = chunk._replace(values=chunk.values[..., :taken, :])
-                reached = reached._replace(
-                    state=state,
-                    failed=failed,
-                    done=reached.done + taken,
-                    chunks=(*reached.chunks, chunk),
-                    seconds=seconds,
-                    seconds_first_call=reached.seconds_first_call or seconds,
-                )
-                if taken:
-                    bar.update(taken, float(np.nanmean(chunk.values[..., -1, 0])))
-                if all_failed:
-                    break
-                ending = stop_reason(reached)
-                if ending is not None:
-                    reached = reached._replace(ending=ending)
-                    break
-        except KeyboardInterrupt:
-            reached = reached._replace(
-                ending=(FitStatus.INTERRUPTED, f"after {reached.done} of {num_steps} steps")
-            )
-    return reached._replace(seconds=time.monotonic() - started)
-
-
 def _result(
-    step: TrainStep, reached: _Reached, history: dict[str, np.ndarray], seed: int | None
+    step: TrainStep, reached: Reached, history: dict[str, np.ndarray], seed: int | None
 ) -> FitResult:
     """The result of a run, or of one seed of it."""
     state, done = reached.state, reached.done
-    bad = reached.chunks[-1].bad if reached.chunks else np.zeros(1, dtype=bool)
+    bad = reached.blamed
     name = "" if seed is None else f" of seed {seed}"
     if seed is not None:
         state = jax.tree.map(lambda x: x[seed] if eqx.is_array(x) else x, state)
         done = int(state.step)
         history = {key: values[seed, :done] for key, values in history.items()}
-        bad = np.any([chunk.bad[seed] for chunk in reached.chunks] or [[False]], axis=0)
+        bad = bad[seed]
     if np.any(bad):
         status = FitStatus.NON_FINITE
         message = (
@@ -353,6 +284,26 @@ def _result(
         reached.seconds,
         reached.seconds_first_call,
     )
+
+
+def _keeper(
+    checkpoint: Checkpoints | None, step: TrainStep, key: Any, data: Any, holdout: Any
+) -> Keeper | None:
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, Checkpoints):
+        raise TypeError(
+            f"`checkpoint` is a {type(checkpoint).__name__}; it must be "
+            '`roughsnn.Checkpoints("folder")`.'
+        )
+    identity = {
+        "key": digest_of(key),
+        "data": digest_of(data),
+        "holdout": digest_of(holdout),
+        "batch_size": str(step.batch_size),
+        "metrics": ", ".join(step.recorded),
+    }
+    return Keeper(checkpoint, identity)
 
 
 def _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics) -> TrainStep:

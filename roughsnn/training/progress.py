@@ -11,13 +11,13 @@ class Progress:
     line that is rewritten on a terminal, about twenty lines in a log file.
     """
 
-    def __init__(self, num_steps: int, enabled: bool):
+    def __init__(self, num_steps: int, enabled: bool, done: int = 0):
         self.num_steps = num_steps
-        self.done = 0
+        self.done = done
         self._bar = None
         self._enabled = enabled
         self._started = self._measured_from = time.monotonic()
-        self._done_before = 0
+        self._done_before = None
         self._last_line = -1
 
     def __enter__(self) -> "Progress":
@@ -27,7 +27,9 @@ class Progress:
             except ImportError:
                 pass
             else:
-                self._bar = tqdm(total=self.num_steps, unit="step", dynamic_ncols=True)
+                self._bar = tqdm(
+                    total=self.num_steps, initial=self.done, unit="step", dynamic_ncols=True
+                )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,7 +41,7 @@ class Progress:
     def update(self, steps: int, loss: float) -> None:
         """Report `steps` more steps, the last with this loss."""
         self.done += steps
-        if self._done_before == 0:
+        if self._done_before is None:
             # The first steps include compilation and say nothing about the rate.
             self._done_before, self._measured_from = self.done, time.monotonic()
         if not self._enabled:
@@ -62,7 +64,10 @@ class Progress:
     def line(self, loss: float) -> str:
         """The state of the run as one line of text."""
         text = f"step {self.done}/{self.num_steps}  loss {loss:.4g}"
-        steps, seconds = self.done - self._done_before, time.monotonic() - self._measured_from
+        steps, seconds = (
+            self.done - (self._done_before or 0),
+            time.monotonic() - self._measured_from,
+        )
         if steps > 0 and seconds > 0:
             left = (self.num_steps - self.done) * seconds / steps
             text += f"  {steps / seconds:.3g} steps/s  {_clock(left)} left"
