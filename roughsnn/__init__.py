@@ -60,6 +60,7 @@ from .spikes import first_spike_times as first_spike_times
 from .spikes import marcus_lift as marcus_lift
 from .training import EarlyStop as EarlyStop
 from .training import FitResult as FitResult
+from .training import TrainingError as TrainingError
 from .training import fit as fit
 from .training import fit_many as fit_many
 from .trials import Trials as Trials

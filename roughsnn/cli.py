@@ -1,8 +1,16 @@
 """The command `roughsnn`."""
 
+import contextlib
+import dataclasses
+import difflib
 import importlib
+import importlib.util
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 EXPERIMENTS = {
     "input-current": "experiments.holberg_salvi_2024.input_current",
@@ -11,33 +19,56 @@ EXPERIMENTS = {
 }
 """Experiments by the name that the command knows; each module has `Settings` and `run`."""
 
+COMMANDS = {
+    "fit": "experiments.recorded_spike_trains",
+    "simulate": "roughsnn.commands.simulate",
+    "plot": "roughsnn.commands.plot",
+}
+"""The other commands that take settings; each module has `Settings` and `run` as well."""
+
 _USAGE = """usage: roughsnn COMMAND ...
 
-  roughsnn list                     the experiments
-  roughsnn run EXPERIMENT [--help]  run one; --help explains its settings
+  roughsnn list                   the experiments
+  roughsnn run EXPERIMENT         run one; it writes a numbered folder under runs/
+  roughsnn run EXPERIMENT --resume FOLDER
+                                  go on with a run that was cut off
+  roughsnn fit                    fit a model to recorded spike trains
+  roughsnn simulate               simulate a model; write its spikes and a raster
+  roughsnn plot PATH              draw a file of spikes or the curves of a run
+
+Each of them explains its settings with --help. Exit codes: 0 done, 1 failed, 2 not understood,
+130 interrupted by Ctrl-C, 143 ended by SIGTERM, both after what was reached is kept.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 for success, 2 for a command that was not
-    understood, 130 after Ctrl-C."""
+    """Run the command line and return its exit code: 0 for success, 1 for a run that failed, 2 for
+    a command that was not understood, 130 after Ctrl-C and 143 after SIGTERM."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     match arguments:
         case [] | ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0
         case ["list"]:
-            for name, module in EXPERIMENTS.items():
-                print(f"{name:20} {_summary(module)}")
+            print(_listed())
+            return 0
+        case ["run", "-h" | "--help"]:
+            print(f"usage: roughsnn run EXPERIMENT [--help]\n\n{_listed()}")
             return 0
         case ["run", name, *rest] if name in EXPERIMENTS:
-            return _run(name, rest)
-        case ["run", *_]:
+            return _run(EXPERIMENTS[name], f"roughsnn run {name}", rest)
+        case [name, *rest] if name in COMMANDS:
+            return _run(COMMANDS[name], f"roughsnn {name}", rest)
+        case ["run", *rest]:
+            close = difflib.get_close_matches(rest[0], EXPERIMENTS, n=1) if rest else []
+            hint = f"; did you mean {close[0]}?" if close else ""
             known = ", ".join(EXPERIMENTS)
-            print(f"roughsnn: `run` takes the name of an experiment: {known}", file=sys.stderr)
-            return 2
-    print(f"roughsnn: unknown command {arguments[0]!r}\n{_USAGE}", end="", file=sys.stderr)
-    return 2
+            return _refused(f"`run` takes the name of an experiment: {known}{hint}")
+    return _refused(f"unknown command {arguments[0]!r}\n{_USAGE.rstrip()}")
+
+
+def _listed() -> str:
+    return "\n".join(f"{name:20} {_summary(module)}" for name, module in EXPERIMENTS.items())
 
 
 def _summary(module: str) -> str:
@@ -45,23 +76,87 @@ def _summary(module: str) -> str:
     return doc.strip().splitlines()[0]
 
 
-def _run(name: str, rest: Sequence[str]) -> int:
-    try:
-        import tyro
-    except ImportError:
-        print(
-            "roughsnn: experiments need the extra `experiments`: pip install roughsnn[experiments]",
-            file=sys.stderr,
+def _refused(message: str, code: int = 2) -> int:
+    print(f"roughsnn: {message}", file=sys.stderr)
+    return code
+
+
+def _run(module_name: str, program: str, rest: Sequence[str]) -> int:
+    """Run a module with the settings given on the command line."""
+    if importlib.util.find_spec("tyro") is None:
+        return _refused(
+            "the commands need the extra `experiments`: pip install roughsnn[experiments]"
         )
-        return 2
-    experiment = importlib.import_module(EXPERIMENTS[name])
-    settings = tyro.cli(experiment.Settings, prog=f"roughsnn run {name}", args=rest)
+    module = importlib.import_module(module_name)
     try:
-        experiment.run(settings)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        settings = _settings(module, program, rest)
+    except SystemExit as exit:  # tyro has said why
+        return exit.code if isinstance(exit.code, int) else 2
+    except (OSError, ValueError, ImportError) as error:
+        return _refused(str(error))
+
+    import roughsnn as rs
+
+    with _sigterm_interrupts() as ended:
+        try:
+            module.run(settings)
+        except rs.RunInterrupted as error:
+            print(f"\nroughsnn: {error}", file=sys.stderr)
+            if hasattr(settings, "resume"):
+                print(f"Go on with: {program} --resume {error.folder}", file=sys.stderr)
+            return 143 if ended else 130
+        except KeyboardInterrupt:
+            return _refused("interrupted", 143 if ended else 130)
+        except (
+            rs.CheckpointError, rs.EventSolveError, rs.TrainingError, OSError, ValueError
+        ) as error:  # fmt: skip
+            return _refused(_one_line(error), 1)
+        except Exception:
+            traceback.print_exc()
+            return 1
     return 0
+
+
+def _settings(module: Any, program: str, rest: Sequence[str]) -> Any:
+    """The settings given; those of the earlier run where `--resume` names one."""
+    import tyro
+
+    def parse(**default):
+        return tyro.cli(
+            module.Settings, prog=program, args=rest, description=module.__doc__, **default
+        )
+
+    settings = parse()
+    if getattr(settings, "resume", None) is None:
+        return settings
+    from roughsnn.runs.folder import read_settings
+
+    earlier = read_settings(settings.resume, module.Settings)
+    return parse(default=dataclasses.replace(earlier, resume=settings.resume, progress=True))
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[list]:
+    """SIGTERM, with which clusters announce the end, saves as Ctrl-C does; the list is then not
+    empty."""
+    ended = []
+    if threading.current_thread() is not threading.main_thread():
+        yield ended
+        return
+
+    def interrupt(*_):
+        ended.append("SIGTERM")
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield ended
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _one_line(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ in n trials of which each ends at the third spike. Starting from c = 0.5635, the
 by gradient descent through the simulator, with fresh noise in every step.
 """
 
-import csv
 import dataclasses
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,6 @@ import optax
 from jaxtyping import Array, Float
 
 import roughsnn as rs
-from experiments.run_folder import new_run_folder
 
 from .published import INPUT_CURRENT, TRUE_CURRENT
 
@@ -26,7 +24,7 @@ Loss = Literal["signature", "spike-times", "unpaired-signature"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(rs.RunSettings):
     """Recover the input current of a stochastic neuron from its spike trains."""
 
     sigmas: tuple[float, ...] = (0.25, 0.5)
@@ -56,8 +54,6 @@ class Settings:
     quick: bool = False
     """A small size: both noises, n = 32 and 128, the signature loss, two data sets, larger
     steps; about a minute."""
-    progress: bool = True
-    """Whether to show a progress bar."""
 
     def resized(self) -> "Settings":
         """The settings that are run: with `quick`, a small size of them."""
@@ -109,8 +105,11 @@ LOSSES = {
 }
 
 
-def fit_setting(settings: Settings, loss: Loss, sigma: float, sample_size: int) -> Outcome:
+def fit_setting(
+    settings: Settings, loss: Loss, sigma: float, sample_size: int, run: rs.RunFolder
+) -> Outcome:
     """Fit the current on `settings.seeds` data sets side by side."""
+    name = f"{loss}-sigma-{sigma}-n-{sample_size}"
     neuron = rs.StochasticLIF(
         1, mu1=15.0, mu2=0.0, sigma=sigma, v_reset=1.4, v_th=1.0, beta=5.0, tau_s=1.0, alpha=0.03
     )
@@ -137,10 +136,12 @@ def fit_setting(settings: Settings, loss: Loss, sigma: float, sample_size: int) 
     def draw(keys):
         return rs.SpikeTrains.stack([simulate(truth, key) for key in keys])
 
+    observed = draw(keys[0])
+    run.write_spikes(f"spikes/{name}.npz", observed)
     start = Driven(jnp.asarray(settings.first_current), neuron)
     results = rs.fit_many(
         eqx.filter_vmap(lambda _: start, axis_size=settings.seeds)(None),
-        draw(keys[0]),
+        observed,
         simulate=simulate,
         loss=LOSSES[loss],
         optimiser=optax.rmsprop(settings.learning_rate, decay=0.7, momentum=0.3),
@@ -149,9 +150,12 @@ def fit_setting(settings: Settings, loss: Loss, sigma: float, sample_size: int) 
         trainable=lambda model: model.current,
         metrics={"current": current, "holdout_error": holdout_error},
         holdout=draw(keys[1]),
-        log_every=50,
+        checkpoint=run.checkpoints(name, settings.checkpoint_every),
+        log_every=min(50, settings.checkpoint_every),
         progress=settings.progress,
     )
+    for result in results:
+        result.raise_unless_trained()
 
     def history(name):
         return np.stack([result.history[name] for result in results])
@@ -167,7 +171,6 @@ def fit_setting(settings: Settings, loss: Loss, sigma: float, sample_size: int) 
 def run(settings: Settings) -> tuple[list[Outcome], Path]:
     """Run all settings and write settings, metrics, table and figures into a new folder."""
     settings = settings.resized()
-    folder = new_run_folder(settings.output, settings)
     combinations = [
         (loss, sigma, n)
         for loss in settings.losses
@@ -175,34 +178,34 @@ def run(settings: Settings) -> tuple[list[Outcome], Path]:
         for n in settings.sample_sizes
     ]
     outcomes = []
-    for i, (loss, sigma, n) in enumerate(combinations):
-        print(f"[{i + 1}/{len(combinations)}] loss {loss}, sigma = {sigma}, n = {n}", flush=True)
-        outcomes.append(fit_setting(settings, loss, sigma, n))
-        write_metrics(outcomes, folder / "metrics.csv")
-    text = table(outcomes)
-    (folder / "table.md").write_text(text + "\n")
-    for loss in settings.losses:
-        figure = draw_figure([o for o in outcomes if o.loss == loss])
-        figure.savefig(folder / f"{loss}.png", dpi=200)
+    with rs.RunFolder.start(settings) as folder:
+        for i, (loss, sigma, n) in enumerate(combinations):
+            print(
+                f"[{i + 1}/{len(combinations)}] loss {loss}, sigma = {sigma}, n = {n}", flush=True
+            )
+            outcomes.append(fit_setting(settings, loss, sigma, n, folder))
+            write_metrics(outcomes, folder)
+        text = table(outcomes)
+        folder.write_text("table.md", text)
+        for loss in settings.losses:
+            figure = draw_figure([o for o in outcomes if o.loss == loss])
+            folder.write_figure(f"{loss}.png", figure)
     print(text)
-    print(f"Written to {folder}")
-    return outcomes, folder
+    print(f"Written to {folder.path}")
+    return outcomes, folder.path
 
 
-def write_metrics(outcomes: list[Outcome], path: Path) -> None:
+def write_metrics(outcomes: list[Outcome], folder: rs.RunFolder) -> None:
     """One row for each setting, seed and step."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        header = ["loss", "sigma", "sample_size", "seed", "step", "current", "holdout_error"]
-        writer.writerow([*header, "training_loss"])
-        for o in outcomes:
-            for seed in range(o.holdout_error.shape[0]):
-                for step in range(o.holdout_error.shape[1]):
-                    values = (o.current, o.holdout_error, o.training_loss)
-                    writer.writerow(
-                        [o.loss, o.sigma, o.sample_size, seed, step]
-                        + [f"{float(v[seed, step]):.7g}" for v in values]
-                    )
+    rows = (
+        [o.loss, o.sigma, o.sample_size, seed, step]
+        + [f"{float(v[seed, step]):.7g}" for v in (o.current, o.holdout_error, o.training_loss)]
+        for o in outcomes
+        for seed in range(o.holdout_error.shape[0])
+        for step in range(o.holdout_error.shape[1])
+    )
+    header = ["loss", "sigma", "sample_size", "seed", "step"]
+    folder.write_table("metrics.csv", [*header, "current", "holdout_error", "training_loss"], rows)
 
 
 def table(outcomes: list[Outcome]) -> str:

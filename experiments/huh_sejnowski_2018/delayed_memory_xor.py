@@ -15,7 +15,6 @@ Trained from random weights on the full task it stays with the answer 0. What le
   exponentially.
 """
 
-import json
 from pathlib import Path
 
 import equinox as eqx
@@ -24,10 +23,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from experiments.run_folder import new_run_folder
+import roughsnn as rs
 
 from .xor_task import ANSWERS, Difficulty, answer_of, draw_trials
-from .xor_training import Progress, Settings, Trainee, respond, train
+from .xor_training import PROGRESS_COLUMNS, Progress, Settings, Trainee, respond, train
 
 
 def judge(settings: Settings, trainee: Trainee, seed: int, num: int = 2000) -> dict[str, float]:
@@ -58,19 +57,21 @@ def judge(settings: Settings, trainee: Trainee, seed: int, num: int = 2000) -> d
 def run(settings: Settings) -> tuple[dict[int, dict[str, float]], Path]:
     """Train and judge every seed; settings, checkpoints, figures and numbers go into a folder."""
     settings = settings.resized()
-    folder = settings.resume or new_run_folder(settings.output, settings)
     outcomes = {}
-    for seed in settings.seeds:
-        trainee, progress = train(settings, seed, folder)
-        outcome = judge(settings, trainee, seed)
-        outcome |= {"steps": progress.rows[-1][0], "cpu_minutes": progress.cpu_seconds / 60}
-        outcomes[seed] = outcome
-        (folder / "outcomes.json").write_text(json.dumps(outcomes, indent=2) + "\n")
-        for name, figure in draw_figures(settings, trainee, progress).items():
-            figure.savefig(folder / f"seed-{seed}-{name}.png", dpi=200)
+    with rs.RunFolder.start(settings) as folder:
+        for seed in settings.seeds:
+            checkpoints = folder.checkpoints(f"seed-{seed}", settings.checkpoint_every)
+            trainee, progress = train(settings, seed, checkpoints)
+            outcome = judge(settings, trainee, seed)
+            outcome |= {"steps": progress.rows[-1][0], "cpu_minutes": progress.cpu_seconds / 60}
+            outcomes[seed] = outcome
+            folder.write_json("outcomes.json", outcomes)
+            folder.write_table(f"seed-{seed}-metrics.csv", PROGRESS_COLUMNS, progress.rows)
+            for name, figure in draw_figures(settings, trainee, progress).items():
+                folder.write_figure(f"seed-{seed}-{name}.png", figure)
     print(report(outcomes))
-    print(f"Written to {folder}; go on from there with --resume {folder}")
-    return outcomes, folder
+    print(f"Written to {folder.path}; go on from there with --resume {folder.path}")
+    return outcomes, folder.path
 
 
 def report(outcomes: dict[int, dict[str, float]]) -> str:

@@ -7,7 +7,7 @@ over the neurons: without them the error is several times as large.
 """
 
 import dataclasses
-import json
+import io
 from pathlib import Path
 
 import equinox as eqx
@@ -18,14 +18,13 @@ import numpy as np
 import optax
 
 import roughsnn as rs
-from experiments.run_folder import new_run_folder
 from roughsnn.gated import NIF, GatedNetwork, GatedSolution, RaisedCosineGate, solve_gated
 
 SLOW, FAST = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(rs.RunSettings):
     """A network encodes a signal in its spikes, with interactions of a millisecond."""
 
     num_neurons: int = 30
@@ -52,12 +51,12 @@ class Settings:
     """Price of the mean squared synaptic trace."""
     seed: int = 0
     """Seed of all random numbers."""
+    seeds: int = 1
+    """Networks trained side by side, from this seed and the ones after it."""
     output: Path = Path("runs/predictive-coding")
     """Folder under which the run gets a numbered folder of its own."""
     quick: bool = False
     """A small size: 200 gradient steps."""
-    progress: bool = True
-    """Whether to show a progress bar."""
 
     def resized(self) -> "Settings":
         """The settings that are run: with `quick`, a small size of them."""
@@ -133,9 +132,10 @@ def relative_error(settings: Settings, readout, signals):
     return jnp.mean((readout - signals) ** 2) / jnp.mean(signals**2)
 
 
-def train(settings: Settings) -> rs.FitResult:
-    """Train the network on fresh signals in every step."""
-    start_key, key = jr.split(jr.key(settings.seed))
+def train(settings: Settings, checkpoint: rs.Checkpoints | None = None) -> list[rs.FitResult]:
+    """Train a network for each seed on fresh signals in every step."""
+    pairs = [jr.split(jr.key(settings.seed + i)) for i in range(settings.seeds)]
+    networks = [initial_network(settings, start) for start, _ in pairs]
 
     def simulate(network, key):
         signals = draw_signals(settings, key, settings.batch_size)
@@ -170,17 +170,19 @@ def train(settings: Settings) -> rs.FitResult:
         optax.clip_by_global_norm(1.0),
         optax.multi_transform(adams, groups),
     )
-    return rs.fit(
-        initial_network(settings, start_key),
-        None,
+    options = dict(
         simulate=simulate,
         loss=loss,
         optimiser=optimiser,
         num_steps=settings.steps,
-        key=key,
         metrics={"relative_error": lambda network, generated, holdout: error(generated)},
+        checkpoint=checkpoint,
         progress=settings.progress,
     )
+    if settings.seeds == 1:
+        return [rs.fit(networks[0], None, key=pairs[0][1], **options)]
+    together = jax.tree.map(lambda *x: jnp.stack(x) if eqx.is_array(x[0]) else x[0], *networks)
+    return rs.fit_many(together, None, keys=jnp.stack([key for _, key in pairs]), **options)
 
 
 def without_fast(network: GatedNetwork) -> GatedNetwork:
@@ -189,7 +191,7 @@ def without_fast(network: GatedNetwork) -> GatedNetwork:
 
 
 def judge(settings: Settings, result: rs.FitResult, seconds: float) -> Outcome:
-    """Error, ablation and balance on 64 fresh signals."""
+    """Error, ablation and balance on 64 fresh signals; `settings.seed` is that of the result."""
     signals = draw_signals(settings, jr.key(settings.seed + 1_000_000), 64)
     before = initial_network(settings, jr.split(jr.key(settings.seed))[0])
 
@@ -243,20 +245,29 @@ def voltage_correlation(v: np.ndarray) -> float:
     return float(np.mean([np.abs(np.corrcoef(trial.T))[pairs].mean() for trial in v]))
 
 
-def run(settings: Settings) -> tuple[Outcome, Path]:
-    """Train, judge, and write settings, network, figures and numbers into a new folder."""
+def run(settings: Settings) -> tuple[list[Outcome], Path]:
+    """Train, judge, and write settings, networks, figures and numbers into a new folder."""
     settings = settings.resized()
-    folder = new_run_folder(settings.output, settings)
-    result = train(settings)
-    outcome = judge(settings, result, result.seconds)
-    eqx.tree_serialise_leaves(folder / "network.eqx", result.model)
-    (folder / "outcome.json").write_text(json.dumps(dataclasses.asdict(outcome), indent=2) + "\n")
-    np.savez(folder / "history.npz", **result.history)  # pyright: ignore[reportArgumentType]
-    for name, figure in draw_figures(settings, result).items():
-        figure.savefig(folder / f"{name}.png", dpi=200)
-    print(report(outcome))
-    print(f"Written to {folder}")
-    return outcome, folder
+    outcomes = []
+    with rs.RunFolder.start(settings) as folder:
+        results = train(settings, folder.checkpoints("fit", settings.checkpoint_every))
+        folder.write_history("metrics.csv", *(result.history for result in results))
+        for i, result in enumerate(results):
+            of_seed = dataclasses.replace(settings, seed=settings.seed + i)
+            outcome = judge(of_seed, result.raise_unless_trained(), result.seconds)
+            outcomes.append(outcome)
+            name = "" if settings.seeds == 1 else f"seed-{of_seed.seed}-"
+            network = io.BytesIO()
+            eqx.tree_serialise_leaves(network, result.model)
+            folder.write_bytes(f"{name}network.eqx", network.getvalue())
+            figures, spikes = draw_figures(of_seed, result)
+            folder.write_spikes(f"{name}response.npz", spikes)
+            for figure_name, figure in figures.items():
+                folder.write_figure(f"{name}{figure_name}.png", figure)
+            print(report(outcome))
+        folder.write_json("outcomes.json", [dataclasses.asdict(outcome) for outcome in outcomes])
+    print(f"Written to {folder.path}")
+    return outcomes, folder.path
 
 
 def report(outcome: Outcome) -> str:
@@ -275,8 +286,9 @@ def report(outcome: Outcome) -> str:
     )
 
 
-def draw_figures(settings: Settings, result: rs.FitResult) -> dict:
-    """Target and readout with the raster, balance of currents, and the learning curve."""
+def draw_figures(settings: Settings, result: rs.FitResult) -> tuple[dict, rs.SpikeTrains]:
+    """Target and readout with the raster, balance of currents, and the learning curve; and the
+    spikes in them."""
     import matplotlib.pyplot as plt
 
     from roughsnn.plotting import plot_balance, plot_learning_curve, plot_raster, plot_readout
@@ -292,7 +304,8 @@ def draw_figures(settings: Settings, result: rs.FitResult) -> dict:
     plot_readout(ts, solution.readout[0], signals[0], top)
     top.set_xlabel("")
     top.legend(fontsize=6, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
-    plot_raster(solution.spike_trains(2000)[0], bottom, time_unit="ms")
+    spikes = solution.spike_trains(2000)
+    plot_raster(spikes[0], bottom, time_unit="ms")
 
     external, recurrent = currents(network, signals, solution)
     # the three neurons with the strongest input
@@ -313,4 +326,4 @@ def draw_figures(settings: Settings, result: rs.FitResult) -> dict:
         ax.set_xlabel("time (ms)", fontsize=8)
 
     curve = plot_learning_curve(result.history, name="relative_error", smooth=20).figure
-    return {"response": response, "balance": balance, "learning-curve": curve}
+    return {"response": response, "balance": balance, "learning-curve": curve}, spikes

@@ -1,7 +1,6 @@
 """How the delayed-memory XOR is trained: where the network starts, and its curriculum."""
 
 import dataclasses
-import json
 import math
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import optax
 from jax.scipy.stats import norm
 
+import roughsnn as rs
 from roughsnn.gated import GatedNetwork, GatedSolution, RaisedCosineGate, ThetaNeuron, solve_gated
 from roughsnn.training.step import TrainState, TrainStep
 
@@ -21,7 +21,7 @@ from .xor_task import Difficulty, Task, Trials, answer_of, draw_trials
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(rs.RunSettings):
     """A spiking network keeps pulses in mind and answers with their exclusive or."""
 
     num_neurons: int = 40
@@ -50,8 +50,8 @@ class Settings:
     """Assemblies of mutually exciting neurons to start with."""
     full: bool = False
     """The full size: 80 neurons, 16 assemblies, delays to 170 ms, up to 50000 steps."""
-    resume: Path | None = None
-    """Folder of an earlier run to go on with; its checkpoints say how far each seed has got."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints; a run that is killed loses at most so many."""
     output: Path = Path("runs/delayed-memory-xor")
     """Folder under which the run gets a numbered folder of its own."""
     quick: bool = False
@@ -75,6 +75,9 @@ class Settings:
 
 CHUNK = 50
 """Steps between looks at the accuracy."""
+
+PROGRESS_COLUMNS = ("step", "longest_delay", "single", "loss", "accuracy", "gradient_norm")
+"""What the rows of `Progress` hold."""
 
 
 class Trainee(eqx.Module):
@@ -201,17 +204,20 @@ def harder(task: Task, difficulty: Difficulty) -> Difficulty | None:
     return Difficulty(jnp.asarray(longest), difficulty.single)
 
 
-def train(settings: Settings, seed: int, folder: Path) -> tuple[Trainee, Progress]:
-    """Train one seed from its checkpoint in `folder`, or from the start, and keep checkpoints."""
+def train(settings: Settings, seed: int, checkpoints: rs.Checkpoints) -> tuple[Trainee, Progress]:
+    """Train one seed from its newest checkpoint, or from the start, and keep checkpoints."""
+    with checkpoints.open():
+        return _train(settings, seed, checkpoints)
+
+
+def _train(settings: Settings, seed: int, checkpoints: rs.Checkpoints) -> tuple[Trainee, Progress]:
     start_key, key = jr.split(jr.key(seed))
     step = training_step(settings)
     state = step.init(initial_trainee(settings, start_key))
-    progress = Progress([])
-    checkpoint, log = folder / f"seed-{seed}.eqx", folder / f"seed-{seed}.json"
-    if log.exists():
-        progress = Progress(**json.loads(log.read_text()))
-        state = eqx.tree_deserialise_leaves(checkpoint, state)
-    mastered = state
+    mastered, progress = state, Progress([])
+    found = checkpoints.restore((state, mastered))
+    if found is not None:
+        (state, mastered), progress = found.tree, Progress(**found.notes)
     cpu_before = progress.cpu_seconds - time.process_time()
     done = int(progress.rows[-1][0]) if progress.rows else 0
     while not progress.finished and done < settings.max_steps:
@@ -239,14 +245,15 @@ def train(settings: Settings, seed: int, folder: Path) -> tuple[Trainee, Progres
         if progress.final_since is not None:
             progress.finished = done - progress.final_since >= settings.final_steps
         progress.cpu_seconds = cpu_before + time.process_time()
-        if len(progress.rows) % 10 == 0 or progress.finished or done >= settings.max_steps:
+        ends = progress.finished or done >= settings.max_steps
+        if ends or done % (10 * CHUNK) == 0:
             print(
                 f"seed {seed}, step {done}: delays to {at[0]:.0f} ms, {at[1]:.0%} single pulses, "
                 f"{right:.1%} right, loss {recorded['loss']:.3f}",
                 flush=True,
             )
-            _save(state, checkpoint)
-            log.write_text(json.dumps(dataclasses.asdict(progress)))
+        if ends or done // checkpoints.every > (done - CHUNK) // checkpoints.every:
+            checkpoints.save(done, (state, mastered), notes=dataclasses.asdict(progress))
     return state.model, progress
 
 
@@ -258,10 +265,3 @@ def _learning_rate(settings: Settings, progress: Progress, state: TrainState, do
         part = min((done - progress.final_since) / settings.final_steps, 1.0)
         scale *= 0.02 + 0.98 * (1 + math.cos(math.pi * part)) / 2
     return scale
-
-
-def _save(state: TrainState, path: Path) -> None:
-    """Write a checkpoint in one go, so that a run that is cut off leaves the one before."""
-    unfinished = path.with_suffix(".new")
-    eqx.tree_serialise_leaves(unfinished, state)
-    unfinished.replace(path)

@@ -15,7 +15,10 @@ from typing import Any, TypeVar
 
 import jax
 
+from roughsnn.spikes import SpikeTrains
+
 from .checkpoints import Checkpoints
+from .spikes_file import write_spikes
 from .whole_file import remove_unfinished, whole_file
 
 T = TypeVar("T")
@@ -156,7 +159,9 @@ class RunFolder:
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file; on many hosts, the first one does."""
         if jax.process_index() == 0:
-            with whole_file(self.path / name) as file:
+            path = self.path / name
+            path.parent.mkdir(exist_ok=True)
+            with whole_file(path) as file:
                 file.write(content)
 
     def write_text(self, name: str, text: str) -> None:
@@ -189,10 +194,19 @@ class RunFolder:
         )
         self.write_table(name, ["seed", "step", *names], rows)
 
+    def write_spikes(self, name: str, trains: SpikeTrains) -> None:
+        """Write spike trains as NPZ: the attributes of [`roughsnn.SpikeTrains`][], by name."""
+        content = io.BytesIO()
+        write_spikes(content, trains)
+        self.write_bytes(name, content.getvalue())
+
     def write_figure(self, name: str, figure: Any, dpi: int = 200) -> None:
-        """Write a figure of matplotlib; the ending of the name says in which format."""
+        """Write a figure of matplotlib, and close it; the ending of the name says in which format."""
+        import matplotlib.pyplot as plt
+
         content = io.BytesIO()
         figure.savefig(content, format=Path(name).suffix[1:], dpi=dpi)
+        plt.close(figure)
         self.write_bytes(name, content.getvalue())
 
     def _write_status(self, status: str, message: str = "") -> None:

@@ -3,7 +3,7 @@
 from .early_stop import EarlyStop
 from .fit import fit, fit_many
 from .minibatches import minibatch_indices
-from .result import FitResult, FitStatus
+from .result import FitResult, FitStatus, TrainingError
 from .step import StepRecord, TrainState, TrainStep
 from .trainable import trainable_leaves
 
@@ -14,6 +14,7 @@ __all__ = [
     "StepRecord",
     "TrainState",
     "TrainStep",
+    "TrainingError",
     "fit",
     "fit_many",
     "minibatch_indices",

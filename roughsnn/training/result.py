@@ -17,6 +17,10 @@ class FitStatus(enum.Enum):
     INTERRUPTED = "Training was interrupted."
 
 
+class TrainingError(RuntimeError):
+    """Training ended at a value that is not finite."""
+
+
 class FitResult(eqx.Module):
     """A trained model and how it came about.
 
@@ -46,6 +50,20 @@ class FitResult(eqx.Module):
     def interrupted(self) -> bool:
         """Whether the run was ended by Ctrl-C."""
         return self.status is FitStatus.INTERRUPTED
+
+    def raise_unless_trained(self) -> "FitResult":
+        """The result itself, unless training was interrupted or ended at a value that is not
+        finite: for scripts that are not to go on then.
+
+        Raises:
+            KeyboardInterrupt: training was interrupted.
+            TrainingError: a loss, a gradient or an updated parameter was not finite.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt(self.message)
+        if self.status is FitStatus.NON_FINITE:
+            raise TrainingError(self.message)
+        return self
 
     def summary(self) -> str:
         """A few lines for a person: how it ended, time, first and last value of each quantity."""

@@ -69,31 +69,33 @@ def test_the_training_of_the_xor_goes_on_from_its_checkpoint(
         num_neurons=8, assemblies=4, batch_size=2, max_steps=100, seeds=(0,),
         longest_delay=15.0, output=tmp_path,
     )  # fmt: skip
+    _, whole = xor.run(settings)
     outcomes, folder = xor.run(dataclasses.replace(settings, max_steps=50))
     assert 0 <= outcomes[0]["accuracy"] <= 1
     assert (folder / "seed-0-examples.png").stat().st_size > 10_000
-    state = (folder / "seed-0.eqx").read_bytes()
 
     outcomes, same = xor.run(dataclasses.replace(settings, resume=folder))
     assert same == folder
     assert outcomes[0]["steps"] == 100
-    rows = json.loads((folder / "seed-0.json").read_text())["rows"]
-    assert [row[0] for row in rows] == [50, 100]
-    assert (folder / "seed-0.eqx").read_bytes() != state
+    metrics = "seed-0-metrics.csv"
+    assert (folder / metrics).read_bytes() == (whole / metrics).read_bytes()
+    lines = (folder / metrics).read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", "50", "100"]
     assert "right on fresh trials" in capsys.readouterr().out
 
 
 def test_predictive_coding_runs_and_learns(tmp_path, capsys, standard_dtype_promotion):
     settings = coding.Settings(
         num_neurons=10, steps=40, batch_size=4, window=60.0, dt=0.5, output=tmp_path,
-        progress=False,
+        progress=False, seeds=2,
     )  # fmt: skip
-    outcome, folder = coding.run(settings)
+    outcomes, folder = coding.run(settings)
+    outcome = outcomes[0]
     assert outcome.error < 0.9 * outcome.error_before
     assert outcome.rate_hz > 0
     for name in ("response", "balance", "learning-curve"):
-        assert (folder / f"{name}.png").stat().st_size > 5_000
-    assert json.loads((folder / "outcome.json").read_text())["error"] == outcome.error
+        assert (folder / f"seed-0-{name}.png").stat().st_size > 5_000
+    assert json.loads((folder / "outcomes.json").read_text())[0]["error"] == outcome.error
     assert "without fast weights" in capsys.readouterr().out
 
 
