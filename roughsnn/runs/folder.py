@@ -201,7 +201,7 @@ class RunFolder:
         self.write_bytes(name, content.getvalue())
 
     def write_figure(self, name: str, figure: Any, dpi: int = 200) -> None:
-        """Write a figure of matplotlib, and close it; the ending of the name says in which format."""
+        """Write a figure of matplotlib, and close it; the ending of the name is its format."""
         import matplotlib.pyplot as plt
 
         content = io.BytesIO()
