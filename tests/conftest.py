@@ -1,5 +1,6 @@
 """JAX as strict as it gets, the same random examples in every run, and compiled code kept."""
 
+import gc
 import hashlib
 import os
 import platform
@@ -49,3 +50,25 @@ def standard_dtype_promotion():
     """For tests that train: optax multiplies its integer step counts by floats."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+def _memory_maps() -> tuple[int, int]:
+    """How many memory maps this process has, and how many it may have; none where that is not
+    known."""
+    try:
+        with open("/proc/self/maps", "rb") as maps, open("/proc/sys/vm/max_map_count") as limit:
+            return sum(1 for _ in maps), int(limit.read())
+    except OSError:
+        return 0, 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    # Every compiled function holds memory maps as long as it lives, of which Linux allows a
+    # process 65,530; the one after that is a segmentation fault in the midst of a compilation.
+    if nextitem is None or nextitem.path == item.path:
+        return
+    maps, limit = _memory_maps()
+    if maps > limit // 5:
+        jax.clear_caches()
+        gc.collect()

@@ -30,7 +30,7 @@ class ForwardMode(AbstractEventAdjoint):
 
 @eqx.filter_custom_jvp
 def _forward(inputs, *, settings: Settings):
-    return direct_solution(inputs, settings)
+    return _same_axes(direct_solution(inputs, settings))
 
 
 @_forward.def_jvp
@@ -103,7 +103,7 @@ class EligibilityTraces(AbstractEventAdjoint):
 
 @eqx.filter_custom_jvp
 def _local(inputs, *, settings: Settings):
-    return direct_solution(inputs, settings)
+    return _same_axes(direct_solution(inputs, settings))
 
 
 @_local.def_jvp
@@ -196,4 +196,14 @@ def _along(solve, moved, seeds):
         _, derivative, result = jax.jvp(solve, (moved,), (seed,), has_aux=True)
         return result, derivative
 
-    return jax.vmap(both, out_axes=(None, 0))(seeds)
+    result, derivatives = jax.vmap(both, out_axes=(None, 0))(seeds)
+    return _same_axes(result), derivatives
+
+
+def _same_axes(result):
+    """The result, every array of it with the axes of the batch if any has them: JAX wants the rule
+    of a derivative to return what the function itself does, axes and all."""
+    arrays, rest = eqx.partition(result, eqx.is_array)
+    firsts = [jnp.ravel(x)[:1] for x in jax.tree.leaves(arrays)]
+    token = sum(jnp.sum(x != x, dtype=jnp.int32) for x in firsts)
+    return eqx.combine(jax.tree.map(lambda x: jnp.where(token < 0, x, x), arrays), rest)

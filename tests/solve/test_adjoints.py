@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
 
 import roughsnn as rs
-from tests.solve.models import DOPRI8
+from tests.solve.models import DOPRI8, HEUN
 
 EXACT = {
     "reverse": rs.ReverseMode(),
@@ -48,8 +48,8 @@ def _loss(name):
     def value(flat, unravel_like, key):
         network, current = ravel_pytree(unravel_like)[1](flat)
         solution = rs.eventsolve(
-            network, 0.0, 0.8, 0.1, network.initial_state(key), key=key, max_events=64,
-            args=current, solver=DOPRI8, adjoint=EXACT[name],
+            network, 0.0, 0.8, 0.02, network.initial_state(key), key=key, max_events=64,
+            args=current, solver=HEUN, adjoint=EXACT[name],
             saveat=dfx.SaveAt(ts=jnp.array([0.33, 0.61])), throw=False,
         )  # fmt: skip
         times = jnp.where(jnp.isfinite(solution.event_times), solution.event_times, 0)
@@ -74,13 +74,14 @@ def test_engines_and_central_differences_agree_without_noise(seed):
         # the same sums in another order
         np.testing.assert_allclose(got, reference, rtol=0, atol=1e-11 * scale, err_msg=name)
     direction = jr.normal(jr.fold_in(key, 1), flat.shape)
-    h = 1e-4 / float(jnp.linalg.norm(direction))
+    h = 1e-6 / float(jnp.linalg.norm(direction))
     at = [value(flat + i * h * direction, like, key) for i in (-2, -1, 1, 2)]
     if any(n != count for _, n in at):
         return  # a spike enters or leaves the window between the two sides
     f = [float(v) for v, _ in at]
     difference = (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h)
-    # fourth order in h = 1e-4; order 8 in dt0 hides the kinks of the scheme at grid points
+    # rounding is divided by h = 1e-6, so near the kinks of the scheme, where a spike meets a grid
+    # point, the difference seldom falls
     size = scale * float(jnp.linalg.norm(direction))
     np.testing.assert_allclose(reference @ direction, difference, rtol=0, atol=1e-8 * size)
 
@@ -175,7 +176,7 @@ def test_batches(batch):
         def one(key):
             times = rs.eventsolve(
                 neuron, 0.0, 0.6, 0.05, neuron.initial_state(key), key=key, max_events=9,
-                args=jnp.array([1.5, 1.3]), adjoint=adjoint,
+                args=jnp.array([1.5, 1.3]), adjoint=adjoint, throw=batch > 0,
             ).event_times  # fmt: skip
             return jnp.sum(jnp.where(jnp.isfinite(times), times, 0))
 
