@@ -1,7 +1,31 @@
-"""Spike trains: the one container, and its lift to a continuous path."""
+"""Spike trains: the one container, its lift to a continuous path, statistics and distances."""
 
+from .binning import bin_edges, binned_counts, correlograms, psth
+from .cost_distances import VanRossum, VictorPurpura
+from .distances import AbstractDistance
 from .first_times import first_spike_times
 from .marcus import marcus_lift
+from .profile_distances import ISIDistance, SPIKEDistance
+from .statistics import cv, cv2, fano_factor, inter_spike_intervals, lv, spike_rates
 from .trains import SpikeTrains
 
-__all__ = ["SpikeTrains", "first_spike_times", "marcus_lift"]
+__all__ = [
+    "AbstractDistance",
+    "ISIDistance",
+    "SPIKEDistance",
+    "SpikeTrains",
+    "VanRossum",
+    "VictorPurpura",
+    "bin_edges",
+    "binned_counts",
+    "correlograms",
+    "cv",
+    "cv2",
+    "fano_factor",
+    "first_spike_times",
+    "inter_spike_intervals",
+    "lv",
+    "marcus_lift",
+    "psth",
+    "spike_rates",
+]
