@@ -10,8 +10,10 @@ from jaxtyping import Array, Float, Int
 from ._event_pairs import Events, gather_pairs, order_by_cost
 from ._event_sweep import Bounds, EventPairs, Orders, kernel_and_gradient, storage, sweep
 
-# Pairs that run in lockstep: enough to hide the cost of a step, few enough for the L2 cache.
-_PAIRS_PER_BLOCK = 2048
+# Pairs that run in lockstep: enough to hide the cost of a step, few enough for the cache of a core.
+_PAIRS_PER_BLOCK = 512
+# The same where a step costs a launch of some kernels, which more pairs share.
+_PAIRS_PER_BLOCK_ON_ACCELERATOR = 2048
 # Bytes that the gradient of one group of pairs may store. Larger groups gain no speed.
 _STORE = 40 * 2**20
 # Bytes of derivatives that reverse mode may keep; beyond, it computes them anew block by block.
@@ -61,7 +63,9 @@ def kernel_of_pairs(
     Pairs of similar cost share a block, so that a block ends with its longest pair.
     """
     num_pairs = rows.shape[0]
-    num_blocks = -(-num_pairs // _PAIRS_PER_BLOCK)
+    on_cpu = jax.default_backend() == "cpu"
+    most = _PAIRS_PER_BLOCK if on_cpu else _PAIRS_PER_BLOCK_ON_ACCELERATOR
+    num_blocks = -(-num_pairs // most)
     unit = 64 if num_pairs > 64 else 8
     width = -(-num_pairs // (num_blocks * unit)) * unit
     order = order_by_cost(x, y, rows, columns, num_blocks, settings.diagonal)

@@ -63,7 +63,7 @@ class KernelEnsemble(eqx.Module):
         With $T$ the length of the window and $s$ the scale of `suggested_neuron_scale`: small time
         and jumps, $0.2 / T$ and $s / 4$, for which the kernel is nearly that of the numbers of
         spikes; and seven units of time with jumps of $1.7\,s$ (smaller, where a train has so many
-        spikes that float32 would overflow), normalised, with regularisation 0.003 and weight 0.7,
+        spikes that float32 would overflow), normalised, with regularisation 0.003 and weight 0.8,
         which leaves the first kernel nearly all of the level against a plain change of rate.
 
         Args:
@@ -76,7 +76,7 @@ class KernelEnsemble(eqx.Module):
         # A test needs no more: what is cut off is cut off for both samples alike.
         counting = SignatureKernel(0.2 / window, 0.25 * scale, orders=(3, 4))
         timing = SignatureKernel(7 / window, fine, normalise=True, orders=(10, 7))
-        return cls((counting, timing), (0.0, 0.003), (1.0, 0.7))
+        return cls((counting, timing), (0.0, 0.003), (1.0, 0.8))
 
     def grams(self, trains: SpikeTrains) -> Float[Array, "kernels n n"]:
         """Gram matrices of all trains of both samples together, regularised."""
