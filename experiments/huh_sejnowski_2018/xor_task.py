@@ -3,7 +3,6 @@
 import dataclasses
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -24,6 +23,8 @@ class Task:
     """When the first pulse begins."""
     answer: tuple[float, float] = (20.0, 60.0)
     """When the answer is looked at, after the beginning of the cue."""
+    single: float = 1 / 3
+    """Share of the trials that have one pulse."""
     dt: float = 1.0
 
     @property
@@ -31,13 +32,6 @@ class Task:
         """Steps of the longest trial."""
         length = self.onset[1] + 2 * self.pulse + 2 * self.longest_delay + self.answer[1]
         return round(length / self.dt)
-
-
-class Difficulty(eqx.Module):
-    """Where in the curriculum: the longest delay in ms, and the share of trials with one pulse."""
-
-    longest: Float[Array, ""]
-    single: Float[Array, ""]
 
 
 class Trials(NamedTuple):
@@ -54,17 +48,13 @@ class Trials(NamedTuple):
     weight: Float[Array, "batch steps"]
 
 
-def draw_trials(task: Task, difficulty: Difficulty, key: PRNGKeyArray, num: int) -> Trials:
-    """Trials with random signs, delays and onsets. The range of delays is that of the task, shifted
-    down to end at the longest delay of the difficulty, without what would be negative."""
-    keys = jr.split(key, 5)
+def draw_trials(task: Task, key: PRNGKeyArray, num: int) -> Trials:
+    """Trials with random signs, delays and onsets."""
+    keys = jr.split(key, 4)
     first = jr.uniform(keys[0], (num,), minval=task.onset[0], maxval=task.onset[1])
-    spread = task.longest_delay - task.shortest_delay
-    shortest = jnp.maximum(difficulty.longest - spread, 0)
-    share = jr.uniform(keys[1], (2, num))
-    delays = shortest + (difficulty.longest - shortest) * share
+    delays = jr.uniform(keys[1], (2, num), minval=task.shortest_delay, maxval=task.longest_delay)
     signs = jr.rademacher(keys[2], (2, num)).astype(first.dtype)
-    single = jr.bernoulli(keys[3], difficulty.single, (num,))
+    single = jr.bernoulli(keys[3], task.single, (num,))
     second = first + task.pulse + delays[0]
     cue = second + task.pulse + delays[1]
     t = task.dt * jnp.arange(task.num_steps, dtype=first.dtype)

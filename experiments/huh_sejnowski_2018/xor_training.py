@@ -1,4 +1,4 @@
-"""How the delayed-memory XOR is trained: where the network starts, and its curriculum."""
+"""How the delayed-memory XOR is trained: where the network starts, and how it goes on."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ import roughsnn as rs
 from roughsnn.gated import GatedNetwork, GatedSolution, RaisedCosineGate, ThetaNeuron, solve_gated
 from roughsnn.training.step import TrainState, TrainStep
 
-from .xor_task import Difficulty, Task, Trials, answer_of, draw_trials
+from .xor_task import Task, Trials, answer_of, draw_trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,31 +26,33 @@ class Settings(rs.RunSettings):
 
     num_neurons: int = 40
     """Neurons."""
+    assemblies: int = 8
+    """Assemblies of mutually exciting neurons to start with."""
     longest_delay: float = 50.0
     """Longest delay between pulses and before the cue, ms; the shortest is 15."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds, trained one after another."""
-    max_steps: int = 12_000
+    max_steps: int = 5000
     """Gradient steps for each seed; training ends earlier if all is learned."""
-    final_steps: int = 1500
-    """The last steps, at full difficulty, in which the learning rate falls to 0."""
-    batch_size: int = 32
+    final_steps: int = 500
+    """The last steps, in which the learning rates fall to 0."""
+    batch_size: int = 64
     """Trials in each gradient step, drawn afresh."""
-    learning_rate: float = 1e-3
-    """Learning rate of Adam for input weights, bias and readout."""
-    recurrent_rate: float = 1e-4
+    readout_rate: float = 2e-3
+    """Learning rate of Adam for the readout."""
+    learning_rate: float = 2e-4
+    """The same for input weights and bias."""
+    recurrent_rate: float = 5e-5
     """The same for the recurrent weights."""
-    mastery: float = 0.93
-    """Share of right answers, over 50 steps, at which the task gets harder."""
-    collapse: float = 0.55
-    """Share below which training goes back to where it last mastered its task."""
-    activity_price: float = 0.5
+    mastery: float = 0.97
+    """Share of right answers, over 50 steps, at which the last steps begin."""
+    setback: float = 0.15
+    """Training goes back to where it was best if the share falls by so much."""
+    activity_price: float = 0.3
     """Price of the squared distance of a neuron's mean trace from 0.6, its value at 30 Hz."""
-    assemblies: int = 8
-    """Assemblies of mutually exciting neurons to start with."""
     full: bool = False
-    """The full size: 80 neurons, 16 assemblies, delays to 170 ms, up to 50000 steps."""
-    checkpoint_every: int = 500
+    """The full size: 80 neurons, 16 assemblies, delays to 170 ms, up to 20000 steps."""
+    checkpoint_every: int = 200
     """Steps between two checkpoints; a run that is killed loses at most so many."""
     output: Path = Path("runs/delayed-memory-xor")
     """Folder under which the run gets a numbered folder of its own."""
@@ -63,7 +65,7 @@ class Settings(rs.RunSettings):
             return dataclasses.replace(self, seeds=self.seeds[:1], max_steps=500)
         if self.full:
             return dataclasses.replace(
-                self, num_neurons=80, assemblies=16, longest_delay=170.0, max_steps=50_000
+                self, num_neurons=80, assemblies=16, longest_delay=170.0, max_steps=20_000
             )
         return self
 
@@ -76,50 +78,51 @@ class Settings(rs.RunSettings):
 CHUNK = 50
 """Steps between looks at the accuracy."""
 
-PROGRESS_COLUMNS = ("step", "longest_delay", "single", "loss", "accuracy", "gradient_norm")
+PROGRESS_COLUMNS = ("step", "loss", "accuracy", "gradient_norm", "rate_factor")
 """What the rows of `Progress` hold."""
-
-
-class Trainee(eqx.Module):
-    """What a training step needs: the network, and where it is in the curriculum."""
-
-    network: GatedNetwork
-    difficulty: Difficulty
 
 
 @dataclasses.dataclass
 class Progress:
-    """How far the training of a seed has got, beside its state."""
+    """How far the training of a seed has got, beside its networks."""
 
-    rows: list[list[float]]
-    """Step, longest delay, share of single pulses, loss, accuracy, gradient norm; one a chunk."""
-    final_since: int | None = None
-    """Step at which the learning rate began to fall."""
+    rows: list[list[float]] = dataclasses.field(default_factory=list)
+    """What `PROGRESS_COLUMNS` names; one row a chunk."""
+    best: float = 0.0
+    """Highest accuracy of a chunk."""
     factor: float = 1.0
-    """Factor of the learning rate; smaller after each collapse."""
-    mastered: bool = False
-    """Whether anything has been mastered yet."""
+    """Factor of the learning rates; smaller after each setback."""
+    setbacks: int = 0
+    final_since: int | None = None
+    """Step at which the last steps began."""
     cpu_seconds: float = 0.0
+    seconds: float = 0.0
     finished: bool = False
 
+    @property
+    def done(self) -> int:
+        """Steps taken."""
+        return int(self.rows[-1][0]) if self.rows else 0
 
-def initial_trainee(settings: Settings, key) -> Trainee:
+
+def initial_network(settings: Settings, key) -> GatedNetwork:
     """Assemblies that share their input, up to a little noise, and excite each other through slow
-    synapses: most are silent by themselves, and go on firing once a pulse has started them."""
+    synapses: silent by themselves, they go on firing once a pulse has started them. Nothing in
+    them is made for the exclusive or."""
     n, groups = settings.num_neurons, settings.assemblies
     keys = jr.split(key, 6)
     size = n // groups
     member = jnp.arange(n) // size
     together = (member[:, None] == member[None, :]) & ~jnp.eye(n, dtype=bool)
-    slow = together * 0.6 / (size - 1) + 0.1 / math.sqrt(n) * jr.normal(keys[0], (n, n))
+    slow = together * 0.45 / (size - 1) + 0.1 / math.sqrt(n) * jr.normal(keys[0], (n, n))
     # Assemblies of every kind, in random combinations: independent draws for so few would leave
     # some seeds without any that prefers one sign.
     count = -(-n // size)
     kinds = norm.ppf(jnp.linspace(0.5, count - 0.5, count) / count)
     pulses = kinds[member]
-    cue = 0.5 * jr.permutation(keys[1], kinds)[member]
-    excitability = 0.1 * jr.permutation(keys[4], kinds)[member] - 0.1
-    network = GatedNetwork(
+    cue = 0.2 * jr.permutation(keys[1], kinds)[member]
+    excitability = 0.03 * jr.permutation(keys[4], kinds)[member] - 0.1
+    return GatedNetwork(
         ThetaNeuron(tau=25.0),
         RaisedCosineGate(0.8),
         taus=(20.0, 5.0),
@@ -128,7 +131,6 @@ def initial_trainee(settings: Settings, key) -> Trainee:
         bias=excitability + 0.03 * jr.normal(keys[3], (n,)),
         readout=0.1 * jr.normal(keys[5], (n, 1)),
     )
-    return Trainee(network, Difficulty(jnp.asarray(0.0), jnp.asarray(1 / 3)))
 
 
 def respond(task: Task, network: GatedNetwork, trials: Trials, key, **options) -> GatedSolution:
@@ -142,11 +144,11 @@ def training_step(settings: Settings) -> TrainStep:
     """The gradient step; its learning rates have a common factor `scale` in the state."""
     task = settings.task
 
-    def simulate(trainee, key):
+    def simulate(network, key):
         task_key, start_key = jr.split(key)
-        trials = draw_trials(task, trainee.difficulty, task_key, settings.batch_size)
-        # a collapse to runaway activity is answered by the curriculum, not by an error
-        solution = respond(task, trainee.network, trials, start_key, clip_trials=4.0, throw=False)
+        trials = draw_trials(task, task_key, settings.batch_size)
+        # runaway activity is answered by a step back, not by an error
+        solution = respond(task, network, trials, start_key, clip_trials=2.0, throw=False)
         return solution.readout[..., 0], solution.traces[..., 0, :], trials
 
     def loss(generated, data):
@@ -155,19 +157,24 @@ def training_step(settings: Settings) -> TrainStep:
         activity = jnp.mean(traces, axis=(0, 1))
         return jnp.mean(error) + settings.activity_price * jnp.mean((activity - 0.6) ** 2)
 
-    def accuracy(trainee, generated, holdout):
+    def accuracy(network, generated, holdout):
         readout, _, trials = generated
         return jnp.mean(answer_of(readout, trials) == trials.target)
 
-    def groups(trainee):
-        rest = jax.tree.map(lambda _: "rest", trainee)
-        return eqx.tree_at(lambda t: t.network.weights, rest, ("recurrent", "recurrent"))
+    def groups(network):
+        rest = jax.tree.map(lambda _: "rest", network)
+        recurrent = ("recurrent",) * len(network.weights)
+        return eqx.tree_at(lambda net: (net.weights, net.readout), rest, (recurrent, "readout"))
 
     def optimiser(scale):
-        rates = {"recurrent": settings.recurrent_rate, "rest": settings.learning_rate}
-        adams = {name: optax.adam(rate, b2=0.99) for name, rate in rates.items()}
+        rates = {
+            "readout": settings.readout_rate,
+            "recurrent": settings.recurrent_rate,
+            "rest": settings.learning_rate,
+        }
+        adams = {name: optax.adam(rate, b2=0.999) for name, rate in rates.items()}
         return optax.chain(
-            optax.clip_by_global_norm(2.0),
+            optax.clip_by_global_norm(1.0),
             optax.multi_transform(adams, groups),
             optax.scale(scale),
         )
@@ -176,7 +183,6 @@ def training_step(settings: Settings) -> TrainStep:
         simulate,
         loss,
         optax.inject_hyperparams(optimiser)(scale=1.0),
-        trainable=lambda trainee: trainee.network,
         metrics={"accuracy": accuracy},
     )
 
@@ -195,73 +201,75 @@ def take_steps(step: TrainStep, state: TrainState, key) -> tuple[TrainState, jax
     return eqx.combine(arrays, static), jnp.nanmean(values, axis=0)
 
 
-def harder(task: Task, difficulty: Difficulty) -> Difficulty | None:
-    """The next difficulty: delays longer by a 25th of the longest; `None` after the last."""
-    longest = float(difficulty.longest)
-    if longest >= task.longest_delay:
-        return None
-    longest = min(longest + task.longest_delay / 25, task.longest_delay)
-    return Difficulty(jnp.asarray(longest), difficulty.single)
+def train(
+    settings: Settings, seed: int, checkpoints: rs.Checkpoints
+) -> tuple[GatedNetwork, Progress]:
+    """Train one seed from its newest checkpoint, or from the start, and keep checkpoints.
 
-
-def train(settings: Settings, seed: int, checkpoints: rs.Checkpoints) -> tuple[Trainee, Progress]:
-    """Train one seed from its newest checkpoint, or from the start, and keep checkpoints."""
+    The network that comes back is that after the last steps, or the best so far where those
+    were worse. Steps depend on the seed and their number alone: a run that was cut off goes on to
+    the same network.
+    """
     with checkpoints.open():
         return _train(settings, seed, checkpoints)
 
 
-def _train(settings: Settings, seed: int, checkpoints: rs.Checkpoints) -> tuple[Trainee, Progress]:
+def _train(
+    settings: Settings, seed: int, checkpoints: rs.Checkpoints
+) -> tuple[GatedNetwork, Progress]:
     start_key, key = jr.split(jr.key(seed))
     step = training_step(settings)
-    state = step.init(initial_trainee(settings, start_key))
-    mastered, progress = state, Progress([])
-    found = checkpoints.restore((state, mastered))
+    state = step.init(initial_network(settings, start_key))
+    best, progress = state, Progress()
+    found = checkpoints.restore((state, best))
     if found is not None:
-        (state, mastered), progress = found.tree, Progress(**found.notes)
+        (state, best), progress = found.tree, Progress(**found.notes)
     cpu_before = progress.cpu_seconds - time.process_time()
-    done = int(progress.rows[-1][0]) if progress.rows else 0
-    while not progress.finished and done < settings.max_steps:
+    before = progress.seconds - time.perf_counter()
+    while not progress.finished and progress.done < settings.max_steps:
+        done = progress.done
         if progress.final_since is None and settings.max_steps - done <= settings.final_steps:
             progress.final_since = done
-        scale = jnp.asarray(_learning_rate(settings, progress, state, done))
-        state = eqx.tree_at(lambda s: s.optimiser_state.hyperparams["scale"], state, scale)
+        scale = progress.factor * _schedule(settings, progress)
+        state = eqx.tree_at(
+            lambda s: s.optimiser_state.hyperparams["scale"], state, jnp.asarray(scale)
+        )
         state, values = take_steps(step, state, jr.fold_in(key, done))
-        done += CHUNK
         recorded = dict(zip(step.recorded, np.asarray(values).tolist(), strict=True))
-        difficulty, right = state.model.difficulty, recorded["accuracy"]
-        at = [float(difficulty.longest), float(difficulty.single)]
-        progress.rows.append([done, *at, recorded["loss"], right, recorded["gradient_norm"]])
-        if right > settings.mastery:
-            mastered, progress.mastered = state, True
+        right = recorded["accuracy"]
+        done += CHUNK
+        progress.rows.append([done, recorded["loss"], right, recorded["gradient_norm"], scale])
+        if right > progress.best:
+            best, progress.best = state, right
             progress.factor = min(1.0, 1.05 * progress.factor)
-            following = harder(settings.task, difficulty)
-            if following is not None:
-                state = eqx.tree_at(lambda s: s.model.difficulty, state, following)
-            elif progress.final_since is None:
-                progress.final_since = done
-        elif progress.mastered and right < settings.collapse:
-            state = mastered
-            progress.factor = max(0.2, 0.7 * progress.factor)
-        if progress.final_since is not None:
+        elif progress.best > 0.5 and right < progress.best - settings.setback:
+            # a high accuracy of one chunk may have been luck: it counts a little less each time
+            state, progress.best = best, progress.best - 0.01
+            progress.factor = max(0.15, 0.7 * progress.factor)
+            progress.setbacks += 1
+        if progress.final_since is None and right >= settings.mastery:
+            progress.final_since = done
+        elif progress.final_since is not None:
             progress.finished = done - progress.final_since >= settings.final_steps
         progress.cpu_seconds = cpu_before + time.process_time()
-        ends = progress.finished or done >= settings.max_steps
-        if ends or done % (10 * CHUNK) == 0:
+        progress.seconds = before + time.perf_counter()
+        at_end = progress.finished or done >= settings.max_steps
+        if at_end and right < progress.best - 0.02:
+            state = best
+        if len(progress.rows) % 4 == 0 or at_end:
             print(
-                f"seed {seed}, step {done}: delays to {at[0]:.0f} ms, {at[1]:.0%} single pulses, "
-                f"{right:.1%} right, loss {recorded['loss']:.3f}",
+                f"seed {seed}, step {done}: {right:.1%} right, loss {recorded['loss']:.3f}, "
+                f"{progress.setbacks} setbacks, {progress.cpu_seconds / 60:.1f} CPU minutes",
                 flush=True,
             )
-        if ends or done // checkpoints.every > (done - CHUNK) // checkpoints.every:
-            checkpoints.save(done, (state, mastered), notes=dataclasses.asdict(progress))
+        if at_end or done // checkpoints.every > (done - CHUNK) // checkpoints.every:
+            checkpoints.save(done, (state, best), notes=dataclasses.asdict(progress))
     return state.model, progress
 
 
-def _learning_rate(settings: Settings, progress: Progress, state: TrainState, done: int) -> float:
-    """Factor of the learning rates: smaller for long delays, and to almost 0 at the end."""
-    share = float(state.model.difficulty.longest) / settings.longest_delay
-    scale = progress.factor * (1 - 0.7 * share)
-    if progress.final_since is not None:
-        part = min((done - progress.final_since) / settings.final_steps, 1.0)
-        scale *= 0.02 + 0.98 * (1 + math.cos(math.pi * part)) / 2
-    return scale
+def _schedule(settings: Settings, progress: Progress) -> float:
+    """Factor of the learning rates: small at first, as Adam's averages form, and at the end."""
+    if progress.final_since is None:
+        return 1.0 if progress.rows else 0.3
+    part = (progress.done - progress.final_since) / settings.final_steps
+    return (1 + math.cos(math.pi * min(part, 1.0))) / 2

@@ -11,16 +11,12 @@ import pytest
 from experiments.huh_sejnowski_2018 import delayed_memory_xor as xor
 from experiments.huh_sejnowski_2018 import predictive_coding as coding
 from experiments.huh_sejnowski_2018 import xor_training
-from experiments.huh_sejnowski_2018.xor_task import Difficulty, Task, answer_of, draw_trials
-
-
-def _difficulty(longest, single):
-    return Difficulty(jnp.asarray(longest), jnp.asarray(single))
+from experiments.huh_sejnowski_2018.xor_task import Task, answer_of, draw_trials
 
 
 def test_trials_are_those_of_the_task():
     task = Task(longest_delay=50.0)
-    trials = draw_trials(task, _difficulty(50.0, 1 / 3), jax.random.key(0), 4000)
+    trials = draw_trials(task, jax.random.key(0), 4000)
     pulses, cue = np.asarray(trials.inputs[..., 0]), np.asarray(trials.inputs[..., 1])
     answers, counts = np.unique(np.asarray(trials.target), return_counts=True)
     np.testing.assert_array_equal(answers, [-1, 0, 1])
@@ -45,7 +41,7 @@ def test_trials_are_those_of_the_task():
 
 
 def test_answers_are_the_nearest():
-    trials = draw_trials(Task(), _difficulty(50.0, 0.5), jax.random.key(1), 200)
+    trials = draw_trials(Task(), jax.random.key(1), 200)
     # what is read out at other times does not count
     near = jnp.where(trials.weight > 0, 0.6 * trials.target[:, None], 5.0)
     np.testing.assert_array_equal(answer_of(near, trials), trials.target)
@@ -53,34 +49,39 @@ def test_answers_are_the_nearest():
     np.testing.assert_array_equal(answer_of(far, trials), 0)
 
 
-def test_the_curriculum_ends_at_the_full_task():
-    task, difficulty, seen = Task(), _difficulty(0.0, 1 / 3), []
-    while difficulty is not None:
-        seen.append((float(difficulty.longest), float(difficulty.single)))
-        difficulty = xor_training.harder(task, difficulty)
-    assert seen[-1] == pytest.approx((50.0, 1 / 3))
-    assert np.all(np.diff(np.array(seen), axis=0)[:, 0] > 0)
-
-
-def test_the_training_of_the_xor_goes_on_from_its_checkpoint(
-    tmp_path, capsys, standard_dtype_promotion
+def test_the_training_of_the_xor_goes_on_as_if_it_had_not_been_cut_off(
+    tmp_path, capsys, standard_dtype_promotion, monkeypatch
 ):
     settings = xor.Settings(
-        num_neurons=8, assemblies=4, batch_size=2, max_steps=100, seeds=(0,),
-        longest_delay=15.0, output=tmp_path,
+        num_neurons=8, assemblies=4, batch_size=2, max_steps=150, final_steps=50, seeds=(0,),
+        longest_delay=15.0, output=tmp_path, checkpoint_every=50,
     )  # fmt: skip
-    _, whole = xor.run(settings)
-    outcomes, folder = xor.run(dataclasses.replace(settings, max_steps=50))
-    assert 0 <= outcomes[0]["accuracy"] <= 1
-    assert (folder / "seed-0-examples.png").stat().st_size > 10_000
+    taken = xor_training.take_steps
 
+    def cut_off(step, state, key):
+        if int(state.step) == 100:
+            raise KeyboardInterrupt
+        return taken(step, state, key)
+
+    monkeypatch.setattr(xor_training, "take_steps", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        xor.run(settings)
+    monkeypatch.setattr(xor_training, "take_steps", taken)
+    folder = tmp_path / "001"
+    assert not (folder / "outcomes.json").exists()
     outcomes, same = xor.run(dataclasses.replace(settings, resume=folder))
     assert same == folder
-    assert outcomes[0]["steps"] == 100
+
+    at_once, other = xor.run(settings)
+    assert other != folder
+    for name, value in at_once[0].items():
+        if "minutes" not in name:
+            assert outcomes[0][name] == value, name
+    assert at_once[0]["steps"] == 150
+    assert 0 <= at_once[0]["accuracy"] <= 1
     metrics = "seed-0-metrics.csv"
-    assert (folder / metrics).read_bytes() == (whole / metrics).read_bytes()
-    lines = (folder / metrics).read_text().splitlines()
-    assert [line.split(",")[0] for line in lines] == ["step", "50", "100"]
+    assert (folder / metrics).read_bytes() == (other / metrics).read_bytes()
+    assert (folder / "seed-0-examples.png").stat().st_size > 10_000
     assert "right on fresh trials" in capsys.readouterr().out
 
 
