@@ -1,7 +1,5 @@
 """Engines that carry derivatives forward with the path."""
 
-from typing import Literal
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -81,7 +79,7 @@ class EligibilityTraces(AbstractEventAdjoint):
         recursion: `"local"` or `"full"`.
     """
 
-    recursion: Literal["local", "full"] = eqx.field(static=True, default="local")
+    recursion: str = eqx.field(static=True, default="local")
 
     def __check_init__(self):
         if self.recursion not in ("local", "full"):
