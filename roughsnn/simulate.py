@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
+from .devices import map_trials, trial_mesh, whole_on_each_host
 from .drivers import BrownianGrid
 from .neurons import AbstractNeuron
 from .solve import RESULTS, EventSolution, eventsolve
 from .solve._eventsolve import levy_area_for
 from .solve._solution import raise_unless_successful
 from .spikes import SpikeTrains
+from .spikes.checks import is_traced
 
 
 def simulate(
@@ -42,7 +44,7 @@ def simulate(
         t1: end of the window.
         dt0: step of the solver.
         key: random key. Sample i depends on the key and on i alone, not on `num_samples`.
-        num_samples: how many trials.
+        num_samples: how many trials. They are shared out among all devices.
         max_spikes: room for spikes, of all neurons together, in each trial. It costs memory, not
             time; one spike more is an error.
         input_current: a number, an array of shape (K,), or a function of time that returns one;
@@ -127,28 +129,40 @@ def simulate_solution(
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 0:
         raise ValueError(f"`num_samples` must be a non-negative integer, got {num_samples!r}.")
     input_current = _checked_input(model, input_current)
+    operands = (model, key, input_current)
+    mesh = trial_mesh(num_samples, operands)
+    # On several devices a failure inside `jit` is raised where it happens, not gathered first.
+    at_once = throw and mesh is not None and is_traced(operands)
     solution = _simulate(
         model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
-        bridge, saveat, save_event_states, progress_meter,
+        bridge, saveat, save_event_states, progress_meter, mesh, at_once,
     )  # fmt: skip
+    if at_once:
+        return solution
+    solution = whole_on_each_host(solution)
     return raise_unless_successful(solution) if throw else solution
 
 
 @eqx.filter_jit
 def _simulate(
     model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
-    bridge, saveat, save_event_states, progress_meter,
+    bridge, saveat, save_event_states, progress_meter, mesh, at_once,
 ):  # fmt: skip
-    def one(index):
+    def one(operands, index):
+        model, key, input_current = operands
         start, driver, marks = randomness(model, t0, t1, dt0, key, index, solver, bridge)
-        return eventsolve(
+        solution = eventsolve(
             model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
             max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,
             saveat=saveat, save_event_states=save_event_states, progress_meter=progress_meter,
             throw=False,
         )  # fmt: skip
+        if not at_once:
+            return solution
+        failed = (solution.result != RESULTS.successful) & (index < num_samples)
+        return solution.result.error_if(solution, failed)
 
-    return eqx.filter_vmap(one)(jnp.arange(num_samples))
+    return map_trials(one, (model, key, input_current), num_samples, mesh)
 
 
 def randomness(model, t0, t1, dt0, key, index, solver, bridge):

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
 
+from roughsnn.devices import same_on_each_host
 from roughsnn.estimators import AbstractGradientEstimator, Pathwise
 from roughsnn.runs import Checkpoints
 from roughsnn.runs.checkpoints import digest_of
@@ -230,7 +231,8 @@ def _run(
     no_blame = jnp.zeros(len(step.checked(state.model)), dtype=bool)
     start = (arrays, jnp.zeros_like(steps), failed, empty, no_blame)
     arrays, taken, failed, values, bad = jax.lax.while_loop(goes_on, one_step, start)
-    return eqx.combine(arrays, static), failed, Chunk(values, taken, bad)
+    arrays, failed, chunk = same_on_each_host((arrays, failed, Chunk(values, taken, bad)))
+    return eqx.combine(arrays, static), failed, chunk
 
 
 @eqx.filter_jit
