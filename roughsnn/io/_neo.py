@@ -1,0 +1,70 @@
+"""Spike trains as neo objects, and through neo to elephant and to all that reads neo."""
+
+from typing import Any
+
+import numpy as np
+
+from ..spikes.trains import SpikeTrains
+from ._files import one_batch_axis, package, with_overflow
+
+
+def to_neo(trains: SpikeTrains, *, unit: str = "s") -> Any:
+    """A `neo.Block` with a segment for each trial, and in it a `neo.SpikeTrain` for each neuron.
+
+    Args:
+        trains: trains with one batch axis.
+        unit: of the times, as quantities knows it: `"s"`, `"ms"`.
+
+    Raises:
+        ImportError: neo is not installed.
+        ValueError: not exactly one batch axis.
+    """
+    neo = package("neo")
+    one_batch_axis(trains)
+    window = dict(t_start=float(trains.t0), t_stop=float(trains.t1), units=unit)
+    block = neo.Block(name="roughsnn", max_spikes=trains.max_spikes)
+    overflowed = np.asarray(trains.overflowed)
+    for trial, by_neuron in enumerate(trains.to_lists()):
+        segment = neo.Segment(index=trial, overflowed=bool(overflowed[trial]))
+        for neuron, times in enumerate(by_neuron):
+            segment.spiketrains.append(
+                neo.SpikeTrain(times.astype(np.float64), neuron=neuron, **window)
+            )
+        block.segments.append(segment)
+    return block
+
+
+def from_neo(block: Any, *, unit: str | None = None) -> SpikeTrains:
+    """Trains from a `neo.Block` or a list of segments, one trial a segment.
+
+    Args:
+        block: a `neo.Block`, a `neo.Segment` or a list of segments. Every segment holds one train
+            for each neuron, in one order, all of one window.
+        unit: the unit to have the times in; by default that of the first train.
+
+    Raises:
+        ValueError: no segment, segments with different numbers of trains, or different windows;
+            also what `SpikeTrains.from_lists` refuses.
+    """
+    segments = getattr(block, "segments", block)
+    segments = [segments] if hasattr(segments, "spiketrains") else list(segments)
+    if not segments or not len(segments[0].spiketrains):
+        raise ValueError("`block` holds no segment with spike trains; there is nothing to read.")
+    unit = str(segments[0].spiketrains[0].units.dimensionality) if unit is None else unit
+    trials, windows = [], []
+    for segment in segments:
+        own = [train.rescale(unit) for train in segment.spiketrains]
+        trials.append([np.asarray(train.magnitude, np.float64) for train in own])
+        windows += [(float(train.t_start), float(train.t_stop)) for train in own]
+    for index, window in enumerate(windows):
+        if window != windows[0]:
+            raise ValueError(
+                f"spike train {index} has the window {window} and the first one {windows[0]}; "
+                "bring all to one with neo's `time_slice` and `time_shift`."
+            )
+    annotations = getattr(block, "annotations", {})
+    trains = SpikeTrains.from_lists(
+        trials, t0=windows[0][0], t1=windows[0][1], max_spikes=annotations.get("max_spikes")
+    )
+    marks = [bool(segment.annotations.get("overflowed", False)) for segment in segments]
+    return with_overflow(trains, marks)

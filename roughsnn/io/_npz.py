@@ -1,0 +1,61 @@
+"""Spike trains in a NumPy archive."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from ..runs.spikes_file import read_spikes, write_spikes
+from ..spikes.trains import SpikeTrains
+from ._files import new_file
+
+
+def write_npz(path: Path | str, trains: SpikeTrains, *, overwrite: bool = False) -> None:
+    """Write trains of any batch shape, arrays by the names of the attributes of `SpikeTrains`.
+
+    Raises:
+        FileExistsError: there is a file already and `overwrite` is not set.
+        OSError: it cannot be written; nothing of it is left.
+    """
+    content = io.BytesIO()
+    write_spikes(content, trains)
+    with new_file(path, overwrite) as file:
+        file.write(content.getvalue())
+
+
+def read_npz(path: Path | str) -> SpikeTrains:
+    """Read what `write_npz` wrote, and check every value.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged, or holds no valid spike trains; the message names the file, the
+            train and the value.
+    """
+    try:
+        trains = read_spikes(path)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} holds no spike trains that can be read: {error} Write it again."
+        ) from error
+    times = np.asarray(trains.times).reshape(-1, trains.max_spikes)
+    neurons = np.asarray(trains.neurons).reshape(-1, trains.max_spikes)
+    for row, (own, whose) in enumerate(zip(times, neurons, strict=True)):
+        spikes = whose >= 0
+        faults = {
+            "is NaN": np.isnan(own),
+            "is padding in the midst of spikes": spikes != np.sort(spikes)[::-1],
+            "does not fit its padding": spikes != np.isfinite(own),
+            f"is outside the window [{trains.t0}, {trains.t1}]": spikes
+            & ((own < float(trains.t0)) | (own > float(trains.t1))),
+            "is earlier than the spike before it": np.append(False, own[1:] < own[:-1]),
+            f"is of a neuron not among 0 to {trains.num_neurons - 1}": (whose < -1)
+            | (whose >= trains.num_neurons),
+        }
+        for fault, where in faults.items():
+            if where.any():
+                at = int(np.argmax(where))
+                raise ValueError(
+                    f"{path}, train {row}, spike {at}: time {own[at]} of neuron {whose[at]} "
+                    f"{fault}. Correct the arrays, or write the file again with `write_npz`."
+                )
+    return trains
