@@ -1,0 +1,1 @@
+"""Stochastic neurons as generative models of recorded spike trains."""

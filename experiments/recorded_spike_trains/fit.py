@@ -1,0 +1,305 @@
+"""Fit a stochastic neuron to recorded spike trains and judge it on held-out windows.
+
+A file of spike times is cut into blocks, every third of which is held out. The neuron is trained
+on the rest by a signature-kernel MMD and by expected signatures, and then compared with the
+held-out blocks beside Poisson, renewal and GLM baselines.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import roughsnn as rs
+
+from .baselines import cut, fit_baselines
+from .figures import draw
+from .judging import HEADER, Sample, Verdict, judge, table
+from .models import MODELS, Parameters, describe
+from .reading import Columns, Recording, read_recording
+from .rescaling import rescale
+from .splitting import Part, split
+from .training import Plan, Trained, fit, losses, simulate_windows
+
+LossName = Literal["signature-kernel", "expected-signature"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Fit a stochastic neuron to recorded spike trains and judge it on held-out windows."""
+
+    spikes: tuple[Path, ...] = ()
+    """CSV or NPZ files of spike times; several files are several conditions."""
+    time_unit: Literal["s", "ms", "us"] = "s"
+    """Unit of the times in the files."""
+    time_column: str | None = None
+    """Column of the spike times; by default the only one, or the one with `time` in its name."""
+    trial_column: str | None = None
+    """Column that says to which trial a spike belongs."""
+    neuron_column: str | None = None
+    """Column that says to which neuron a spike belongs; neurons are fitted side by side, each with
+    parameters of its own."""
+    condition_column: str | None = None
+    """Column of the stimulus or condition; all conditions share the model of a neuron, each has an
+    input current of its own."""
+    start: float | None = None
+    """When the recording (of each trial) began, in the unit of the file; by default 0."""
+    stop: float | None = None
+    """When it ended; by default a mean interval after the last spike."""
+    model: Literal["lif", "adaptive-lif", "slow-lif", "adaptive-slow-lif"] = "lif"
+    """`lif`: leaky, with noise of the potential and stochastic firing; `adaptive-`: with an
+    adaptation current; `slow-`: with a slowly varying random current."""
+    losses: tuple[LossName, ...] = ("signature-kernel", "expected-signature")
+    """What the model is trained by; one fit for each."""
+    steps: int = 150
+    """Gradient steps."""
+    batch: int | None = None
+    """Simulated trials in each step; by default 96 for the kernel, whose cost grows with the
+    square, and 256 for expected signatures."""
+    learning_rate: float = 0.01
+    """Learning rate of Adam, falling along a cosine."""
+    sequence: int = 4
+    """Intervals that follow each other in a sequence that is trained on."""
+    warm_up: int = 3
+    """Spikes of a simulated trial before its sequence begins."""
+    dt0: float | None = None
+    """Step of the solver in mean intervals; by default a quarter of the 5 % quantile of the
+    intervals, between 0.005 and 0.02."""
+    window: float = 10.0
+    """Length of a held-out window in mean intervals."""
+    max_spikes: int = 2000
+    """Room for spikes of a simulated long trial."""
+    particles: int = 500
+    """Particles of the filter that finds the conditional intensity."""
+    generated_windows: int = 640
+    """Windows that each model and baseline generates."""
+    seed: int = 0
+    """Seed of all random numbers."""
+    output: Path = Path("runs/fit")
+    """Folder under which the run gets a numbered folder of its own."""
+    progress: bool = True
+    """Whether to show a progress bar."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run found.
+
+    Attributes:
+        recording: the data.
+        parts: the data as cut, `parts[neuron][condition]`.
+        verdicts: recording, baselines and models for each neuron and condition.
+        parameters: trained parameters of each neuron by the name of the model.
+        remarks: what the user should know.
+        folder: where everything is.
+    """
+
+    recording: Recording
+    parts: list[list[Part]]
+    verdicts: list[Verdict]
+    parameters: dict[str, list[Parameters]]
+    remarks: list[str]
+    folder: Path
+
+
+def run(settings: Settings) -> Outcome:
+    """Fit, judge, and write the report into a new folder."""
+    recording = read_recording(
+        settings.spikes,
+        unit=settings.time_unit,
+        columns=Columns(
+            settings.time_column, settings.trial_column, settings.neuron_column,
+            settings.condition_column,
+        ),
+        start=settings.start,
+        stop=settings.stop,
+    )  # fmt: skip
+    parts = split(recording, settings.window)
+    print(_what_was_read(recording, parts), flush=True)
+    with rs.RunFolder.new(settings.output, settings) as folder:
+        results: dict[str, list[Trained]] = {}
+        plans: dict[str, Plan] = {}
+        for name in settings.losses:
+            loss = losses(settings.sequence)[name]
+            plan = plan_for(settings, parts, name)
+            label = f"{settings.model}, {loss.name}"
+            print(f"training {label}: dt0 {plan.dt0:.3g}, {settings.steps} steps", flush=True)
+            plans[label] = plan
+            results[label] = fit(
+                parts, plan, loss, steps=settings.steps, learning_rate=settings.learning_rate,
+                seed=settings.seed, progress=settings.progress,
+            )  # fmt: skip
+        remarks = list(recording.remarks)
+        verdicts: list[Verdict] = []
+        for n, neuron in enumerate(recording.neurons):
+            for c, condition in enumerate(recording.conditions):
+                part = parts[n][c]
+                samples, more = generate(settings, part, n, c, results, plans)
+                remarks += more
+                verdicts += judge(part, neuron, condition, samples, settings.seed)
+                histories = {k: r[n].result.history["loss"] for k, r in results.items()}
+                title = f"neuron {neuron}, {condition}"
+                name = f"neuron-{n + 1}-condition-{c + 1}.png"
+                folder.write_figure(name, draw(part, samples, histories, title), dpi=130)
+        _close_figures()
+        parameters = {k: [r.parameters for r in rows] for k, rows in results.items()}
+        outcome = Outcome(
+            recording, parts, verdicts, parameters, list(dict.fromkeys(remarks)), folder.path
+        )
+        folder.write_table("table.csv", HEADER, [dataclasses.astuple(v) for v in verdicts])
+        folder.write_json("results.json", as_json(outcome))
+        for k, rows in results.items():
+            name = k.split(", ")[1].replace(" ", "-")
+            folder.write_history(f"metrics-{name}.csv", *[r.result.history for r in rows])
+        folder.write_text("report.md", report(outcome))
+        print(table(verdicts))
+        for remark in outcome.remarks:
+            print(f"note: {remark}")
+        print(f"Written to {folder.path}; open report.md")
+    return outcome
+
+
+def plan_for(settings: Settings, parts: list[list[Part]], loss: str) -> Plan:
+    """The sizes of a fit: what is not set is chosen from the data."""
+    # The slowest and the fastest condition, in units of the mean interval of the neuron.
+    slowest = max(p.train.mean() / p.unit for row in parts for p in row)
+    spread = max(p.train.std() / p.train.mean() for row in parts for p in row)
+    shortest = min(np.quantile(p.train, 0.05) / p.unit for row in parts for p in row)
+    dt0 = settings.dt0 or float(np.clip(shortest / 4, 0.005, 0.02))
+    intervals = settings.warm_up + settings.sequence + 1
+    window = float(slowest * (intervals + 6 * min(spread, 2.0) * np.sqrt(intervals)))
+    batch = settings.batch or (96 if loss == "signature-kernel" else 256)
+    return Plan(settings.model, settings.sequence, settings.warm_up, window, dt0, batch)
+
+
+def generate(
+    settings: Settings, part: Part, neuron: int, condition: int, results: Any, plans: Any
+) -> tuple[list[Sample], list[str]]:
+    """Samples of all baselines and models, Poisson first, and remarks."""
+    random = np.random.default_rng([settings.seed, neuron, condition])
+    baselines, remarks = fit_baselines(part)
+    samples = []
+    for baseline in baselines:
+        windows, intervals = baseline.windows(random, part.window, settings.generated_windows)
+        rescaled, likelihood = baseline.rescaled(part, random)
+        samples.append(Sample(baseline.name, windows, intervals, rescaled, likelihood))
+    for name, rows in results.items():
+        parameters, plan = rows[neuron].parameters, plans[name]
+        trains, intervals = simulate_windows(
+            parameters, condition, plan, window=part.window / part.unit,
+            count=settings.generated_windows, room=settings.max_spikes, seed=settings.seed + 1,
+        )  # fmt: skip
+        overflowed = int(np.sum(np.asarray(trains.overflowed)))
+        if overflowed:
+            remarks.append(
+                f"{name}: {overflowed} of {len(trains)} simulated trials had no room for more than "
+                f"{settings.max_spikes} spikes and are cut short; raise `--max-spikes`, or look at "
+                "the learning curve: the model may fire without bound."
+            )
+        start = float(trains.t0)
+        per_trial = round(float(trains.t1 - trains.t0) * part.unit / part.window)
+        windows = []
+        for row in trains.to_lists():
+            windows += cut((row[0] - start) * part.unit, part.window, per_trial)
+        rescaled, likelihood = rescale_part(parameters, condition, part, plan, settings)
+        samples.append(Sample(name, windows, intervals * part.unit, rescaled, likelihood))
+        history = rows[neuron].result.history
+        trained = rows[neuron]
+        if not trained.loss_after < trained.loss_before:
+            remarks.append(
+                f"{name}, neuron {neuron + 1}: training did not bring the loss below that of the "
+                f"start ({trained.loss_before:.3g} before, {trained.loss_after:.3g} after), so the "
+                "start, which is fitted to the moments of the intervals, is kept."
+            )
+        unfinished = float(np.mean(history["unfinished"][-20:]))
+        if unfinished > 0.05:
+            remarks.append(
+                f"{name}: {unfinished:.0%} of the simulated intervals did not end in their trial: "
+                "the model is too slow, or its intervals are much longer than their mean. Train "
+                "longer, or try another `--model`."
+            )
+    return samples, remarks
+
+
+def rescale_part(
+    parameters: Parameters, condition: int, part: Part, plan: Plan, settings: Settings
+) -> tuple[np.ndarray, float]:
+    """Rescaled held-out intervals of a model, and the mean log-likelihood of one (in seconds)."""
+    neuron, current = parameters.neuron(), parameters.currents()[condition]
+    values, likelihood = [], []
+    for gaps, held in part.trials:
+        if gaps.size == 0 or not held.any():
+            continue
+        z, log_intensity = rescale(
+            neuron, current, gaps / part.unit, plan.dt0, particles=settings.particles,
+            seed=settings.seed,
+        )  # fmt: skip
+        values.append(z[held])
+        likelihood.append((log_intensity - z)[held])
+    return np.concatenate(values), float(np.mean(np.concatenate(likelihood)) - np.log(part.unit))
+
+
+def _what_was_read(recording: Recording, parts: list[list[Part]]) -> str:
+    lines = []
+    for n, neuron in enumerate(recording.neurons):
+        for c, condition in enumerate(recording.conditions):
+            part = parts[n][c]
+            lines.append(
+                f"neuron {neuron}, {condition}: {part.train_spikes} spikes to train on, "
+                f"{part.held_spikes} held out ({len(part.windows)} windows of {part.window:.3g} s), "
+                f"{recording.rate(n, c):.3g} Hz; the model's unit of time is {part.unit:.4g} s"
+            )
+    return "\n".join(lines)
+
+
+def as_json(outcome: Outcome) -> dict:
+    """Everything that was measured, as JSON holds it."""
+    numbers = {
+        name: {
+            neuron: describe(p, outcome.parts[n][0].unit, outcome.recording.conditions)
+            for n, (neuron, p) in enumerate(zip(outcome.recording.neurons, rows, strict=True))
+        }
+        for name, rows in outcome.parameters.items()
+    }
+    rows = [
+        {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
+        for row in map(dataclasses.asdict, outcome.verdicts)
+    ]
+    return {"verdicts": rows, "parameters": numbers, "remarks": outcome.remarks}
+
+
+def report(outcome: Outcome) -> str:
+    """The report as Markdown, with its pictures beside it."""
+    lines = [
+        "# Fitted to recorded spike trains", "",
+        _what_was_read(outcome.recording, outcome.parts).replace("\n", "\n\n"), "",
+        "## Held-out part", "",
+        "Every third block is held out. *KS of intervals* is the Kolmogorov-Smirnov distance of "
+        "generated from held-out intervals; the *time-rescaling* test passes at p > 0.05; "
+        "*log-likelihood* is that of a held-out interval, in nats above the Poisson process; the "
+        "*kernel test* compares held-out with generated windows and rejects at p <= 0.05.", "",
+        table(outcome.verdicts), "",
+    ]  # fmt: skip
+    for remark in outcome.remarks:
+        lines.append(f"- {remark}")
+    lines += ["", "## Parameters", ""]
+    for name, neurons in as_json(outcome)["parameters"].items():
+        for neuron, numbers in neurons.items():
+            lines += [f"**{name}, neuron {neuron}**", "", "| | |", "|---|---|"]
+            lines += [f"| {key} | {value:.4g} |" for key, value in numbers.items()] + [""]
+    lines += ["## Pictures", ""]
+    for n, neuron in enumerate(outcome.recording.neurons):
+        for c, condition in enumerate(outcome.recording.conditions):
+            name = f"neuron-{n + 1}-condition-{c + 1}.png"
+            lines += [f"![neuron {neuron}, {condition}]({name})", ""]
+    return "\n".join(lines)
+
+
+def _close_figures() -> None:
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+
+
+assert set(MODELS) == {"lif", "adaptive-lif", "slow-lif", "adaptive-slow-lif"}

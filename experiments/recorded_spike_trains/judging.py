@@ -1,0 +1,141 @@
+"""Generated beside held-out spike trains: rates, intervals, counts, correlograms and tests."""
+
+import dataclasses
+
+import jax.random as jr
+import numpy as np
+from scipy import stats
+
+import roughsnn as rs
+
+from .splitting import Part, windows_as_trains
+
+TESTED = 96
+"""Generated windows in the two-sample test, beside all that are held out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """How one generator does on the held-out part of one neuron in one condition.
+
+    Attributes:
+        neuron: its name.
+        condition: its name.
+        generator: `recorded`, a model or a baseline.
+        rate: spikes per second.
+        cv: coefficient of variation of the intervals.
+        fano: variance over mean of the counts in windows.
+        interval_distance: Kolmogorov-Smirnov distance of generated from held-out intervals.
+        correlogram_error: root mean square difference of the autocorrelograms, in units of the
+            rate.
+        rescaling_distance: Kolmogorov-Smirnov distance of the rescaled held-out intervals from the
+            exponential law.
+        rescaling_p: its p-value: the time-rescaling test.
+        log_likelihood: of a held-out interval in nats, above that of the Poisson process.
+        kernel_p: p-value of the two-sample test of windows by signature kernels.
+    """
+
+    neuron: str
+    condition: str
+    generator: str
+    rate: float
+    cv: float
+    fano: float
+    interval_distance: float = np.nan
+    correlogram_error: float = np.nan
+    rescaling_distance: float = np.nan
+    rescaling_p: float = np.nan
+    log_likelihood: float = np.nan
+    kernel_p: float = np.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """What a generator makes: stationary windows and intervals, in seconds, and rescaled intervals
+    of the held-out part."""
+
+    name: str
+    windows: list[np.ndarray]
+    intervals: np.ndarray
+    rescaled: np.ndarray | None = None
+    log_likelihood: float = np.nan
+
+
+def correlogram(windows: list[np.ndarray], window: float, bins: int = 25) -> np.ndarray:
+    """Autocorrelogram up to half a window, in units of the rate: 1 where spikes are unrelated.
+
+    Pairs at a lag $u$ are seen in a share $1 - u / T$ of a window of length T, which is corrected.
+    """
+    edges = np.linspace(0.0, window / 2, bins + 1)
+    pairs = np.zeros(bins)
+    spikes = 0
+    for times in windows:
+        spikes += times.size
+        lags = (times[None, :] - times[:, None])[np.triu_indices(times.size, 1)]
+        pairs += np.histogram(lags, edges)[0]
+    middle = (edges[1:] + edges[:-1]) / 2
+    rate = spikes / (len(windows) * window)
+    expected = rate**2 * (edges[1] - edges[0]) * len(windows) * (window - middle)
+    return pairs / np.maximum(expected, 1e-12)
+
+
+def fano(windows: list[np.ndarray]) -> float:
+    """Variance over mean of the counts in windows."""
+    counts = np.array([w.size for w in windows], float)
+    return float(counts.var(ddof=1) / max(counts.mean(), 1e-12))
+
+
+def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: int):
+    """The verdicts on the recording itself and on every sample, the first of which is Poisson."""
+    held = part.windows
+    recorded = Verdict(
+        neuron, condition, "recorded, held out", part.held_spikes / part.held_seconds,
+        float(part.held.std() / part.held.mean()), fano(held),
+    )  # fmt: skip
+    verdicts = [recorded]
+    observed = correlogram(held, part.window)
+    trains = part.held_windows
+    poisson = samples[0].log_likelihood
+    for number, sample in enumerate(samples):
+        gaps = sample.intervals
+        spikes = sum(w.size for w in sample.windows)
+        distance = p = np.nan
+        if sample.rescaled is not None:
+            distance, p = stats.kstest(sample.rescaled, stats.expon.cdf)
+        chosen = np.linspace(0, len(sample.windows) - 1, min(TESTED, len(sample.windows)))
+        windows = [sample.windows[i] for i in chosen.astype(int)]
+        generated = windows_as_trains(windows, part.window / part.unit, part.unit)
+        room = max(generated.max_spikes, trains.max_spikes)
+        test = rs.two_sample_test(
+            trains.pad_to(room), generated.pad_to(room), key=jr.fold_in(jr.key(seed), number)
+        )
+        error = correlogram(sample.windows, part.window) - observed
+        verdicts.append(
+            Verdict(
+                neuron, condition, sample.name, spikes / (len(sample.windows) * part.window),
+                float(gaps.std() / gaps.mean()), fano(sample.windows),
+                float(stats.ks_2samp(part.held, gaps).statistic),
+                float(np.sqrt(np.mean(error**2))), float(distance), float(p),
+                sample.log_likelihood - poisson, float(test.p_value),
+            )  # fmt: skip
+        )
+    return verdicts
+
+
+HEADER = (
+    "neuron", "condition", "generator", "rate (Hz)", "CV", "Fano factor", "KS of intervals",
+    "correlogram error", "KS of rescaled", "p, time rescaling", "log-likelihood",
+    "p, kernel test",
+)  # fmt: skip
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """The verdicts as a Markdown table."""
+    lines = ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
+    for verdict in verdicts:
+        cells = [
+            ("-" if np.isnan(x) else f"{x:.3g}") if isinstance(x, float) else str(x)
+            for x in dataclasses.astuple(verdict)
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
