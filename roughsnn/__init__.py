@@ -3,6 +3,10 @@
 from .conditions import ConditionsError as ConditionsError
 from .conditions import ConditionsReport as ConditionsReport
 from .conditions import check_conditions as check_conditions
+from .diagnostics import Diagnosis as Diagnosis
+from .diagnostics import diagnose as diagnose
+from .diagnostics import diagnostic_metrics as diagnostic_metrics
+from .diagnostics import gradient_norms as gradient_norms
 from .drivers import BrownianGrid as BrownianGrid
 from .drivers import FractionalBrownianGrid as FractionalBrownianGrid
 from .drivers import JumpPath as JumpPath

@@ -7,6 +7,7 @@ and rescaled intervals of recorded trials for the time-rescaling test, with thei
 
 import abc
 import contextlib
+import itertools
 import warnings
 
 import jax
@@ -178,7 +179,7 @@ class HistoryGLM(Baseline):
 def cut(times: np.ndarray, window: float, count: int) -> list[np.ndarray]:
     """Windows that follow each other, each from its own start."""
     edges = np.searchsorted(times, window * np.arange(count + 1))
-    return [times[a:b] - window * i for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
+    return [times[a:b] - window * i for i, (a, b) in enumerate(itertools.pairwise(edges))]
 
 
 @contextlib.contextmanager
@@ -203,7 +204,5 @@ def fit_baselines(part: Part) -> tuple[list[Baseline], list[str]]:
     try:
         fitted.append(HistoryGLM(part))
     except ImportError:
-        return fitted, [
-            "The GLM is left out: it needs nemos, which comes with `pip install roughsnn[recorded]`."
-        ]
+        return fitted, ["The GLM is left out: it needs nemos (`pip install roughsnn[recorded]`)."]
     return fitted, []

@@ -34,7 +34,9 @@ def draw(part: Part, samples: list[Sample], history: dict[str, np.ndarray], titl
         ax.set_xlim(0, part.window)
         ax.set_title(name, fontsize=8)
         tidy(ax, "time (s)", "window")
-    curves = [(s, colour(i)) for i, s in enumerate([*models, *[s for s in samples if s not in models]])]
+    curves = [
+        (s, colour(i)) for i, s in enumerate([*models, *[s for s in samples if s not in models]])
+    ]
 
     ax = axes[0, 2]
     low, high = part.held.min() / 2, part.held.max() * 2

@@ -16,7 +16,7 @@ import roughsnn as rs
 from .baselines import cut, fit_baselines
 from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
-from .models import MODELS, Parameters, describe
+from .models import Parameters, describe
 from .reading import Columns, Recording, read_recording
 from .rescaling import rescale
 from .splitting import Part, split
@@ -247,8 +247,9 @@ def _what_was_read(recording: Recording, parts: list[list[Part]]) -> str:
             part = parts[n][c]
             lines.append(
                 f"neuron {neuron}, {condition}: {part.train_spikes} spikes to train on, "
-                f"{part.held_spikes} held out ({len(part.windows)} windows of {part.window:.3g} s), "
-                f"{recording.rate(n, c):.3g} Hz; the model's unit of time is {part.unit:.4g} s"
+                f"{part.held_spikes} held out ({len(part.windows)} windows of "
+                f"{part.window:.3g} s), {recording.rate(n, c):.3g} Hz; "
+                f"the model's unit of time is {part.unit:.4g} s"
             )
     return "\n".join(lines)
 
@@ -300,6 +301,3 @@ def _close_figures() -> None:
     import matplotlib.pyplot as plt
 
     plt.close("all")
-
-
-assert set(MODELS) == {"lif", "adaptive-lif", "slow-lif", "adaptive-slow-lif"}

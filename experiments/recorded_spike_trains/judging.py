@@ -112,12 +112,19 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
         error = correlogram(sample.windows, part.window) - observed
         verdicts.append(
             Verdict(
-                neuron, condition, sample.name, spikes / (len(sample.windows) * part.window),
-                float(gaps.std() / gaps.mean()), fano(sample.windows),
+                neuron,
+                condition,
+                sample.name,
+                spikes / (len(sample.windows) * part.window),
+                float(gaps.std() / gaps.mean()),
+                fano(sample.windows),
                 float(stats.ks_2samp(part.held, gaps).statistic),
-                float(np.sqrt(np.mean(error**2))), float(distance), float(p),
-                sample.log_likelihood - poisson, float(test.p_value),
-            )  # fmt: skip
+                float(np.sqrt(np.mean(error**2))),
+                float(distance),
+                float(p),
+                sample.log_likelihood - poisson,
+                float(test.p_value),
+            )
         )
     return verdicts
 

@@ -110,12 +110,8 @@ def _filter(
                 log_weights, -jnp.log(particles)
             )
 
-        y, log_weights = jax.lax.cond(
-            few | end, draw, lambda y: (y, jnp.log(weights + 1e-300)), y
-        )
-        y = jax.tree.map(
-            lambda a, b: jnp.where(end, a, b), jax.vmap(fired)(y), y
-        )
+        y, log_weights = jax.lax.cond(few | end, draw, lambda y: (y, jnp.log(weights + 1e-300)), y)
+        y = jax.tree.map(lambda a, b: jnp.where(end, a, b), jax.vmap(fired)(y), y)
         return (y, log_weights), (-survived, expected)
 
     start = jax.vmap(lambda k: fired(neuron.initial_state(k)))(jr.split(key, particles))

@@ -105,7 +105,9 @@ def losses(length: int) -> dict[str, Loss]:
         return rs.SignatureMMDLoss(fixed)
 
     def signature(data):
-        return rs.ExpectedSignatureLoss(depth=5, time_scale=2.0 / length, channel_scale=2.0 / length)
+        return rs.ExpectedSignatureLoss(
+            depth=5, time_scale=2.0 / length, channel_scale=2.0 / length
+        )
 
     return {
         "signature-kernel": Loss("signature-kernel MMD", kernel),
@@ -222,7 +224,10 @@ def fit(
         progress=progress,
     )
     starts = [start for start, _ in prepared]
-    return [_better(start, r, simulate, distance, seed) for start, r in zip(starts, results, strict=True)]
+    return [
+        _better(start, r, simulate, distance, seed)
+        for start, r in zip(starts, results, strict=True)
+    ]
 
 
 def _better(start: Fitted, result: rs.FitResult, simulate, distance, seed: int) -> Trained:

@@ -1,0 +1,69 @@
+"""Reading and cutting of recordings."""
+
+import numpy as np
+import pytest
+
+from experiments.recorded_spike_trains.reading import Columns, RecordingError, read_recording
+from experiments.recorded_spike_trains.splitting import split
+
+
+def _write(path, times, header="spike_time_s"):
+    path.write_text("\n".join([header, *(f"{t:.6f}" for t in times)]) + "\n")
+    return path
+
+
+def test_an_unsorted_file_in_milliseconds(tmp_path):
+    times = np.cumsum(np.random.default_rng(0).gamma(2.0, 20.0, 300))
+    shuffled = np.random.default_rng(1).permutation(times)
+    recording = read_recording([_write(tmp_path / "a.csv", shuffled)], unit="ms")
+    np.testing.assert_allclose(recording.trials[0].spikes[0], times / 1000, atol=1e-9)
+    assert "not sorted" in recording.remarks[0]
+    assert recording.conditions == ["a"]
+
+
+def test_columns_of_an_npz(tmp_path):
+    random = np.random.default_rng(0)
+    times = random.uniform(0, 10, 800)
+    neuron, light = random.integers(0, 2, 800), random.choice(["on", "off"], 800)
+    np.savez(tmp_path / "a.npz", time=times, unit=neuron, light=light)
+    columns = Columns(neuron="unit", condition="light")
+    recording = read_recording([tmp_path / "a.npz"], columns=columns, stop=10.0)
+    assert recording.neurons == ["0", "1"]
+    for c, name in enumerate(recording.conditions):
+        for n in range(2):
+            expected = np.sort(times[(neuron == n) & (light == name)])
+            np.testing.assert_array_equal(recording.of(c)[0].spikes[n], expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("time\n1.0\nx\n", "holds 'x' in row 2"),
+        ("time\n1.0\nnan\n", "not finite in row 2"),
+        ("a,b\n1,2\n", "--time-column"),
+        ("time,trial\n1\n", "row 1"),
+        ("time\n1.0\n2.0\n", "has 2 spikes"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path, text, message):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(RecordingError, match=message):
+        read_recording([tmp_path / "a.csv"])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(RecordingError, match="no such file"):
+        read_recording([tmp_path / "none.csv"])
+
+
+def test_every_interval_is_trained_on_or_held_out(tmp_path):
+    times = np.cumsum(np.random.default_rng(0).exponential(0.1, 600))
+    recording = read_recording([_write(tmp_path / "a.csv", times)])
+    part = split(recording, 10.0)[0][0]
+    assert part.train.size + part.held.size == 599
+    np.testing.assert_allclose(part.train.sum() + part.held.sum(), times[-1] - times[0], atol=1e-3)
+    assert part.train_spikes + part.held_spikes == 600
+    # a third of the blocks, up to one
+    assert 0.25 < part.held_seconds / (part.held_seconds + part.train_seconds) < 0.4
+    assert all(np.all((w >= 0) & (w < part.window)) for w in part.windows)
