@@ -14,6 +14,7 @@ from typing import Any
 
 EXPERIMENTS = {
     "input-current": "experiments.holberg_salvi_2024.input_current",
+    "synaptic-weights": "experiments.holberg_salvi_2024.synaptic_weights",
     "predictive-coding": "experiments.huh_sejnowski_2018.predictive_coding",
     "delayed-memory-xor": "experiments.huh_sejnowski_2018.delayed_memory_xor",
 }
