@@ -30,8 +30,13 @@ from .losses import MeanLoss as MeanLoss
 from .losses import PairedTruncatedSignatureLoss as PairedTruncatedSignatureLoss
 from .losses import SignatureMMDLoss as SignatureMMDLoss
 from .losses import SignatureScoreLoss as SignatureScoreLoss
+from .networks import ConductanceSynapses as ConductanceSynapses
+from .networks import NetworkState as NetworkState
+from .networks import SparseConnections as SparseConnections
 from .networks import SpikingNetwork as SpikingNetwork
 from .networks import layered_connections as layered_connections
+from .networks import random_connections as random_connections
+from .neurons import LIF as LIF
 from .neurons import AdaptiveLIFState as AdaptiveLIFState
 from .neurons import AdaptiveStochasticLIF as AdaptiveStochasticLIF
 from .neurons import ExponentialIntensity as ExponentialIntensity
@@ -51,6 +56,7 @@ from .signatures import signature as signature
 from .signatures import two_sample_test as two_sample_test
 from .simulate import simulate as simulate
 from .simulate import simulate_solution as simulate_solution
+from .simulate_on_grid import simulate_on_grid as simulate_on_grid
 from .solve import RESULTS as RESULTS
 from .solve import EligibilityTraces as EligibilityTraces
 from .solve import EventSolution as EventSolution

@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ._random import uniform_from_key
 
@@ -61,6 +61,23 @@ class AbstractEventSDE(eqx.Module):
     ) -> PyTree:
         """The state T_k(y, u) right after an event of component k = `event_index`, given the
         state just before it and a mark u."""
+
+    @property
+    def num_recorded(self) -> int | None:
+        """Components of the event function from this number on are silent: their events act on the
+        state, but are neither recorded nor counted (the arrival of a delayed spike, the end of a
+        refractory period). `None`: there are no silent components."""
+        return None
+
+    @property
+    def silent_per_event(self) -> int:
+        """How many silent events one recorded event can bring about, at most."""
+        return 0
+
+    def overflowed(self, y: PyTree) -> Bool[Array, ""] | None:
+        """Whether the state has lost something for which it had no room, which ends the solve with
+        `RESULTS.too_many_arrivals`; `None` for a state that cannot."""
+        return None
 
     def mark(self, key: PRNGKeyArray) -> Any:
         """A fresh mark u for one event. The key belongs to the pair (component, number of its

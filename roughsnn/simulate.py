@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 
 from .devices import map_trials, trial_mesh, whole_on_each_host
 from .drivers import BrownianGrid
+from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
 from .solve import RESULTS, EventSolution, eventsolve
 from .solve._eventsolve import levy_area_for
@@ -28,6 +29,7 @@ def simulate(
     num_samples: int,
     max_spikes: int,
     input_current: Any = None,
+    input_spikes: SpikeTrains | None = None,
     stop_after: int | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
@@ -49,6 +51,8 @@ def simulate(
             time; one spike more is an error.
         input_current: a number, an array of shape (K,), or a function of time that returns one;
             it drives the potential. Default: none.
+        input_spikes: [`roughsnn.SpikeTrains`][] that drive a network with `input_weights`: one
+            trial for all samples, or a batch of `num_samples`. Each of its spikes cuts a step.
         stop_after: end each trial at its n-th spike (of all neurons together).
         solver: a diffrax solver, by default `diffrax.Euler()`.
         bridge: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
@@ -68,9 +72,8 @@ def simulate(
     """
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
-        input_current=input_current, stop_after=stop_after, solver=solver, bridge=bridge,
-        progress_meter=progress_meter,
-        throw=throw,
+        input_current=input_current, input_spikes=input_spikes, stop_after=stop_after,
+        solver=solver, bridge=bridge, progress_meter=progress_meter, throw=throw,
     )  # fmt: skip
     return spike_trains(solution, model.num_neurons, t0, t1)
 
@@ -85,6 +88,7 @@ def simulate_solution(
     num_samples: int,
     max_spikes: int,
     input_current: Any = None,
+    input_spikes: SpikeTrains | None = None,
     stop_after: int | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
@@ -104,6 +108,7 @@ def simulate_solution(
         num_samples: as in `simulate`.
         max_spikes: as in `simulate`.
         input_current: as in `simulate`.
+        input_spikes: as in `simulate`.
         stop_after: as in `simulate`.
         solver: as in `simulate`.
         bridge: as in `simulate`.
@@ -128,13 +133,14 @@ def simulate_solution(
         )
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 0:
         raise ValueError(f"`num_samples` must be a non-negative integer, got {num_samples!r}.")
-    input_current = _checked_input(model, input_current)
-    operands = (model, key, input_current)
+    input_current = checked_current(model, input_current)
+    inputs = None if input_spikes is None else _checked_spikes(model, input_spikes, num_samples)
+    operands = (model, key, input_current, inputs)
     mesh = trial_mesh(num_samples, operands)
     # On several devices a failure inside `jit` is raised where it happens, not gathered first.
     at_once = throw and mesh is not None and is_traced(operands)
     solution = _simulate(
-        model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
+        model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
         bridge, saveat, save_event_states, progress_meter, mesh, at_once,
     )  # fmt: skip
     if at_once:
@@ -145,12 +151,13 @@ def simulate_solution(
 
 @eqx.filter_jit
 def _simulate(
-    model, t0, t1, dt0, key, num_samples, max_spikes, input_current, stop_after, solver,
+    model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
     bridge, saveat, save_event_states, progress_meter, mesh, at_once,
 ):  # fmt: skip
     def one(operands, index):
-        model, key, input_current = operands
+        model, key, input_current, inputs = operands
         start, driver, marks = randomness(model, t0, t1, dt0, key, index, solver, bridge)
+        driver = driver if inputs is None else inputs.of_sample(index).beside(driver)
         solution = eventsolve(
             model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
             max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,
@@ -162,7 +169,7 @@ def _simulate(
         failed = (solution.result != RESULTS.successful) & (index < num_samples)
         return solution.result.error_if(solution, failed)
 
-    return map_trials(one, (model, key, input_current), num_samples, mesh)
+    return map_trials(one, (model, key, input_current, inputs), num_samples, mesh)
 
 
 def randomness(model, t0, t1, dt0, key, index, solver, bridge):
@@ -178,11 +185,23 @@ def randomness(model, t0, t1, dt0, key, index, solver, bridge):
     return start, driver, marks
 
 
-def _checked_input(model: AbstractNeuron, input_current: Any) -> Any:
+def checked_current(model: AbstractNeuron, input_current: Any) -> Any:
+    """The input current, refused where it does not fit the model."""
     model.check_input(input_current)
     if isinstance(input_current, int | float):
         return jnp.asarray(float(input_current))
     return input_current
+
+
+def _checked_spikes(model: AbstractNeuron, input_spikes: Any, num_samples: int) -> Inputs:
+    inputs = Inputs.of(model, input_spikes)
+    batch = inputs.trains.times.shape[:-1]
+    if batch not in ((), (num_samples,)):
+        raise ValueError(
+            "`input_spikes` must be one trial, or a batch with one for each of the "
+            f"{num_samples} samples, got batch shape {batch}."
+        )
+    return inputs
 
 
 def spike_trains(solution: EventSolution, num_neurons: int, t0: float, t1: float) -> SpikeTrains:

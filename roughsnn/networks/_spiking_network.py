@@ -1,97 +1,427 @@
-"""Networks of neurons with current synapses."""
+"""Networks of neurons: synapses, delays, refractory periods, inputs."""
+
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..neurons import AbstractNeuron
 from ..neurons._parameters import parameter
+from ._arrivals import NEVER, Arrivals, empty, sent, taken_out, until, waiting
+from ._conditions import check_network
+from ._connections import SparseConnections
+from ._inputs import network_noise
+from ._synapses import Conductances, ConductanceSynapses
+
+
+class NetworkState(NamedTuple):
+    """State of a network that has more than its neurons to keep.
+
+    Attributes:
+        neurons: the state of the neurons.
+        conductances: `None` with current synapses.
+        arrivals: delayed spikes on their way; `None` without delays.
+        held_until: the end of each neuron's refractory period, -1e30 outside one; `None` without
+            refractory periods.
+    """
+
+    neurons: PyTree
+    conductances: Conductances | None
+    arrivals: Arrivals | None
+    held_until: Float[Array, " K"] | None
+
+    @property
+    def v(self) -> Float[Array, "..."]:
+        """The membrane potentials."""
+        return self.neurons.v
 
 
 class SpikingNetwork(AbstractNeuron):
-    r"""Neurons coupled by current synapses: when neuron k fires, $i^j \to i^j + w_{kj}$ for all j.
+    r"""Neurons coupled by synapses: when neuron k fires, $i^j \to i^j + w_{kj}$ for all j.
+
+    The neurons may be of any model, with parameters of their own. Synapses are dense (a matrix of
+    weights, with a mask) or sparse (a list), where a spike costs its own synapses only; both give
+    the same spikes. Everything else is optional:
+
+    - *Conductances*: `synapses=ConductanceSynapses(...)`.
+    - *Dale's law*: with `signs`, `weights` are magnitudes; the weight is $\pm |w|$.
+    - *Delays*, trainable: a spike of neuron k at $\tau$ reaches j at
+      $\tau + d_k + d_{kj}$, an event of its own with the derivative
+      $d\tau + dd_k + dd_{kj}$, so that gradients through delays are exact. Spikes on their way
+      lie in a buffer of `max_pending` places; one more ends the solve with
+      `RESULTS.too_many_arrivals`. A delay that training takes below zero acts as zero.
+    - *Absolute refractory periods*: for a time $t_k$ after its spike neuron k cannot fire. An
+      intensity stands still in this time while the potential goes on, so that noise still commutes
+      with the transition; a neuron with a hard threshold keeps its potential.
+    - *Input spikes*: with `input_weights`, a spike of input n moves $i^j$ by $w^{in}_{nj}$; give
+      them to `simulate(input_spikes=...)`.
+
+    What of the theorem's conditions can be seen without a simulation is checked when the network
+    is built: positive delays and refractory periods, synapses that do not move the event function,
+    noise that is tangent to the event surface and commutes with the transition. A network whose
+    parameters are not known yet (inside a JAX transformation) is taken as it is.
+
+    The state is that of the neurons, or a [`roughsnn.NetworkState`][] where there are conductances,
+    delays or refractory periods.
 
     Attributes:
         neurons: the population, any neuron model of the library.
-        weights: $w$ of shape (K, K), from row to column. A trainable leaf.
-        connections: boolean mask of shape (K, K), where there is a synapse; default everywhere.
-            Weights outside it have no effect and no gradient.
+        weights: $w$, of shape (K, K), from row to column; with sparse connections of shape (E,).
+            A trainable leaf.
+        connections: a boolean mask of shape (K, K), where there is a synapse (default everywhere;
+            weights outside it have no effect and no gradient), or
+            [`roughsnn.SparseConnections`][].
+        signs: +1 or -1 for each neuron, excitatory or inhibitory; then `weights` must not be
+            negative.
+        synapses: [`roughsnn.ConductanceSynapses`][]; default: currents.
+        axonal_delays: $d_k > 0$, a number or shape (K,).
+        synaptic_delays: $d_{kj} > 0$, a number or of the shape of `weights`. Each synapse's spike
+            is then an event, while an axonal delay costs one for each spike.
+        refractory: $t_k > 0$, a number or shape (K,).
+        input_weights: shape (N, K).
+        max_pending: room for delayed spikes on their way, of all neurons together.
+
+    Raises:
+        ConditionsError: the network breaks a condition of the theorem on pathwise gradients, with
+            `conditions="check"`; `"ignore"` builds it all the same.
+        TypeError: `neurons` or `synapses` of the wrong kind.
+        ValueError: an argument of the wrong shape or outside its range, named with its value.
     """
 
     neurons: AbstractNeuron
-    weights: Float[Array, "K K"]
-    connections: Bool[Array, "K K"] | None
+    weights: Float[Array, "..."]
+    connections: Bool[Array, "K K"] | SparseConnections | None
+    signs: Int[Array, " K"] | None
+    synapses: ConductanceSynapses | None
+    axonal_delays: Float[Array, "..."] | None
+    synaptic_delays: Float[Array, "..."] | None
+    refractory: Float[Array, "..."] | None
+    input_weights: Float[Array, "N K"] | None
+    # the synapses as a list, where single ones are asked for
+    listed: SparseConnections | None
+    max_pending: int = eqx.field(static=True)
 
-    def __init__(self, neurons: AbstractNeuron, weights, connections=None):
+    def __init__(
+        self,
+        neurons: AbstractNeuron,
+        weights,
+        connections=None,
+        *,
+        signs=None,
+        synapses=None,
+        axonal_delays=None,
+        synaptic_delays=None,
+        refractory=None,
+        input_weights=None,
+        max_pending: int | None = None,
+        conditions: str = "check",
+    ):
         if not isinstance(neurons, AbstractNeuron):
             raise TypeError(f"`neurons` must be a neuron model, got {type(neurons).__name__}.")
+        if synapses is not None and not isinstance(synapses, ConductanceSynapses):
+            raise TypeError(
+                "`synapses` must be a ConductanceSynapses, or None for current synapses, got "
+                f"{type(synapses).__name__}."
+            )
+        if conditions not in ("check", "ignore"):
+            raise ValueError(f'`conditions` must be "check" or "ignore", got {conditions!r}.')
         k = neurons.num_neurons
-        self.neurons = neurons
-        self.weights = parameter("weights", weights, shapes=((k, k),))
-        self.connections = None
-        if connections is not None:
-            connections = jnp.asarray(connections)
-            if connections.shape != (k, k) or connections.dtype != bool:
-                raise ValueError(
-                    f"`connections` must be a boolean array of shape ({k}, {k}), got "
-                    f"{connections.dtype} of shape {connections.shape}."
-                )
-            self.connections = connections
+        each = ((), (k,))
+        self.neurons, self.synapses = neurons, synapses
+        self.connections = _connections(connections, k)
+        is_list = isinstance(self.connections, SparseConnections)
+        shape = (len(self.connections),) if is_list else (k, k)
+        self.signs = _signs(signs, k)
+        self.weights = parameter(
+            "weights", weights, shapes=(shape,), non_negative=signs is not None
+        )
+
+        def times(name, value, shapes):
+            return None if value is None else parameter(name, value, positive=True, shapes=shapes)
+
+        self.axonal_delays = times("axonal_delays", axonal_delays, each)
+        self.synaptic_delays = times("synaptic_delays", synaptic_delays, ((), shape))
+        self.refractory = times("refractory", refractory, each)
+        self.input_weights = None
+        if input_weights is not None:
+            array = jnp.asarray(input_weights)
+            shapes = ((*array.shape[:1], k),)
+            self.input_weights = parameter("input_weights", input_weights, shapes=shapes)
+        self.listed = self.connections if is_list else None
+        if not is_list and self._is_delayed:
+            mask = jnp.ones((k, k), bool) if self.connections is None else self.connections
+            self.listed = SparseConnections.from_mask(mask)
+        self.max_pending = self._room(max_pending)
+        if conditions == "check":
+            check_network(self)
+
+    def _room(self, max_pending):
+        if not self._is_delayed:
+            return 0
+        if max_pending is None:
+            if self.synaptic_delays is None:
+                return max(16, 2 * self.num_neurons)
+            return max(64, 8 * self.listed.edges.shape[1])
+        if isinstance(max_pending, bool) or not isinstance(max_pending, int) or max_pending < 1:
+            raise ValueError(f"`max_pending` must be a positive integer, got {max_pending!r}.")
+        return max_pending
+
+    # --- what kind of network it is
 
     @property
     def num_neurons(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.neurons.num_neurons
 
     @property
-    def effective_weights(self) -> Float[Array, "K K"]:
-        """The weights with zeros where there is no synapse."""
-        if self.connections is None:
-            return self.weights
-        return jnp.where(self.connections, self.weights, 0)
+    def num_inputs(self) -> int:
+        """How many input trains the network takes."""
+        return 0 if self.input_weights is None else self.input_weights.shape[0]
+
+    @property
+    def _is_delayed(self) -> bool:
+        return self.axonal_delays is not None or self.synaptic_delays is not None
+
+    @property
+    def _is_extended(self) -> bool:
+        return self._is_delayed or self.refractory is not None or self.synapses is not None
+
+    @property
+    def num_recorded(self):
+        return self.num_neurons if self._is_delayed or self.refractory is not None else None
+
+    @property
+    def silent_per_event(self) -> int:
+        arrivals = 0
+        if self._is_delayed:
+            arrivals = 1 if self.synaptic_delays is None else self.listed.edges.shape[1]
+        return arrivals + (self.refractory is not None)
+
+    @property
+    def effective_weights(self) -> Float[Array, "..."]:
+        """The weights with their signs, and with zeros where there is no synapse; of the shape of
+        `weights`."""
+        weights = self.weights
+        if self.signs is not None:
+            signs = self.signs.astype(weights.dtype)
+            is_list = isinstance(self.connections, SparseConnections)
+            by_synapse = signs[self.connections.pre] if is_list else signs[:, None]
+            weights = jnp.abs(weights) * by_synapse
+        if self.connections is None or isinstance(self.connections, SparseConnections):
+            return weights
+        return jnp.where(self.connections, weights, 0)
 
     @property
     def dead_intensity(self):
-        return self.neurons.dead_intensity
+        # estimators walk from spike to spike, and know of no silent events
+        return None if self.num_recorded is not None else self.neurons.dead_intensity
 
     def neuron_axes(self):
-        # weights[k, j] belongs to the neuron j that it leads to
         axes = jax.tree.map(lambda _: -1, self)
-        return eqx.tree_at(lambda m: (m.neurons, m.weights), axes, (self.neurons.neuron_axes(), 1))
+        # weights[k, j] belongs to the neuron j that it leads to
+        to = 1 if self.weights.ndim == 2 else -1
+        axes = eqx.tree_at(lambda m: (m.neurons, m.weights), axes, (self.neurons.neuron_axes(), to))
+        if self.input_weights is not None:
+            axes = eqx.tree_at(lambda m: m.input_weights, axes, 1)
+        return axes
+
+    # --- the event SDE
 
     def initial_state(self, key):
-        return self.neurons.initial_state(key)
+        y = self.neurons.initial_state(key)
+        if not self._is_extended:
+            return y
+        k, dtype = self.num_neurons, jnp.result_type(*jax.tree.leaves(y))
+        return NetworkState(
+            y,
+            None if self.synapses is None else self.synapses.start(k, dtype),
+            empty(self.max_pending, dtype) if self._is_delayed else None,
+            None if self.refractory is None else jnp.full(k, -NEVER, dtype),
+        )
 
     def drift(self, t, y, args):
-        return self.neurons.drift(t, y, args)
+        if not self._is_extended:
+            return self.neurons.drift(t, y, args)
+        conductances = None
+        if self.synapses is not None:
+            current = self.synapses.current(y.conductances, y.neurons.v)
+            args = self.neurons.current_into(args, t, current)
+            conductances = self.synapses.drift(y.conductances)
+        neurons = self.neurons.drift(t, y.neurons, args)
+        if self.refractory is not None:
+            neurons = self.neurons.hold(neurons, waiting(y.held_until))
+        still = jax.tree.map(jnp.zeros_like, (y.arrivals, y.held_until))
+        return NetworkState(neurons, conductances, *still)
 
     @property
     def noise_shape(self):
         return self.neurons.noise_shape
 
     def diffusion(self, t, y, args):
-        return self.neurons.diffusion(t, y, args)
+        if not self._is_extended and self.input_weights is None:
+            return self.neurons.diffusion(t, y, args)
+        return network_noise(self, t, y, args)
 
     def event(self, t, y, args):
-        return self.neurons.event(t, y, args)
+        if not self._is_extended:
+            return self.neurons.event(t, y, args)
+        values = [self.neurons.event(t, y.neurons, args)]
+        if y.arrivals is not None:
+            values.append(until(t, y.arrivals.times))
+        if y.held_until is not None:
+            values.append(until(t, y.held_until))
+        return jnp.concatenate(values)
+
+    def overflowed(self, y):
+        return y.arrivals.lost > 0 if self._is_delayed else None
 
     def mark(self, key):
         return self.neurons.mark(key)
 
-    def receive(self, y, jump):
-        return self.neurons.receive(y, jump)
-
     def transition(self, t, y, event_index, mark, args):
-        y = self.neurons.transition(t, y, event_index, mark, args)
-        weights = self.effective_weights
-        fires = (jnp.arange(self.num_neurons, dtype=jnp.int32) == event_index).astype(weights.dtype)
-        # a product with a one-hot row: over a batch one matrix product, forwards and backwards
-        return self.neurons.receive(y, fires @ weights)
+        k = self.num_neurons
+        if not self._is_extended:
+            y = self.neurons.transition(t, y, event_index, mark, args)
+            return self.neurons.receive(y, self._jump(event_index, jnp.asarray(True)))
+        is_spike = event_index < k
+        who = jnp.minimum(event_index, k - 1)
+        fired = self.neurons.transition(t, y.neurons, who, mark, args)
+        y = y._replace(
+            neurons=jax.tree.map(lambda a, b: jnp.where(is_spike, a, b), fired, y.neurons)
+        )
+        if not self._is_delayed:
+            y = self._deliver(y, who, is_spike)
+        else:
+            place = event_index - k
+            arrives = (place >= 0) & (place < self.max_pending)
+            what = y.arrivals.what[jnp.clip(place, 0, self.max_pending - 1)].astype(jnp.int32)
+            y = self._deliver(y, what, arrives)
+            times, what, count = self._sendings(t, who)
+            arrivals = taken_out(y.arrivals, place)
+            arrivals = sent(arrivals, times, what, jnp.where(is_spike, count, 0))
+            y = y._replace(arrivals=arrivals)
+        if self.refractory is not None:
+            own = jnp.arange(k, dtype=jnp.int32)
+            until_then = (t + self.refractory).astype(y.held_until.dtype)
+            held = jnp.where(own == event_index, until_then, y.held_until)
+            held = jnp.where(own == event_index - k - self.max_pending, -NEVER, held)
+            y = y._replace(held_until=held)
+        return y
+
+    def receive(self, y, jump):
+        if not self._is_extended:
+            return self.neurons.receive(y, jump)
+        return self._receive(y, jump, jnp.maximum(jump, 0), jnp.minimum(jump, 0))
+
+    def hold(self, dy, held):
+        if not self._is_extended:
+            return self.neurons.hold(dy, held)
+        return dy._replace(neurons=self.neurons.hold(dy.neurons, held))
+
+    def fire(self, t, y, fires, mark, args):
+        if not self._is_extended:
+            return self.neurons.fire(t, y, fires, mark, args)
+        return y._replace(neurons=self.neurons.fire(t, y.neurons, fires, mark, args))
+
+    # --- synapses
+
+    def _receive(self, y: NetworkState, total, plus, minus) -> NetworkState:
+        if self.synapses is None:
+            return y._replace(neurons=self.neurons.receive(y.neurons, total))
+        return y._replace(conductances=self.synapses.receive(y.conductances, plus, minus))
+
+    def _deliver(self, y: NetworkState, what, happens) -> NetworkState:
+        """The state after what a spike brings: all that a neuron sends, or one synapse's."""
+        if self.synapses is None:
+            return self._receive(y, self._jump(what, happens), None, None)
+        plus = self._jump(what, happens, lambda w: jnp.maximum(w, 0))
+        minus = self._jump(what, happens, lambda w: jnp.minimum(w, 0))
+        return self._receive(y, None, plus, minus)
+
+    def _jump(self, what: Int[Array, ""], happens: Bool[Array, ""], part=lambda w: w):
+        """The sum of the weights, or of a part of each, that arrive at every neuron."""
+        k = self.num_neurons
+        if self.listed is None:
+            weights = self.effective_weights
+            fires = (jnp.arange(k, dtype=jnp.int32) == what) & happens
+            # a product with a one-hot row: over a batch one matrix product, both ways
+            return fires.astype(weights.dtype) @ part(weights)
+        if self.synaptic_delays is None:
+            row = jnp.minimum(what, k - 1)
+            edges, targets = self.listed.edges[row], self.listed.targets[row]
+        else:
+            edges = what[None]
+            targets = self.listed.post[edges]
+        weights = jnp.where(happens, part(self.weights_of(edges)), 0)
+        return jnp.zeros(k, weights.dtype).at[targets].add(weights, mode="drop")
+
+    def weights_of(self, edges: Int[Array, "*n"]) -> Float[Array, "*n"]:
+        """The signed weights of the synapses of these numbers, zero past the last one."""
+        listed = self.listed
+        pre = listed.pre.at[edges].get(mode="fill", fill_value=0)
+        weights = self._of_synapses(self.weights, edges)
+        if self.signs is None:
+            return weights
+        return jnp.abs(weights) * self.signs[pre].astype(weights.dtype)
+
+    def _of_synapses(self, values: Float[Array, "..."], edges: Int[Array, "*n"]):
+        """A number for each of these synapses, from one for each, one for all, or a matrix."""
+        if values.ndim == 0:
+            return jnp.broadcast_to(values, edges.shape)
+        if values.ndim == 1:
+            return values.at[edges].get(mode="fill", fill_value=0)
+        k = self.num_neurons
+        pre, post = (
+            x.at[edges].get(mode="fill", fill_value=k) for x in (self.listed.pre, self.listed.post)
+        )
+        return values.at[pre, post].get(mode="fill", fill_value=0)
+
+    def delays_of(self, edges: Int[Array, "*n"], pre: Int[Array, "*n"]) -> Float[Array, "*n"]:
+        """The delays of these synapses, from these neurons."""
+        total: Any = jnp.zeros(edges.shape, self.weights.dtype)
+        if self.axonal_delays is not None:
+            axonal = self.axonal_delays
+            total = total + (axonal if axonal.ndim == 0 else axonal[pre])
+        if self.synaptic_delays is not None:
+            total = total + self._of_synapses(self.synaptic_delays, edges)
+        return total
+
+    def _sendings(self, t, who: Int[Array, ""]):
+        """When the spikes of a neuron arrive, what they are, and how many there are."""
+        if self.synaptic_delays is None:
+            one = who[None]
+            return t + self.delays_of(one, one), one, jnp.asarray(1, jnp.int32)
+        edges = self.listed.edges[who]
+        times = t + self.delays_of(edges, jnp.full(edges.shape, who))
+        return times, edges, jnp.sum(edges < len(self.listed), dtype=jnp.int32)
 
 
-def layered_connections(*sizes: int) -> Bool[Array, "K K"]:
-    """The mask of a feed-forward network with all connections between consecutive layers."""
-    if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(f"`sizes` must be positive integers, one for each layer, got {sizes}.")
-    layer = jnp.repeat(jnp.arange(len(sizes)), jnp.asarray(sizes))
-    return layer[:, None] + 1 == layer[None, :]
+def _connections(connections, k: int):
+    if connections is None:
+        return None
+    if isinstance(connections, SparseConnections):
+        if connections.num_neurons != k:
+            raise ValueError(
+                f"`connections` is a list for {connections.num_neurons} neurons, and `neurons` has "
+                f"{k}."
+            )
+        return connections
+    connections = jnp.asarray(connections)
+    if connections.shape != (k, k) or connections.dtype != bool:
+        raise ValueError(
+            f"`connections` must be a boolean array of shape ({k}, {k}), got "
+            f"{connections.dtype} of shape {connections.shape}, or SparseConnections."
+        )
+    return connections
+
+
+def _signs(signs, k: int):
+    if signs is None:
+        return None
+    signs = jnp.asarray(signs)
+    known = not isinstance(signs, jax.core.Tracer)
+    if signs.shape != (k,) or (known and not bool(jnp.all(jnp.abs(signs) == 1))):
+        raise ValueError(f"`signs` must hold +1 or -1 for each of the {k} neurons, got {signs}.")
+    # integers, so that no optimiser takes them for parameters
+    return signs.astype(jnp.int32)

@@ -8,10 +8,13 @@ from ._intensities import ExponentialIntensity as ExponentialIntensity
 from ._intensities import RectifiedPowerIntensity as RectifiedPowerIntensity
 from ._intensities import SigmoidIntensity as SigmoidIntensity
 from ._intensities import SoftplusIntensity as SoftplusIntensity
+from ._lif import LIF as LIF
+from ._lif import ThresholdLIFState as ThresholdLIFState
 from ._stochastic_lif import LIFState as LIFState
 from ._stochastic_lif import StochasticLIF as StochasticLIF
 
 __all__ = [
+    "LIF",
     "AbstractIntensity",
     "AbstractNeuron",
     "AdaptiveLIFState",
@@ -22,4 +25,5 @@ __all__ = [
     "SigmoidIntensity",
     "SoftplusIntensity",
     "StochasticLIF",
+    "ThresholdLIFState",
 ]

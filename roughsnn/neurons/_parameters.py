@@ -45,3 +45,11 @@ def neuron_count(num_neurons: int) -> int:
     if isinstance(num_neurons, bool) or not isinstance(num_neurons, int) or num_neurons < 1:
         raise ValueError(f"`num_neurons` must be a positive integer, got {num_neurons!r}.")
     return num_neurons
+
+
+def below(name: str, low: Array, other: str, high: Array) -> None:
+    """Refuses a parameter that must lie below another one and does not."""
+    if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):
+        return
+    if not np.all(np.asarray(low) < np.asarray(high)):
+        raise ValueError(f"`{name}` must lie below `{other}`, got {low} and {high}.")

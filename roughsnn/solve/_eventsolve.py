@@ -189,6 +189,7 @@ def _solve(
         cells = _ADAPTIVE_STEPS if controller is not None else grid.num_cells
         events = max_events + 1 if stop_after is None else stop_after
         # a step to every jump, and one through it
+        events = events * (1 + sde.silent_per_event)
         needed = cells + events + (0 if jumps is None else 2 * jumps.times.shape[0])
         max_steps = needed if max_steps is None else min(max_steps, needed)
     settings = Settings(

@@ -86,6 +86,12 @@ class EligibilityTraces(AbstractEventAdjoint):
             raise ValueError(f'`recursion` must be "local" or "full", got {self.recursion!r}.')
 
     def check(self, sde, subs, save_event_states):
+        if self.recursion == "local" and sde.num_recorded is not None:
+            raise ValueError(
+                '`adjoint` EligibilityTraces(recursion="local") has no traces of delays or '
+                f'refractory periods, which {type(sde).__name__} has: use recursion="full" or '
+                "another engine."
+            )
         if self.recursion == "local" and not hasattr(sde, "neuron_axes"):
             raise TypeError(
                 "`adjoint` EligibilityTraces needs a neuron model or a network, whose parameters "

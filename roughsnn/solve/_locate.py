@@ -5,6 +5,7 @@ its own: hence few of them, indexing instead, and one integer for the whole deci
 """
 
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
@@ -181,6 +182,8 @@ def _until_first_peak(stretch, y1, e0, e1, moves):
         earlier = humps[k] & (component(e, k) >= 0) & (tau < earliest[0])
         return (jnp.where(earlier, tau, earliest[0]), jnp.where(earlier, e, earliest[1])), None
 
-    # one component after the other, as few have a peak in the same step
-    components = jnp.arange(e0.shape[0], dtype=jnp.int32)
-    return lax.scan(earlier_peak, (end, e1), components)[0]
+    # one component after the other, as few have a peak in the same step, and in most steps none
+    def look(start):
+        return lax.scan(earlier_peak, start, jnp.arange(e0.shape[0], dtype=jnp.int32))[0]
+
+    return lax.cond(eqxi.unvmap_any(humps), look, lambda start: start, (end, e1))

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ._problem import AT_START, IMMEDIATE, NOT_FINITE, TOO_MANY_EVENTS
+from ._problem import AT_START, BACKLOG, IMMEDIATE, NOT_FINITE, TOO_MANY_EVENTS
 from ._solution import RESULTS, EventSolution
 
 
@@ -30,9 +30,10 @@ def collect(problem, subs, first, last, records, max_steps, num_steps=None, save
         (NOT_FINITE, RESULTS.nonfinite_state),
         (IMMEDIATE, RESULTS.immediate_event),
         (AT_START, RESULTS.event_at_start),
+        (BACKLOG, RESULTS.too_many_arrivals),
     ):
         result = RESULTS.where(ended == code, member, result)
-    failed = (ended == NOT_FINITE) | (ended == IMMEDIATE) | (ended == AT_START)
+    failed = (ended == NOT_FINITE) | (ended == IMMEDIATE) | (ended == AT_START) | (ended == BACKLOG)
     component = _suspect(problem, last, ended, indices, recorded)
     ts, ys = _save(problem, subs, first, last, records) if saved is None else saved
     return EventSolution(
@@ -74,7 +75,7 @@ def _suspect(problem, last, ended, indices, recorded):
     e1 = problem.sde.event(cell_end, y1, problem.args)
     latest = indices[jnp.argmax(jnp.where(recorded, jnp.arange(indices.shape[0]), -1))]
     suspect = jnp.where(ended == AT_START, jnp.argmax(e0), jnp.argmax(~jnp.isfinite(e1)))
-    return jnp.where(ended == IMMEDIATE, latest, suspect.astype(jnp.int32))
+    return jnp.where((ended == IMMEDIATE) | (ended == BACKLOG), latest, suspect.astype(jnp.int32))
 
 
 def _save(problem, subs, first, last, records):

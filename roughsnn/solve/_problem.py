@@ -130,7 +130,7 @@ class Problem(eqx.Module):
 
 
 # how a sample ended
-DONE, TOO_MANY_EVENTS, NOT_FINITE, IMMEDIATE, AT_START = range(5)
+DONE, TOO_MANY_EVENTS, NOT_FINITE, IMMEDIATE, AT_START, BACKLOG = range(6)
 
 
 def where_tree(pred, a, b):

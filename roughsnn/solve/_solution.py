@@ -37,6 +37,10 @@ class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "that the same event would fire again at the same time, without end. The transition must "
         "lead away from the event surface (for an intensity model: `alpha` > 0)."
     )
+    too_many_arrivals = (
+        "More delayed spikes were on their way at once than the network has room for, so the solve "
+        "stopped early. Increase `max_pending` of the SpikingNetwork."
+    )
 
 
 class EventSolution(eqx.Module):
@@ -92,6 +96,7 @@ _FAILURES = (
     RESULTS.event_at_start,
     RESULTS.nonfinite_state,
     RESULTS.immediate_event,
+    RESULTS.too_many_arrivals,
     RESULTS.max_events_reached,
     RESULTS.micro_steps_reached,
 )

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._random import event_key
 from ._locate import NO_EVENT, NONFINITE, Event, component, locate_event
 from ._problem import (
+    BACKLOG,
     DONE,
     IMMEDIATE,
     NOT_FINITE,
@@ -59,6 +60,10 @@ def kept(tree, name: str):
 def pick(one_hot: Bool[Array, " K"], values: Array) -> Array:
     """The value of one component: a masked sum, since the transpose of indexing is a scatter."""
     return jnp.sum(jnp.where(one_hot, values, 0))
+
+
+def _is_recorded(sde, index: Int[Array, ""]):
+    return True if sde.num_recorded is None else index < sde.num_recorded
 
 
 class _Stretch(eqx.Module):
@@ -132,7 +137,8 @@ def micro_step(
         # (frozen on the way out as well, for parameters that a function closes over)
         event = freeze(locate_event(freeze(stretch), tied))
         full = carry.num_events >= problem.max_events
-        decision = jnp.where(full & (event.decision >= 0), _OVERFLOW, event.decision)
+        too_many = full & (event.decision >= 0) & _is_recorded(sde, event.decision % num)
+        decision = jnp.where(too_many, _OVERFLOW, event.decision)
         decision = jnp.where(running & accepted, decision, NO_EVENT)
     else:
         decision = known.decision
@@ -181,7 +187,8 @@ def micro_step(
     immediate = is_event & (component(e_jumped, index) >= 0)
 
     # keep account
-    num_events = carry.num_events + is_event.astype(jnp.int32)
+    is_recorded = is_event & _is_recorded(sde, index)
+    num_events = carry.num_events + is_recorded.astype(jnp.int32)
     jump, waiting = carry.jump, jnp.asarray(False)
     if jump is not None:
         through = moves & jumping & ~is_event
@@ -195,7 +202,10 @@ def micro_step(
     at_end = moves & (lax.stop_gradient(t_next) >= cell_end) & ~last_event & ~waiting
     cell = carry.cell + at_end.astype(jnp.int32)
     if problem.stop_after is not None:
-        cell = jnp.where(is_event & (num_events >= problem.stop_after), cells + DONE, cell)
+        cell = jnp.where(is_recorded & (num_events >= problem.stop_after), cells + DONE, cell)
+    overflowed = sde.overflowed(y_jumped)
+    if overflowed is not None:
+        cell = jnp.where(is_event & overflowed, cells + BACKLOG, cell)
     cell = jnp.where(immediate, cells + IMMEDIATE, cell)
     cell = jnp.where(decision == NONFINITE, cells + NOT_FINITE, cell)
     cell = jnp.where(decision == _OVERFLOW, cells + TOO_MANY_EVENTS, cell)
@@ -216,7 +226,8 @@ def micro_step(
         fresh_rows = jnp.where(is_event, one_hot & has_own_time, fresh_rows & ~moves)
     seen = carry.seen
     if seen is not None:
-        now = has_own_time if jumping is None else has_own_time & ~jumping
+        now = has_own_time & _is_recorded(sde, index)
+        now = now if jumping is None else now & ~jumping
         seen = where_tree(now, freeze((t_next, index, y_next)), seen)
     new = Carry(
         t=jnp.where(moves, t_next, t),
@@ -232,8 +243,9 @@ def micro_step(
         seen=seen,
     )
     record = dict(
-        # 0 for a sample that had ended, 1 for a step without event, 2 + k for one of component k
-        outcome=jnp.where(is_event, 2 + index, jnp.where(running, 1, 0)),
+        # 0 for a sample that had ended, 1 for a step without a recorded event, 2 + k for one of
+        # component k
+        outcome=jnp.where(is_recorded, 2 + index, jnp.where(running, 1, 0)),
         time=t_next,
         residual=jnp.where(has_own_time, jnp.abs(lax.stop_gradient(residual)), 0),
         y_left=y_next,

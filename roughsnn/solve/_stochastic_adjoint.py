@@ -64,6 +64,12 @@ class StochasticAdjoint(AbstractEventAdjoint):
             raise ValueError(f"`chunk` must be a positive integer or None, got {chunk!r}.")
 
     def check(self, sde, subs, save_event_states):
+        if sde.num_recorded is not None:
+            raise ValueError(
+                "`adjoint` StochasticAdjoint goes back by the recorded events alone, and "
+                f"{type(sde).__name__} has silent ones (delays, refractory periods): use "
+                "roughsnn.ReverseMode() or ForwardMode()."
+            )
         if subs is not None and subs.steps:
             raise ValueError(
                 "`saveat.steps` keeps the state of every step, which `adjoint` StochasticAdjoint "

@@ -1,0 +1,95 @@
+"""Input spikes as a driver of a network, beside its noise."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ..drivers import ProductPath, spike_path
+from ..event_sde import StructuredDiffusion
+from ..spikes import SpikeTrains
+
+
+class Inputs(eqx.Module):
+    """Input spike trains: one trial for all samples, or one for each."""
+
+    trains: Any
+
+    @classmethod
+    def of(cls, model, trains) -> "Inputs":
+        num_inputs = getattr(model, "num_inputs", 0)
+        if not isinstance(trains, SpikeTrains):
+            raise TypeError(
+                f"`input_spikes` must be SpikeTrains, got {type(trains).__name__}: see "
+                "SpikeTrains.from_lists."
+            )
+        if num_inputs == 0:
+            raise ValueError(
+                "`input_spikes` need a SpikingNetwork with `input_weights`, and this "
+                f"{type(model).__name__} has none."
+            )
+        if trains.num_neurons != num_inputs:
+            raise ValueError(
+                f"`input_spikes` has {trains.num_neurons} trains, and `input_weights` has rows for "
+                f"{num_inputs}."
+            )
+        return cls(trains)
+
+    def of_sample(self, index) -> "Inputs":
+        """The input of one sample."""
+        return self if self.trains.times.ndim == 1 else Inputs(self.trains[index])
+
+    def beside(self, driver):
+        """The driver of one sample: noise, where there is some, and the input spikes."""
+        spikes = spike_path(self.trains)
+        return spikes if driver is None else ProductPath(driver, spikes)
+
+
+class _Parts(eqx.Module):
+    """What the product with an increment needs."""
+
+    network: Any
+    noise: Any
+    zeros: Any
+
+
+def network_noise(network, t, y, args) -> StructuredDiffusion:
+    """The diffusion of a network for increments of the noise, of the input spikes, or of a pair
+    of both."""
+    neurons = y.neurons if network._is_extended else y
+    noise = None
+    if network.neurons.noise_shape is not None:
+        noise = network.neurons.diffusion(t, neurons, args)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y)
+    dx = jax.ShapeDtypeStruct((network.num_inputs,), jnp.result_type(*jax.tree.leaves(y)))
+    if noise is not None:
+        dx = jax.ShapeDtypeStruct(network.neurons.noise_shape, dx.dtype)
+    return StructuredDiffusion(_Parts(network, noise, zeros), _product, y, dx)
+
+
+def _product(parts: _Parts, dx):
+    network, y = parts.network, parts.zeros
+    db, dn = dx if isinstance(dx, tuple) else (dx, None) if parts.noise is not None else (None, dx)
+    if db is not None and parts.noise is not None:
+        term = dfx.ControlTerm(lambda *_: parts.noise, _no_control)
+        moved = term.prod(parts.noise, db)
+        y = y._replace(neurons=moved) if network._is_extended else moved
+    if dn is not None:
+        if network.input_weights is None:
+            raise ValueError(
+                "The driver has input spikes beside the noise, and the network has no "
+                "`input_weights`."
+            )
+        weights = network.input_weights
+        plus, minus = dn @ jnp.maximum(weights, 0), dn @ jnp.minimum(weights, 0)
+        if network._is_extended:
+            y = network._receive(y, plus + minus, plus, minus)
+        else:
+            y = network.neurons.receive(y, plus + minus)
+    return y
+
+
+def _no_control(t0, t1, **kwargs):
+    raise NotImplementedError

@@ -1,0 +1,340 @@
+"""`simulate_on_grid`: clock-driven simulation of large networks."""
+
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from ._random import event_key, normals
+from .drivers import TimeGrid
+from .drivers._pieces import LinearPiece
+from .networks import SpikingNetwork
+from .networks._arrivals import NEVER
+from .networks._inputs import Inputs
+from .neurons import AbstractNeuron
+from .simulate import checked_current
+from .solve import RESULTS, EventSolveError
+from .solve._arguments import differentiable_stages, levy_area_for
+from .spikes import SpikeTrains
+
+# the spikes of so many (sample, step, neuron) are kept on the device at once
+_ROOM = 2**28
+
+
+def simulate_on_grid(
+    model: AbstractNeuron,
+    t0: float,
+    t1: float,
+    dt0: float,
+    *,
+    key: PRNGKeyArray,
+    num_samples: int = 1,
+    input_current: Any = None,
+    input_spikes: SpikeTrains | None = None,
+    solver: dfx.AbstractSolver | None = None,
+) -> SpikeTrains:
+    r"""Simulate a network as clock-driven simulators do: spikes happen at the ends of steps.
+
+    In each step $[t_j, t_{j+1}]$ the state of all neurons goes one step of the solver; every neuron
+    whose event function is then not negative fires at $t_{j+1}$, once; and what arrives at
+    $t_{j+1}$ is delivered. Delays and refractory periods are rounded to whole steps, and input
+    spikes act at the end of the step that they fall into.
+
+    The cost of a step does not grow with the number of spikes but for the synapses of the neurons
+    that fire, which makes it the way to simulate large networks: the same model as with
+    [`roughsnn.simulate`][], to the order of the step. There, events are exact and have derivatives;
+    here spike times are multiples of `dt0`, which have none, and a neuron fires at most once in a
+    step. It runs on the host: not inside a JAX transformation.
+
+    Args:
+        model: a neuron model of the library, or a network of such neurons; best with sparse
+            connections.
+        t0: start of the window.
+        t1: end of the window.
+        dt0: step.
+        key: random key, for the first states, the noise and the marks. Sample i depends on the key
+            and on i alone.
+        num_samples: how many trials.
+        input_current: as in `simulate`.
+        input_spikes: as in `simulate`.
+        solver: a diffrax solver, by default `diffrax.Euler()`.
+
+    Returns:
+        [`roughsnn.SpikeTrains`][] with batch shape `(num_samples,)` and room for exactly the
+        spikes of the sample that has the most.
+
+    Raises:
+        EventSolveError: the state of a sample becomes infinite or NaN.
+        NotImplementedError: a neuron model without `fire`.
+        TypeError: a model or an input of the wrong kind.
+        ValueError: an argument outside its range.
+    """
+    if not isinstance(model, AbstractNeuron):
+        raise TypeError(
+            f"`model` must be a neuron model or a SpikingNetwork, got {type(model).__name__}."
+        )
+    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
+        raise ValueError(f"`num_samples` must be a positive integer, got {num_samples!r}.")
+    grid = TimeGrid(t0, t1, dt0)
+    solver = differentiable_stages(dfx.Euler() if solver is None else solver)
+    if levy_area_for(solver) is not dfx.BrownianIncrement and model.noise_shape is not None:
+        raise ValueError(
+            f"`solver` {type(solver).__name__} needs Levy areas, which a simulation on the grid "
+            "does not draw: use diffrax.Euler() or diffrax.Heun()."
+        )
+    current = checked_current(model, input_current)
+    inputs = None if input_spikes is None else Inputs.of(model, input_spikes)
+    steps = _Steps(model, solver, grid, current)
+    index = jnp.arange(num_samples, dtype=jnp.int32)
+    carry, tables = _begin(steps, key, index, inputs)
+    chunks = -(-grid.num_cells * model.num_neurons * num_samples // _ROOM)
+    length = -(-grid.num_cells // chunks)
+    found = []
+    for first in range(0, grid.num_cells, length):
+        count = min(length, grid.num_cells - first)
+        carry, spikes = _run(steps, tables, carry, jnp.asarray(first, jnp.int32), count)
+        samples, cells, neurons = np.nonzero(np.asarray(spikes))
+        found.append((samples, cells + first, neurons))
+    finite = np.asarray(_finite(carry.y))
+    if not finite.all():
+        raise EventSolveError(
+            f"{RESULTS[RESULTS.nonfinite_state]} This happened in {np.sum(~finite)} of "
+            f"{num_samples} samples, first in sample {int(np.argmin(finite))}."
+        )
+    samples, cells, neurons = (np.concatenate(x) for x in zip(*found, strict=True))
+    order = np.argsort(samples, kind="stable")
+    return _trains(samples[order], cells[order], neurons[order], num_samples, model, grid)
+
+
+def _trains(samples, cells, neurons, num_samples, model, grid) -> SpikeTrains:
+    counts = np.bincount(samples, minlength=num_samples)
+    room = max(int(counts.max(initial=0)), 1)
+    place = np.arange(samples.size) - (np.cumsum(counts) - counts)[samples]
+    dtype = jnp.result_type(float)
+    times = np.full((num_samples, room), np.inf)
+    who = np.full((num_samples, room), -1, np.int32)
+    times[samples, place] = np.minimum(grid.t0 + (cells + 1) * grid.dt0, grid.t1)
+    who[samples, place] = neurons
+    return SpikeTrains(
+        jnp.asarray(times, dtype), jnp.asarray(who), grid.t0, grid.t1,
+        num_neurons=model.num_neurons,
+    )  # fmt: skip
+
+
+class _Carry(eqx.Module):
+    y: Any
+    # what arrives, by step modulo the longest delay: one for each kind of jump
+    rings: tuple
+    # the next input spike
+    pointer: Any
+
+
+class _Tables(eqx.Module):
+    """What stays the same: for each sample its key and its input spikes; the delays in steps."""
+
+    noise_keys: Any
+    mark_keys: Any
+    input_times: Any
+    input_rows: Any
+    lags: Any
+
+
+class _Steps(eqx.Module):
+    """One step of all neurons of one sample."""
+
+    model: AbstractNeuron
+    solver: dfx.AbstractSolver
+    grid: TimeGrid
+    args: Any
+
+    @property
+    def network(self) -> SpikingNetwork | None:
+        return self.model if isinstance(self.model, SpikingNetwork) else None
+
+    @property
+    def core(self) -> AbstractNeuron:
+        """The model without its delays, which are kept in rings here."""
+        if self.network is None:
+            return self.model
+        return eqx.tree_at(
+            lambda n: (n.axonal_delays, n.synaptic_delays), self.model, (None, None),
+            is_leaf=lambda x: x is None,
+        )  # fmt: skip
+
+    @property
+    def num_rings(self) -> int:
+        """Conductances tell positive from negative weights."""
+        if self.network is None:
+            return 0
+        return 1 if self.network.synapses is None else 2
+
+    def lags(self):
+        """The delays in steps: of each synapse where there is a list of them, else of all."""
+        network = self.network
+        if network is None or not network._is_delayed:
+            return jnp.zeros((), jnp.int32)
+        edges = jnp.arange(len(network.listed), dtype=jnp.int32)
+        delays = network.delays_of(edges, network.listed.pre)
+        return jnp.maximum(jnp.round(delays / self.grid.dt0), 0).astype(jnp.int32)
+
+    def advance(self, core, t, t_new, y, noise_key, cell):
+        terms: Any = dfx.ODETerm(core.drift)
+        if core.noise_shape is not None:
+            h = (t_new - t).astype(t.dtype)
+            slope = normals(noise_key, cell, core.noise_shape, t.dtype) / jnp.sqrt(h)
+            terms = dfx.MultiTerm(terms, dfx.ControlTerm(core.diffusion, LinearPiece(slope)))
+        state = self.solver.init(terms, t, t_new, y, self.args)
+        return self.solver.step(terms, t, t_new, y, self.args, state, made_jump=False)[0]
+
+    def step(self, tables: _Tables, carry: _Carry, cell):
+        core, grid, y = self.core, self.grid, carry.y
+        dtype = jnp.result_type(*jax.tree.leaves(y))
+        t = grid.t0 + cell.astype(dtype) * grid.dt0
+        t_new = jnp.minimum(t + grid.dt0, grid.t1)
+        y = self.advance(core, t, t_new, y, tables.noise_keys, cell)
+        k = core.num_neurons
+        extended = self.network is not None and self.network._is_extended
+        neurons = self.network.neurons if self.network is not None else core
+        inner = y.neurons if extended else y
+        fires = neurons.event(t_new, inner, self.args) >= 0
+        if extended and y.held_until is not None:
+            ended = y.held_until <= t_new + 0.5 * grid.dt0
+            fires = fires & (y.held_until <= t + 0.5 * grid.dt0)
+            until = (t_new + self.network.refractory).astype(y.held_until.dtype)
+            held = jnp.where(ended, -NEVER, y.held_until)
+            y = y._replace(held_until=jnp.where(fires, until, held))
+        who = jnp.arange(k, dtype=jnp.int32)
+        marks = jax.vmap(lambda n: core.mark(event_key(tables.mark_keys, n, cell)))(who)
+        y = core.fire(t_new, y, fires, marks, self.args)
+        rings, pointer = carry.rings, carry.pointer
+        if self.network is not None:
+            rings = self._send(rings, fires, cell, tables.lags)
+            now = cell % rings[0].shape[0]
+            arriving = [ring[now] for ring in rings]
+            rings = tuple(ring.at[now].set(0) for ring in rings)
+            if tables.input_times is not None:
+                arriving, pointer = self._take_inputs(tables, arriving, pointer, t_new)
+            y = self._receive(y, arriving)
+        return _Carry(y, rings, pointer), fires
+
+    def _parts(self, weights):
+        if self.num_rings == 1:
+            return (weights,)
+        return jnp.maximum(weights, 0), jnp.minimum(weights, 0)
+
+    def _receive(self, y, arriving):
+        network = self.network
+        if not network._is_extended:
+            return network.neurons.receive(y, arriving[0])
+        if network.synapses is None:
+            return network._receive(y, arriving[0], None, None)
+        return network._receive(y, None, *arriving)
+
+    def _send(self, rings, fires, cell, lags):
+        """Puts what the spikes of this step bring into the rings, one neuron after the other."""
+        network, depth = self.network, rings[0].shape[0]
+        if network.listed is None:
+            sent = fires.astype(network.weights.dtype)
+            return tuple(
+                ring.at[cell % depth].add(sent @ part)
+                for ring, part in zip(rings, self._parts(network.effective_weights), strict=True)
+            )
+        listed = network.listed
+
+        def one(state):
+            fires, rings = state
+            k = jnp.argmax(fires).astype(jnp.int32)
+            edges, targets = listed.edges[k], listed.targets[k]
+            lag = lags if lags.ndim == 0 else lags.at[edges].get(mode="fill", fill_value=0)
+            slot = jnp.broadcast_to((cell + lag) % depth, targets.shape)
+            parts = self._parts(network.weights_of(edges))
+            rings = tuple(
+                ring.at[slot, targets].add(part.astype(ring.dtype), mode="drop")
+                for ring, part in zip(rings, parts, strict=True)
+            )
+            return fires.at[k].set(False), rings
+
+        return lax.while_loop(lambda s: jnp.any(s[0]), one, (fires, rings))[1]
+
+    def _take_inputs(self, tables, arriving, pointer, t_new):
+        times, rows = tables.input_times, tables.input_rows
+        last = times.shape[0] - 1
+
+        def due(state):
+            pointer, _ = state
+            return (pointer <= last) & (times[jnp.minimum(pointer, last)] <= t_new)
+
+        def take(state):
+            pointer, arriving = state
+            parts = self._parts(self.network.input_weights[rows[pointer]])
+            return pointer + 1, [a + p for a, p in zip(arriving, parts, strict=True)]
+
+        pointer, arriving = lax.while_loop(due, take, (pointer, arriving))
+        return arriving, pointer
+
+
+def _begin(steps: _Steps, key, index, inputs):
+    """The states at the start, and the tables of all samples."""
+    core = steps.core
+    keys = jax.vmap(lambda i: jnp.stack([jr.fold_in(jr.fold_in(key, i), n) for n in range(3)]))(
+        index
+    )
+    y = jax.vmap(core.initial_state)(keys[:, 0])
+    dtype, n = jnp.result_type(*jax.tree.leaves(y)), index.shape[0]
+    lags, rings = steps.lags(), ()
+    if steps.network is not None:
+        depth = int(jnp.max(lags, initial=0)) + 1
+        ring = jnp.zeros((n, depth, core.num_neurons), dtype)
+        rings = (ring,) * steps.num_rings
+    times = rows = pointer = None
+    if inputs is not None:
+        trains = inputs.trains
+        shape = (n, trains.times.shape[-1])
+        if trains.times.shape[:-1] not in ((), (n,)):
+            raise ValueError(
+                "`input_spikes` must be one trial, or a batch with one for each of the "
+                f"{n} samples, got batch shape {trains.times.shape[:-1]}."
+            )
+        times = jnp.broadcast_to(trains.times, shape).astype(dtype)
+        rows = jnp.broadcast_to(jnp.maximum(trains.neurons, 0), shape)
+        if not shape[1]:
+            times = rows = None
+        else:
+            pointer = jnp.sum(times <= steps.grid.t0, axis=1, dtype=jnp.int32)
+    return _Carry(y, rings, pointer), _Tables(keys[:, 1], keys[:, 2], times, rows, lags)
+
+
+@eqx.filter_jit
+def _run(steps: _Steps, tables: _Tables, carry: _Carry, first, count: int):
+    cells = first + jnp.arange(count, dtype=jnp.int32)
+
+    def one(tables, carry):
+        return lax.scan(lambda c, cell: steps.step(tables, c, cell), carry, cells)
+
+    axes = _Tables(0, 0, 0, 0, None)
+    if jax.tree.leaves(carry)[0].shape[0] == 1:
+        # a loop of one sample is faster than a batch of one
+        def take(x):
+            return x[0]
+
+        squeezed = eqx.tree_at(lambda t: t.lags, jax.tree.map(take, _without_lags(tables)),
+                               tables.lags, is_leaf=lambda x: x is None)  # fmt: skip
+        out = one(squeezed, jax.tree.map(take, carry))
+        return jax.tree.map(lambda x: x[None], out)
+    return jax.vmap(one, in_axes=(axes, 0))(tables, carry)
+
+
+def _without_lags(tables: _Tables) -> _Tables:
+    return eqx.tree_at(lambda t: t.lags, tables, None)
+
+
+@jax.jit
+def _finite(y):
+    leaves = [jnp.all(jnp.isfinite(x), axis=tuple(range(1, x.ndim))) for x in jax.tree.leaves(y)]
+    return jnp.all(jnp.stack(leaves), axis=0)
