@@ -1,5 +1,8 @@
 """`simulate_on_grid`: clock-driven simulation of large networks."""
 
+# what is optional in a network is there where it is used
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 from typing import Any
 
 import diffrax as dfx

@@ -57,13 +57,13 @@ class SparseConnections(eqx.Module):
     @classmethod
     def from_mask(cls, mask: Bool[Array, "K K"]) -> "SparseConnections":
         """The synapses of a mask, row by row."""
-        mask = _known("mask", mask)
-        if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or mask.dtype != bool:
+        known = _known("mask", mask)
+        if known.ndim != 2 or known.shape[0] != known.shape[1] or known.dtype != bool:
             raise ValueError(
-                f"`mask` must be a boolean array of shape (K, K), got {mask.dtype} of shape "
-                f"{mask.shape}."
+                f"`mask` must be a boolean array of shape (K, K), got {known.dtype} of shape "
+                f"{known.shape}."
             )
-        return cls(*np.nonzero(mask), mask.shape[0])
+        return cls(*np.nonzero(known), known.shape[0])
 
     def __len__(self) -> int:
         return self.pre.shape[0]

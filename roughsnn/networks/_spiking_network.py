@@ -1,5 +1,8 @@
 """Networks of neurons: synapses, delays, refractory periods, inputs."""
 
+# what is optional in a network is there where it is used
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
 from typing import Any, NamedTuple
 
 import equinox as eqx
