@@ -55,7 +55,7 @@ class SparseConnections(eqx.Module):
         self.num_neurons = num_neurons
 
     @classmethod
-    def from_mask(cls, mask: Bool[Array, "K K"]) -> "SparseConnections":
+    def from_mask(cls, mask) -> "SparseConnections":
         """The synapses of a mask, row by row."""
         known = _known("mask", mask)
         if known.ndim != 2 or known.shape[0] != known.shape[1] or known.dtype != bool:

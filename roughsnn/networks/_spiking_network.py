@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..neurons import AbstractNeuron
@@ -154,7 +155,7 @@ class SpikingNetwork(AbstractNeuron):
             self.input_weights = parameter("input_weights", input_weights, shapes=shapes)
         self.listed = self.connections if is_list else None
         if not is_list and self._is_delayed:
-            mask = jnp.ones((k, k), bool) if self.connections is None else self.connections
+            mask = np.ones((k, k), bool) if self.connections is None else self.connections
             self.listed = SparseConnections.from_mask(mask)
         self.max_pending = self._room(max_pending)
         if conditions == "check":
