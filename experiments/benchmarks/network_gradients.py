@@ -93,6 +93,9 @@ def _study(size, directions, max_spikes):
         plain.append(abs(small - exact) / scale)
         rows.append([number, exact, large, small, plain[-1], errors[-1]])
 
+    def matrix(values):
+        return jnp.full((size, size), 0.01).at[connections.pre, connections.post].set(values)
+
     mask = connections.mask
     dense = jax.jit(lambda p: trains(p, mask))(tuple(map(matrix, parameters)))
     same = bool(
