@@ -71,8 +71,8 @@ def eventsolve(
     `adjoint` says how derivatives are computed: [`roughsnn.ReverseMode`][] (the default, which
     serves forward mode as well), [`roughsnn.ForwardMode`][], [`roughsnn.StochasticAdjoint`][] and
     [`roughsnn.EligibilityTraces`][]. All of them are the derivative of the same scheme. Derivatives
-    are of first order: a second derivative of an event time is not that of the solution. A sample
-    that fails does not touch the gradient of others.
+    are of first order: a second one raises a `NotImplementedError`. A sample that fails does not
+    touch the gradient of others.
 
     A driver may jump ([`roughsnn.JumpPath`][], alone or in a [`roughsnn.SumPath`][] or
     [`roughsnn.ProductPath`][]): the grid is cut at its jumps too, which act by the Marcus rule.

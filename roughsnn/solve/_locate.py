@@ -43,7 +43,7 @@ def locate_event(stretch, tied, moves=True) -> Event:
     The first guess is the secant through both ends of the stretch, exact where E is linear along a
     step (Euler and an intensity model). Beyond it, inverse quadratic interpolation kept inside a
     bracket, one step of the solver for each look, until |E_k| is at most what two roundings of
-    time make of it, or the bracket is that short.
+    time make of it plus two of its own, or the bracket is as short as two roundings of time.
 
     In an equation without noise a component may also rise through zero and fall again within the
     stretch: where it is negative at both ends, rising at the first and falling at the last, its
@@ -71,43 +71,47 @@ def locate_event(stretch, tied, moves=True) -> Event:
     h = cell_end - t
     guess = jnp.where(is_crossing, t + first_share.astype(t.dtype) * h, cell_end)
 
-    # a rounding of time moves E by its slope, (|e0| + |e1|) / h at a crossing
     t_tol = 2 * jnp.finfo(t.dtype).eps * (jnp.abs(cell_end) + h)
-    e_unit = jnp.where(crosses, (e1 - e0) * (t_tol / jnp.maximum(h, t_tol)).astype(e0.dtype), 1)
+    own_tol = 2 * jnp.finfo(e0.dtype).eps * jnp.abs(e0)
 
-    def look(tau):
-        """The values at tau, and the component that is furthest with its value in units of its
-        tolerance: zero at the event, infinite where a component stands at zero already."""
+    def look(tau, b, c):
+        """The values at tau; what a rounding may make of each of them, by the slope towards the two
+        points seen before; and the component that is furthest with its value in these units: zero
+        at the event, infinite where a component stands at zero already."""
         e = values(tau)
-        score = jnp.where(crosses, e / e_unit, -jnp.inf)
+        tol = own_tol + jnp.minimum(*(_slope(tau, e, *x) for x in (b, c))) * t_tol.astype(e.dtype)
+        score = jnp.where(crosses, e / tol, -jnp.inf)
         score = jnp.where(standing, jnp.inf, score)
         index = jnp.argmax(score).astype(jnp.int32) if num > 1 else jnp.zeros((), jnp.int32)
-        return e, component(score, index), index
+        return (tau, e), tol, component(score, index), index
 
     def not_done(state):
-        _, lower, upper, (_, top, _), _, n = state
+        _, lower, upper, (_, _, top, _), _, _, n = state
         unsettled = (jnp.abs(top) > 1) & (upper - lower > t_tol)
         return is_crossing & unsettled & (n < _MAX_ITERATIONS)
 
     def refine(state):
-        tau, lower, upper, (e, top, _), (tau_b, e_b, tau_c, e_c), n = state
+        width, lower, upper, ((tau, e), _, top, _), b, c, n = state
         lower = jnp.where(top >= 0, lower, tau)
         upper = jnp.where(top >= 0, tau, upper)
-        shift = _inverse_quadratic(e, tau_b - tau, e_b, tau_c - tau, e_c)
+        shift = _inverse_quadratic(e, b[0] - tau, b[1], c[0] - tau, c[1])
         shift = jnp.min(jnp.where(crosses & jnp.isfinite(shift), shift, jnp.inf))
         proposed = tau + shift.astype(t.dtype)
         inside = (proposed > lower) & (proposed < upper)
-        # every eighth step halves the bracket, whatever the interpolation proposes
-        new = jnp.where(inside & (n % 8 != 7), proposed, 0.5 * (lower + upper))
-        return new, lower, upper, look(new), (tau, e, tau_b, e_b), n + 1
+        # two steps halve the bracket at least, whatever the interpolation proposes
+        slow = (n % 2 == 1) & (upper - lower > 0.5 * width)
+        width = jnp.where(n % 2 == 1, upper - lower, width)
+        new = jnp.where(inside & ~slow, proposed, 0.5 * (lower + upper))
+        return width, lower, upper, look(new, (tau, e), b), (tau, e), b, n + 1
 
-    known = (cell_end, e1, t, e0)
-    start = (guess, t, cell_end, look(guess), known, jnp.zeros((), jnp.int32))
-    tau, _, _, (e, _, index), _, _ = lax.while_loop(not_done, refine, start)
+    b, c = (cell_end, e1), (t, e0)
+    start = (h, t, cell_end, look(guess, b, c), b, c, jnp.zeros((), jnp.int32))
+    end_state = lax.while_loop(not_done, refine, start)
+    (tau, e), tol, _, index = end_state[3]
 
     # components within a few roundings of zero fire together, one after the other
     is_standing = first_share < 0
-    group = jnp.where(is_standing, standing, crosses & (e >= -4 * e_unit) & is_crossing)
+    group = jnp.where(is_standing, standing, crosses & (e >= -4 * tol) & is_crossing)
     set_off = component(standing & ~tied, index)
     decision = jnp.where(set_off, num + index, index)
     decision = jnp.where(is_standing | is_crossing, decision, NO_EVENT)
@@ -126,6 +130,12 @@ def _added_by_shape(arrays):
     for x in arrays:
         sums[x.shape] = sums[x.shape] + x if x.shape in sums else x
     return sums.values()
+
+
+def _slope(tau, e, tau_b, e_b):
+    """How steep each component is between two points; infinite where they are one."""
+    gap = jnp.abs(tau - tau_b).astype(e.dtype)
+    return jnp.where(gap > 0, jnp.abs(e - e_b) / jnp.where(gap > 0, gap, 1), jnp.inf)
 
 
 def _inverse_quadratic(e, x_b, e_b, x_c, e_c):

@@ -16,12 +16,17 @@ def collect(problem, subs, first, last, records, max_steps, num_steps=None, save
     save_event_states = "y_left" in records
     indices = records["outcome"] - 2
     recorded, ran = indices >= 0, indices >= -1
-    # the n-th event goes to place n, everything else past the end
-    place = jnp.where(recorded, jnp.cumsum(recorded) - 1, max_events)
+    # which record is the n-th event: looked up rather than scattered, since there is room for few
+    # events and there are many records
+    so_far = jnp.cumsum(recorded, dtype=jnp.int32)
+    numbers = jnp.arange(1, max_events + 1, dtype=jnp.int32)
+    place = jnp.searchsorted(so_far, numbers, method="scan_unrolled").astype(jnp.int32)
+    happened = numbers <= last.num_events
+    place = jnp.where(happened, place, 0)
 
     def compact(values, fill):
-        out = jnp.full((max_events,) + values.shape[1:], fill, values.dtype)
-        return out.at[place].set(values, mode="drop")
+        rows = happened.reshape((-1,) + (1,) * (values.ndim - 1))
+        return jnp.where(rows, values[place], jnp.asarray(fill, values.dtype))
 
     ended = last.cell - grid.num_cells
     result = RESULTS.where(ended < 0, RESULTS.micro_steps_reached, RESULTS.successful)

@@ -33,6 +33,12 @@ from ._problem import (
 
 _OVERFLOW = -3
 
+_FIRST_ORDER = (
+    "An event solve has first derivatives only: a second derivative (jax.hessian, a gradient of a "
+    "gradient) would miss how an event time moves its own derivative. Take central differences of "
+    "the gradient, or Gauss--Newton (jax.jvp and jax.vjp of the residuals)."
+)
+
 # what the backward pass keeps beside where each step began, so that it never searches for an
 # event, draws a mark or looks into the driver again
 KEPT = ("event_time", "event_decision", "event_mark", "driver_piece")
@@ -64,6 +70,33 @@ def pick(one_hot: Bool[Array, " K"], values: Array) -> Array:
 
 def _is_recorded(sde, index: Int[Array, ""]):
     return True if sde.num_recorded is None else index < sde.num_recorded
+
+
+@jax.custom_jvp
+def moved_by_event(x, x_dot, residual, slope):
+    """`x`, with the derivative dx + x_dot d tau, d tau = -dE / E_dot, where `residual` is E and
+    `slope` E_dot. Without a derivative there is nothing to compute."""
+    return x
+
+
+@moved_by_event.defjvp
+def _(primals, tangents):
+    x, x_dot, _, slope = primals
+    dx, _, d_residual, _ = tangents
+    x_dot, slope = first_order((x_dot, slope))
+    shift = -d_residual / slope
+    return x, dx + x_dot * shift.astype(x.dtype)
+
+
+@jax.custom_jvp
+def first_order(tree):
+    """What a first derivative is made of, which itself has no derivative here."""
+    return tree
+
+
+@first_order.defjvp
+def _(primals, tangents):
+    raise NotImplementedError(_FIRST_ORDER)
 
 
 class _Stretch(eqx.Module):
@@ -135,7 +168,7 @@ def micro_step(
     if known is None:
         tied = (carry.fired & 1) == 1
         # (frozen on the way out as well, for parameters that a function closes over)
-        event = freeze(locate_event(freeze(stretch), tied))
+        event = freeze(locate_event(freeze(stretch), tied, running & accepted))
         full = carry.num_events >= problem.max_events
         too_many = full & (event.decision >= 0) & _is_recorded(sde, event.decision % num)
         decision = jnp.where(too_many, _OVERFLOW, event.decision)
@@ -163,20 +196,17 @@ def micro_step(
     else:
         reach = stretch.reach
     (y_next, e_next), (y_dot, e_dot) = jax.jvp(reach, (clock,), (jnp.ones_like(clock),))
-    # all other events have a time of their own, with d tau = -dE / E_dot. The correction is zero
-    # but for its derivative.
+    # all other events have a time of their own, with d tau = -dE / E_dot
     has_own_time = is_event & (decision < num)
     index = jnp.where(decision < num, decision, decision - num)
     one_hot = jnp.arange(num, dtype=jnp.int32) == index
     residual = pick(one_hot, e_next)
-    slope = component(lax.stop_gradient(e_dot), index)
+    slope = component(e_dot, index)
     slope = jnp.where(has_own_time & (slope != 0), slope, 1)
-    shift = jnp.where(has_own_time, (lax.stop_gradient(residual) - residual) / slope, 0)
-    clock = clock + shift.astype(t.dtype)
+    early = jnp.where(has_own_time, residual, 0)
+    clock = moved_by_event(clock, jnp.ones_like(clock), early, slope)
     t_next = stretch.time(clock)
-    shifted = jax.tree.map(
-        lambda x, x_dot: x + lax.stop_gradient(x_dot) * shift.astype(x.dtype), y_next, y_dot
-    )
+    shifted = jax.tree.map(lambda x, x_dot: moved_by_event(x, x_dot, early, slope), y_next, y_dot)
     y_next = where_rows(one_hot, shifted, y_next) if problem.local else shifted
 
     # jump
