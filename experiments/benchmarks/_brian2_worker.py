@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 
-import brian2 as b
+import brian2 as b  # pyright: ignore[reportMissingImports]
 import numpy as np
 
 
