@@ -8,7 +8,7 @@ came, 0. Delays, pulses and cue last longer than the time constants of neurons (
 Trained from random weights it stays with the answer 0. What leads out, together:
 
 - assemblies of mutually exciting neurons to start with, silent at rest, whose activity outlasts a
-  pulse; with them no delay is too long from the start, and none of the derivatives explodes;
+  pulse; with them no delay is too long from the start, and gradients stay moderate;
 - a loss that looks at the answer alone, and a firm price on rates away from 30 Hz;
 - small steps of the recurrent weights, and a step back wherever one has destroyed what was there;
 - potentials that start anywhere, in each trial anew, so that no answer hangs on single spikes;

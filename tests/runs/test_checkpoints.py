@@ -210,7 +210,7 @@ def test_bad_settings(tmp_path, changes):
 
 
 def test_killed_while_it_writes_the_newest_checkpoint_is_whole(tmp_path):
-    """A process that does nothing but write megabytes is killed eight times."""
+    """A process that does nothing but write megabytes is killed again and again."""
     program = (
         "import sys, jax.numpy as jnp, roughsnn as rs\n"
         "checkpoints = rs.Checkpoints(sys.argv[1], resume=True)\n"
