@@ -13,7 +13,7 @@ import pytest
 
 from roughsnn import cli
 from roughsnn.commands import simulate
-from roughsnn.runs.spikes_file import read_spikes
+from roughsnn.io import read_npz
 
 from .runs import tiny_experiment
 
@@ -182,7 +182,7 @@ def test_simulate_then_plot(monkeypatch, tmp_path, capsys):
     ]
     assert cli.main(["simulate", *arguments]) == 0
     folder = tmp_path / "runs/simulate/001"
-    trains = read_spikes(folder / "spikes.npz")
+    trains = read_npz(folder / "spikes.npz")
     assert trains.batch_shape == (3,)
     assert trains.num_neurons == 3
     # the same from a script
@@ -210,7 +210,7 @@ def test_plot_refuses_what_is_no_spikes(tmp_path, capsys):
     np.savez(tmp_path / "values.npz", x=np.zeros(2))
     assert cli.main(["plot", str(tmp_path / "values.npz")]) == 1
     said = capsys.readouterr().err
-    for message in ("holds no file of spikes", "there is no file", "damaged", "no array 'neurons'"):
+    for message in ("holds no file of spikes", "there is no file", "damaged", "no array 'times'"):
         assert message in said
     assert not (tmp_path / "figures").exists()
 

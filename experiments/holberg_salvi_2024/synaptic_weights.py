@@ -7,7 +7,6 @@ same trials.
 """
 
 import dataclasses
-import json
 import time
 import warnings
 from pathlib import Path
@@ -18,17 +17,23 @@ import numpy as np
 import optax
 
 import roughsnn as rs
-from experiments.run_folder import new_run_folder
 
 from .weights_identifiability import bounds_table, error_bounds, information
 from .weights_likelihood import maximise
 from .weights_network import WeightsTask, draw_task, trials, weight_error
-from .weights_report import Outcome, draw_errors, draw_figure, table, write_metrics
+from .weights_report import (
+    Outcome,
+    draw_errors,
+    draw_figure,
+    read_outcomes,
+    table,
+    write_metrics,
+)
 from .weights_words import WordsLoss, gauss_newton_step
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(rs.RunSettings):
     """Recover the synaptic weights of a spiking network from its spike trains."""
 
     sample_sizes: tuple[int, ...] = (256, 512, 1024)
@@ -60,8 +65,6 @@ class Settings:
     quick: bool = False
     """A small size: n = 256 and a tenth of the steps at larger learning rates, or few steps of the
     improved designs; minutes."""
-    progress: bool = True
-    """Whether to show a progress bar."""
 
     def __post_init__(self):
         if len(self.steps) != len(self.learning_rates):
@@ -84,17 +87,24 @@ PUBLISHED_LOSS = rs.PairedTruncatedSignatureLoss(depth=3)
 TEST_LOSS = rs.ExpectedSignatureLoss(depth=3)
 
 
-def fit_published(settings: Settings, task: WeightsTask, seed: int) -> Outcome:
+def fit_published(
+    settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFolder
+) -> Outcome:
     """Fit the weights by the published loss and optimiser."""
     started = time.monotonic()
+    name = f"published-{len(task.data)}-seed-{seed}"
     tester = Tester(task, settings.batch_size)
-    model, errors, losses, done = task.start, [], [tester(task.start, 0)], 0
+    losses = _read_losses(folder, name) | {0: tester(task.start, 0)}
+    model, errors, done = task.start, [], 0
+    seconds = time.monotonic() - started
     for phase, (steps, rate) in enumerate(
         zip(settings.steps, settings.learning_rates, strict=True)
     ):
 
         def test(step, model, history, done=done):
-            losses.append(tester(model, done + step))
+            losses[done + step] = tester(model, done + step)
+            rows = sorted(losses.items())
+            folder.write_table(f"test-loss/{name}.csv", ["step", "test_loss"], rows)
 
         with warnings.catch_warnings():
             # a trial ends at its hundredth spike, as published: no accident
@@ -112,21 +122,33 @@ def fit_published(settings: Settings, task: WeightsTask, seed: int) -> Outcome:
                 metrics={"error": lambda model, generated, truth: weight_error(model, truth)},
                 holdout=task.truth,
                 callback=test,
+                checkpoint=folder.checkpoints(f"{name}-phase-{phase}", settings.checkpoint_every),
                 log_every=settings.test_every,
                 progress=settings.progress,
-            )
+            ).raise_unless_trained()
         model, done = result.model, done + result.num_steps
+        seconds += result.seconds
         errors.append(result.history["error"])
     # the recorded error is that before each step; the last update is added
     errors.append(np.array([weight_error(model, task.truth)]))
-    error = np.concatenate(errors)[:: settings.test_every]
+    error = np.concatenate(errors)
+    steps, test_losses = map(np.array, zip(*sorted(losses.items()), strict=True))
     return Outcome(
-        "published", len(task.data), seed, settings.test_every * np.arange(len(error)), error,
-        np.array(losses), np.asarray(model.effective_weights), time.monotonic() - started,
+        "published", len(task.data), seed, steps, error[steps], test_losses,
+        np.asarray(model.effective_weights), seconds,
     )  # fmt: skip
 
 
-def fit_words(settings: Settings, task: WeightsTask, seed: int) -> Outcome:
+def _read_losses(folder: rs.RunFolder, name: str) -> dict[int, float]:
+    """The test losses that an interrupted fit has measured, by step."""
+    path = folder.path / "test-loss" / f"{name}.csv"
+    if not path.exists():
+        return {}
+    rows = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+    return {int(step): float(loss) for step, loss in rows}
+
+
+def fit_words(settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFolder) -> Outcome:
     """Fit the weights by the loss of whitened words: Adam, then Gauss-Newton steps with fresh noise
     of which the later ones are averaged, as step m moves by 3 / (m + 1) of its way."""
     started = time.monotonic()
@@ -144,8 +166,11 @@ def fit_words(settings: Settings, task: WeightsTask, seed: int) -> Outcome:
             num_steps=settings.adam_steps,
             key=task.key,
             trainable=lambda model: model.weights,
+            checkpoint=folder.checkpoints(
+                f"words-{len(task.data)}-seed-{seed}", settings.checkpoint_every
+            ),
             progress=settings.progress,
-        )
+        ).raise_unless_trained()
     model, target = result.model, loss.target(task.data)
     curve.add(settings.adam_steps, model.effective_weights)
     for number in range(settings.newton_steps):
@@ -156,7 +181,9 @@ def fit_words(settings: Settings, task: WeightsTask, seed: int) -> Outcome:
     return curve.outcome("words", seed, time.monotonic() - started)
 
 
-def fit_likelihood(settings: Settings, task: WeightsTask, seed: int) -> Outcome:
+def fit_likelihood(
+    settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFolder
+) -> Outcome:
     """Fit the weights by maximum likelihood."""
     started = time.monotonic()
     curve = _Curve(task)
@@ -208,31 +235,47 @@ class Tester:
 
 
 def run(settings: Settings) -> tuple[list[Outcome], Path]:
-    """Run all settings and write settings, metrics, weights, table and figure into a new folder."""
+    """Run all settings and write settings, metrics, weights, table and figure into a new folder.
+
+    A run that is resumed keeps the fits that were done, and goes on with the gradient steps of the
+    one it was cut off in; Gauss-Newton steps and those of the likelihood, some minutes at most,
+    begin anew.
+    """
     settings = settings.resized()
-    folder = new_run_folder(settings.output, settings)
-    outcomes = []
+    with rs.RunFolder.start(settings) as folder:
+        outcomes = _run(settings, folder)
+    print(f"Written to {folder.path}")
+    return outcomes, folder.path
+
+
+def _run(settings: Settings, folder: rs.RunFolder) -> list[Outcome]:
+    outcomes = read_outcomes(folder.path) if (folder.path / "metrics.csv").exists() else []
+    found = {(o.design, o.sample_size, o.seed) for o in outcomes}
+    fits = (
+        {"words": fit_words, "likelihood": fit_likelihood}
+        if settings.improved
+        else {"published": fit_published}
+    )
     for seed in settings.seeds:
         for n in settings.sample_sizes:
+            missing = [fit for design, fit in fits.items() if (design, n, seed) not in found]
+            if not missing:
+                continue
             task = draw_task(seed, n)
             print(f"seed {seed}, n = {n}", flush=True)
-            if settings.improved:
-                outcomes.append(fit_words(settings, task, seed))
-                outcomes.append(fit_likelihood(settings, task, seed))
-            else:
-                outcomes.append(fit_published(settings, task, seed))
-            write_metrics(outcomes, folder)
+            for fit in missing:
+                outcomes.append(fit(settings, task, seed, folder))
+                write_metrics(outcomes, folder)
     text = table(outcomes)
     if settings.improved:
         task = draw_task(settings.seeds[0], 2)
-        found = information(task, settings.information_trials, settings.paths)
-        bounds = error_bounds(found, settings.sample_sizes)
-        (folder / "bounds.json").write_text(json.dumps(bounds, indent=2) + "\n")
+        known = information(task, settings.information_trials, settings.paths)
+        bounds = error_bounds(known, settings.sample_sizes)
+        folder.write_json("bounds.json", bounds)
         text += "\n\n" + bounds_table(bounds)
-        draw_errors(outcomes, bounds).savefig(folder / "figure.png", dpi=200)
+        folder.write_figure("figure.png", draw_errors(outcomes, bounds))
     else:
-        draw_figure(outcomes).savefig(folder / "figure.png", dpi=200)
-    (folder / "table.md").write_text(text + "\n")
+        folder.write_figure("figure.png", draw_figure(outcomes))
+    folder.write_text("table.md", text)
     print(text)
-    print(f"Written to {folder}")
-    return outcomes, folder
+    return outcomes

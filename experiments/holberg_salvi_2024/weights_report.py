@@ -2,11 +2,14 @@
 
 import csv
 import dataclasses
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+import roughsnn as rs
 
 from .published import SYNAPTIC_WEIGHTS
 
@@ -36,21 +39,23 @@ class Outcome:
     seconds: float
 
 
-def write_metrics(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """The curves as `metrics.csv`, the fitted weights and the times as `weights.npz`."""
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["design", "sample_size", "seed", "step", "weight_error", "test_loss"])
-        for o in outcomes:
-            for step, error, loss in zip(o.steps, o.error, o.test_loss, strict=True):
-                writer.writerow(
-                    [o.design, o.sample_size, o.seed, step, f"{error:.7g}", f"{loss:.7g}"]
-                )
+def write_metrics(outcomes: Sequence[Outcome], folder: rs.RunFolder) -> None:
+    """The fitted weights and the times as `weights.npz`, the curves as `metrics.csv`."""
+    weights = io.BytesIO()
     np.savez_compressed(
-        folder / "weights.npz",
+        weights,
         **{f"{o.design}/{o.sample_size}/{o.seed}": o.weights for o in outcomes},
         **{f"seconds/{o.design}/{o.sample_size}/{o.seed}": o.seconds for o in outcomes},
     )
+    # the table comes last: what is in it has its weights
+    folder.write_bytes("weights.npz", weights.getvalue())
+    rows = (
+        [o.design, o.sample_size, o.seed, int(step), float(error), float(loss)]
+        for o in outcomes
+        for step, error, loss in zip(o.steps, o.error, o.test_loss, strict=True)
+    )
+    header = ["design", "sample_size", "seed", "step", "weight_error", "test_loss"]
+    folder.write_table("metrics.csv", header, rows)
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:

@@ -9,8 +9,8 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from roughsnn.runs.spikes_file import read_spikes
-from roughsnn.runs.whole_file import whole_file
+from roughsnn.io import read_npz
+from roughsnn.io.whole_file import whole_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def run(settings: Settings) -> list[Path]:
 def _raster(path: Path, settings: Settings) -> dict:
     from roughsnn.plotting import plot_raster
 
-    trains = read_spikes(path)
+    trains = read_npz(path)
     while len(trains.batch_shape) > 1:  # data sets of several seeds: the first one's
         trains = trains[0]
     ax = plot_raster(trains, max_trials=settings.max_trials, time_unit=settings.time_unit)

@@ -6,11 +6,12 @@ A file appears whole or not at all, and one that exists is replaced only when as
 
 from ._csv import read_csv, write_csv
 from ._neo import from_neo, to_neo
-from ._npz import read_npz, write_npz
+from ._npz import npz_bytes, read_npz, write_npz
 from ._nwb import read_nwb, write_nwb
 
 __all__ = [
     "from_neo",
+    "npz_bytes",
     "read_csv",
     "read_npz",
     "read_nwb",

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..runs.whole_file import whole_file
 from ..spikes.trains import SpikeTrains
+from .whole_file import whole_file
 
 
 @contextlib.contextmanager

@@ -1,13 +1,24 @@
 """Spike trains in a NumPy archive."""
 
 import io
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from ..runs.spikes_file import read_spikes, write_spikes
 from ..spikes.trains import SpikeTrains
 from ._files import new_file
+
+_ARRAYS = ("times", "neurons", "t0", "t1", "overflowed", "num_neurons")
+
+
+def npz_bytes(trains: SpikeTrains) -> bytes:
+    """What `write_npz` writes."""
+    content = io.BytesIO()
+    arrays = {name: np.asarray(getattr(trains, name)) for name in _ARRAYS}
+    np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
+    return content.getvalue()
 
 
 def write_npz(path: Path | str, trains: SpikeTrains, *, overwrite: bool = False) -> None:
@@ -17,10 +28,9 @@ def write_npz(path: Path | str, trains: SpikeTrains, *, overwrite: bool = False)
         FileExistsError: there is a file already and `overwrite` is not set.
         OSError: it cannot be written; nothing of it is left.
     """
-    content = io.BytesIO()
-    write_spikes(content, trains)
+    content = npz_bytes(trains)
     with new_file(path, overwrite) as file:
-        file.write(content.getvalue())
+        file.write(content)
 
 
 def read_npz(path: Path | str) -> SpikeTrains:
@@ -31,11 +41,14 @@ def read_npz(path: Path | str) -> SpikeTrains:
         ValueError: it is damaged, or holds no valid spike trains; the message names the file, the
             train and the value.
     """
+    arrays = _read_arrays(path)
     try:
-        trains = read_spikes(path)
+        num_neurons = int(arrays.pop("num_neurons"))
+        trains = SpikeTrains(**arrays, num_neurons=num_neurons)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} holds no spike trains that can be read: {error} Write it again."
+            f"{path} holds no spike trains that can be read: {error} Write it again with "
+            "`write_npz`."
         ) from error
     times = np.asarray(trains.times).reshape(-1, trains.max_spikes)
     neurons = np.asarray(trains.neurons).reshape(-1, trains.max_spikes)
@@ -59,3 +72,17 @@ def read_npz(path: Path | str) -> SpikeTrains:
                     f"{fault}. Correct the arrays, or write the file again with `write_npz`."
                 )
     return trains
+
+
+def _read_arrays(path: Path | str) -> dict[str, np.ndarray]:
+    again = "Write it again with `write_npz`."
+    damage = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, TypeError, ValueError)
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in _ARRAYS if name in archive.files}
+    except damage as error:
+        raise ValueError(f"{path} is damaged or no NumPy archive: {error}. {again}") from error
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise ValueError(f"{path} holds no spike trains: it has no array {missing[0]!r}. {again}")
+    return arrays

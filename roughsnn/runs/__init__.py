@@ -1,8 +1,7 @@
-"""What outlives a process: files that are whole or absent, checkpoints, the folder of a run."""
+"""What outlives a process: checkpoints and the folder of a run."""
 
 from .checkpoints import Checkpoint, CheckpointError, Checkpoints
 from .folder import RunFolder, RunInterrupted, RunSettings
-from .whole_file import whole_file
 
 __all__ = [
     "Checkpoint",
@@ -11,5 +10,4 @@ __all__ = [
     "RunFolder",
     "RunInterrupted",
     "RunSettings",
-    "whole_file",
 ]

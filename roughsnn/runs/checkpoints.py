@@ -16,7 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PyTree
 
-from .whole_file import remove_unfinished, whole_file
+from roughsnn.io.whole_file import remove_unfinished, whole_file
 
 _MAGIC = b"roughsnn checkpoint 1 "
 _NAME = re.compile(r"step-(\d+)\.ckpt")

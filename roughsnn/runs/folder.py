@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 import jax
 
+from roughsnn.io import npz_bytes
+from roughsnn.io.whole_file import remove_unfinished, whole_file
 from roughsnn.spikes import SpikeTrains
 
 from .checkpoints import Checkpoints
-from .spikes_file import write_spikes
-from .whole_file import remove_unfinished, whole_file
 
 T = TypeVar("T")
 
@@ -195,10 +195,8 @@ class RunFolder:
         self.write_table(name, ["seed", "step", *names], rows)
 
     def write_spikes(self, name: str, trains: SpikeTrains) -> None:
-        """Write spike trains as NPZ: the attributes of [`roughsnn.SpikeTrains`][], by name."""
-        content = io.BytesIO()
-        write_spikes(content, trains)
-        self.write_bytes(name, content.getvalue())
+        """Write spike trains as NPZ, for `roughsnn.io.read_npz`."""
+        self.write_bytes(name, npz_bytes(trains))
 
     def write_figure(self, name: str, figure: Any, dpi: int = 200) -> None:
         """Write a figure of matplotlib, and close it; the ending of the name is its format."""

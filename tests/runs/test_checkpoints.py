@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import roughsnn as rs
-from roughsnn.runs import whole_file
+from roughsnn.io.whole_file import whole_file
 
 from .disks import no_space, read_only, small_disk
 
