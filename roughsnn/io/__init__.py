@@ -1,4 +1,4 @@
-"""Spike trains in the formats of the field: CSV, NPZ, neo and NWB, in and out.
+"""Spike trains in the formats of the field, CSV, NPZ, neo and NWB, and networks as NIR, both ways.
 
 Everything that is in a `SpikeTrains` with one batch axis comes back as it was, in double precision.
 A file appears whole or not at all, and one that exists is replaced only when asked for.
@@ -6,17 +6,25 @@ A file appears whole or not at all, and one that exists is replaced only when as
 
 from ._csv import read_csv, write_csv
 from ._neo import from_neo, to_neo
+from ._nir import read_nir, write_nir
+from ._nir_in import NIRModel, from_nir
+from ._nir_out import to_nir
 from ._npz import npz_bytes, read_npz, write_npz
 from ._nwb import read_nwb, write_nwb
 
 __all__ = [
+    "NIRModel",
     "from_neo",
+    "from_nir",
     "npz_bytes",
     "read_csv",
+    "read_nir",
     "read_npz",
     "read_nwb",
     "to_neo",
+    "to_nir",
     "write_csv",
+    "write_nir",
     "write_npz",
     "write_nwb",
 ]
