@@ -1,4 +1,4 @@
-"""Gram matrices of a kernel, and the witness function of two samples."""
+"""Matrices between trains, of a kernel or a distance, and the witness function of two samples."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import CURVE, colour, legend, new_axes, num_curves, tidy
+from .style import CURVE, colour, colour_scale, legend, new_axes, num_curves, tidy
 
 
 def plot_gram(
@@ -39,25 +39,66 @@ def plot_gram(
         ImportError: matplotlib is not installed.
         ValueError: arguments of shapes that do not fit.
     """
-    gram = np.asarray(gram)
-    if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
-        raise ValueError(f"`gram` has shape {gram.shape}; it must be (n, n).")
-    n = gram.shape[0]
+    return _matrix("gram", gram, ax, sizes, names, order, colour_bar, "kernel", sort=True)
+
+
+def plot_distances(
+    distances: ArrayLike | Sequence,
+    ax: Any = None,
+    *,
+    sizes: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+    order: ArrayLike | Sequence | None = None,
+    name: str = "distance",
+    colour_bar: bool = True,
+) -> Any:
+    """Draw a matrix of distances between spike trains, sample by sample.
+
+    Dark is near. Samples of one law give four blocks that look alike.
+
+    Args:
+        distances: shape `(n, n)`, as `VanRossum(tau=...)(trains)` gives, the trains of the first
+            sample first.
+        ax: axes to draw on; by default those of a new figure.
+        sizes: number of trains in each sample, which add up to `n`; one sample by default.
+        names: names of the samples, for the labels of the axes.
+        order: one number per train, by which the trains of each sample are sorted; by default they
+            stay as they are.
+        name: name of the distance, for the scale of colours.
+        colour_bar: also draw the scale of colours.
+
+    Returns:
+        the axes.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: arguments of shapes that do not fit.
+    """
+    return _matrix("distances", distances, ax, sizes, names, order, colour_bar, name, sort=False)
+
+
+def _matrix(argument, matrix, ax, sizes, names, order, colour_bar, scale, *, sort):
+    matrix = np.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"`{argument}` has shape {matrix.shape}; it must be (n, n).")
+    n = matrix.shape[0]
     sizes = [n] if sizes is None else [int(size) for size in sizes]
     if sum(sizes) != n or min(sizes, default=0) < 0:
-        raise ValueError(f"`sizes` is {sizes}; they must add up to the {n} trains of `gram`.")
+        raise ValueError(f"`sizes` is {sizes}; they must add up to the {n} trains of `{argument}`.")
     if names is not None and len(names) != len(sizes):
         raise ValueError(f"`names` has {len(names)} entries for {len(sizes)} samples.")
-    values = gram.mean(axis=1) if order is None else np.asarray(order)
+    if order is None:
+        values = matrix.sum(axis=1) if sort else np.arange(n)
+    else:
+        values = np.asarray(order)
     if values.shape != (n,):
         raise ValueError(f"`order` has shape {values.shape}; it must be one number per train.")
     sample = np.repeat(np.arange(len(sizes)), sizes)
     sorting = np.lexsort((values, sample))
 
     ax = new_axes(ax, height=2.8)
-    image = ax.imshow(
-        gram[np.ix_(sorting, sorting)], cmap="viridis", aspect="equal", interpolation="nearest"
-    )
+    shown = matrix[np.ix_(sorting, sorting)] if n else np.full((1, 1), np.nan)
+    image = ax.imshow(shown, cmap="viridis", aspect="equal", interpolation="nearest")
     ends = np.cumsum(sizes)
     for end in ends[:-1]:
         ax.axhline(end - 0.5, color="white", linewidth=0.8)
@@ -69,9 +110,7 @@ def plot_gram(
         ax.set_yticks(middle, names, rotation=90, va="center")
         ax.tick_params(length=0)
     if colour_bar:
-        bar = ax.figure.colorbar(image, ax=ax, shrink=0.85)
-        bar.ax.tick_params(labelsize=7)
-        bar.set_label("kernel", fontsize=8)
+        colour_scale(ax, image, scale)
     return ax
 
 

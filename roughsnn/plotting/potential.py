@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import CURVE, colour, legend, new_axes, num_curves, tidy
+from .style import CURVE, colour, legend, new_axes, num_curves, tidy, with_unit
 
 
 def plot_potential(
@@ -77,6 +77,6 @@ def plot_potential(
             color="black",
             clip_on=False,
         )
-    tidy(ax, "time" if time_unit is None else f"time ({time_unit})", "potential $v$")
+    tidy(ax, with_unit("time", time_unit), "potential $v$")
     legend(ax)
     return ax

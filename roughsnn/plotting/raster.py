@@ -6,7 +6,7 @@ import numpy as np
 
 from roughsnn.spikes import SpikeTrains
 
-from .style import colour, new_axes, tidy
+from .style import colour, new_axes, tidy, with_unit
 
 
 def plot_raster(
@@ -64,5 +64,5 @@ def plot_raster(
         ylabel = "trial"
     if num_all > num_trials:
         ylabel += f"\n(first {num_trials} of {num_all})"
-    tidy(ax, "time" if time_unit is None else f"time ({time_unit})", ylabel)
+    tidy(ax, with_unit("time", time_unit), ylabel)
     return ax

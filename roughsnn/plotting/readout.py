@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import colour, legend, new_axes, tidy
+from .style import colour, legend, new_axes, tidy, with_unit
 
 
 def plot_readout(
@@ -52,7 +52,7 @@ def plot_readout(
             wanted = targets.reshape(columns.shape)[:, channel]
             ax.plot(ts, wanted, "--", color="0.4", linewidth=1.2, label=f"target{several}")
         ax.plot(ts, columns[:, channel], color=drawn, linewidth=0.9, label=f"readout{several}")
-    tidy(ax, "time" if time_unit is None else f"time ({time_unit})", "readout")
+    tidy(ax, with_unit("time", time_unit), "readout")
     legend(ax)
     return ax
 
@@ -92,6 +92,6 @@ def plot_balance(
     ax.plot(ts, external, color=colour(0), linewidth=1.0, label="external")
     ax.plot(ts, recurrent, color=colour(1), linewidth=1.0, label="recurrent")
     ax.plot(ts, external + recurrent, color="black", linewidth=0.8, label="sum")
-    tidy(ax, "time" if time_unit is None else f"time ({time_unit})", "current")
+    tidy(ax, with_unit("time", time_unit), "current")
     legend(ax)
     return ax

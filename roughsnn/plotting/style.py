@@ -47,7 +47,12 @@ def colour(index: int) -> str:
 
 def num_curves(ax: Any) -> int:
     """How many curves, drawn here, the axes hold: the number of the next colour."""
-    return sum(line.get_gid() == CURVE for line in ax.lines)
+    return sum(artist.get_gid() == CURVE for artist in (*ax.lines, *ax.patches))
+
+
+def with_unit(name: str, unit: str | None) -> str:
+    """The label of an axis: what it shows, and the unit if there is one."""
+    return name if unit is None else f"{name} ({unit})"
 
 
 def tidy(ax: Any, xlabel: str, ylabel: str) -> None:
@@ -62,3 +67,10 @@ def legend(ax: Any) -> None:
     """A small frameless legend, if anything on the axes has a label."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7, frameon=False, handlelength=1.5)
+
+
+def colour_scale(ax: Any, image: Any, name: str) -> None:
+    """The scale of colours of an image, beside its axes."""
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.85)
+    bar.ax.tick_params(labelsize=7)
+    bar.set_label(name, fontsize=8)
