@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from roughsnn.runs.whole_file import whole_file
+from roughsnn.io.whole_file import whole_file
 
 from .style import new_axes
 
