@@ -58,8 +58,8 @@ class Settings(rs.RunSettings):
     adam_steps: int = 60
     """Improved, words: steps of Adam with learning rate 0.03 and batches of 128."""
     newton_steps: int = 14
-    """Improved: Gauss-Newton steps after them, of 256 simulated trials each, and steps of the
-    maximisation of the likelihood."""
+    """Improved: Gauss-Newton steps after them, of n simulated trials each (256 at least), and steps
+    of the maximisation of the likelihood."""
     information_trials: int = 2048
     """Improved: trials by which the information is estimated."""
     quick: bool = False
@@ -172,10 +172,12 @@ def fit_words(settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFo
             progress=settings.progress,
         ).raise_unless_trained()
     model, target = result.model, loss.target(task.data)
+    # as many trials as are observed, so that their noise falls with that of the data
+    simulated = max(256, len(task.data))
     curve.add(settings.adam_steps, model.effective_weights)
     for number in range(settings.newton_steps):
         key = jr.fold_in(jr.fold_in(task.key, 1), number)
-        move = gauss_newton_step(model, target, key, 256) * min(1.0, 3 / (number + 1))
+        move = gauss_newton_step(model, target, key, simulated) * min(1.0, 3 / (number + 1))
         model = eqx.tree_at(lambda m: m.weights, model, model.weights + move)
         curve.add(settings.adam_steps + number + 1, model.effective_weights)
     return curve.outcome("words", seed, time.monotonic() - started)

@@ -58,9 +58,8 @@ class WordsLoss(eqx.Module):
             # a word that never varies says nothing
             scale = jnp.where(variance > 0, 1 / jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
             correlation = covariance * scale[:, :, None] * scale[:, None, :]
-            shrunk = (1 - SHRINKAGE) * correlation + SHRINKAGE * jnp.eye(
-                phi.shape[-1], dtype=phi.dtype
-            )
+            identity = jnp.eye(phi.shape[-1], dtype=phi.dtype)[None]
+            shrunk = (1 - SHRINKAGE) * correlation + SHRINKAGE * identity
             means.append(mean)
             inverses.append(jnp.linalg.inv(shrunk) * scale[:, :, None] * scale[:, None, :])
         return WordsTarget(means, inverses)
@@ -106,9 +105,8 @@ def gauss_newton_step(
         weighted = jnp.einsum("wjp,jpq->wjq", by_weights, target.inverses[g])
         curvature = jnp.einsum("wjq,vjq->jwv", weighted, by_weights)
         damping = 1e-3 * jnp.trace(curvature, axis1=1, axis2=2) / curvature.shape[-1]
-        curvature = curvature + damping[:, None, None] * jnp.eye(
-            curvature.shape[-1], dtype=curvature.dtype
-        )
+        identity = jnp.eye(curvature.shape[-1], dtype=curvature.dtype)
+        curvature = curvature + damping[:, None, None] * identity[None]
         slope = jnp.einsum("wjq,jq->jw", weighted, differences[g])
         step = -jnp.linalg.solve(curvature, slope[..., None])[..., 0]
         step = step / jnp.maximum(1, jnp.abs(step).sum(axis=1, keepdims=True))
