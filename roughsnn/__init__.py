@@ -40,11 +40,15 @@ from .neurons import LIF as LIF
 from .neurons import AdaptiveLIFState as AdaptiveLIFState
 from .neurons import AdaptiveStochasticLIF as AdaptiveStochasticLIF
 from .neurons import ExponentialIntensity as ExponentialIntensity
+from .neurons import Izhikevich as Izhikevich
+from .neurons import IzhikevichState as IzhikevichState
 from .neurons import LIFState as LIFState
 from .neurons import RectifiedPowerIntensity as RectifiedPowerIntensity
 from .neurons import SigmoidIntensity as SigmoidIntensity
 from .neurons import SoftplusIntensity as SoftplusIntensity
+from .neurons import StochasticExponential as StochasticExponential
 from .neurons import StochasticLIF as StochasticLIF
+from .neurons import StochasticQuadratic as StochasticQuadratic
 from .runs import CheckpointError as CheckpointError
 from .runs import Checkpoints as Checkpoints
 from .runs import RunFolder as RunFolder

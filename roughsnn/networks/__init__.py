@@ -3,8 +3,8 @@
 from ._connections import SparseConnections as SparseConnections
 from ._connections import layered_connections as layered_connections
 from ._connections import random_connections as random_connections
-from ._spiking_network import NetworkState as NetworkState
 from ._spiking_network import SpikingNetwork as SpikingNetwork
+from ._state import NetworkState as NetworkState
 from ._synapses import ConductanceSynapses as ConductanceSynapses
 
 __all__ = [

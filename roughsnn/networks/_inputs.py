@@ -76,8 +76,8 @@ def _product(parts: _Parts, dx):
     network, y = parts.network, parts.zeros
     db, dn = dx if isinstance(dx, tuple) else (dx, None) if parts.noise is not None else (None, dx)
     if db is not None and parts.noise is not None:
-        term = dfx.ControlTerm(lambda *_: parts.noise, _no_control)
-        moved = term.prod(parts.noise, db)
+        # only the product is asked for: the increment is at hand
+        moved = dfx.ControlTerm(lambda *_: parts.noise, lambda *_: db).prod(parts.noise, db)
         y = y._replace(neurons=moved) if network._is_extended else moved
     if dn is not None:
         if network.input_weights is None:
@@ -92,7 +92,3 @@ def _product(parts: _Parts, dx):
         else:
             y = network.neurons.receive(y, plus + minus)
     return y
-
-
-def _no_control(t0, t1, **kwargs):
-    raise NotImplementedError

@@ -3,46 +3,25 @@
 # what is optional in a network is there where it is used
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
 
-from typing import Any, NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
 from ..neurons import AbstractNeuron
 from ..neurons._parameters import parameter
-from ._arrivals import NEVER, Arrivals, empty, sent, taken_out, until, waiting
+from ._arguments import checked_connections, checked_signs
+from ._arrivals import NEVER, empty, sent, taken_out, until, waiting
 from ._conditions import check_network
 from ._connections import SparseConnections
 from ._inputs import network_noise
-from ._synapses import Conductances, ConductanceSynapses
+from ._state import NetworkState
+from ._synapses import ConductanceSynapses
+from ._wiring import AbstractWiring
 
 
-class NetworkState(NamedTuple):
-    """State of a network that has more than its neurons to keep.
-
-    Attributes:
-        neurons: the state of the neurons.
-        conductances: `None` with current synapses.
-        arrivals: delayed spikes on their way; `None` without delays.
-        held_until: the end of each neuron's refractory period, -1e30 outside one; `None` without
-            refractory periods.
-    """
-
-    neurons: PyTree
-    conductances: Conductances | None
-    arrivals: Arrivals | None
-    held_until: Float[Array, " K"] | None
-
-    @property
-    def v(self) -> Float[Array, "..."]:
-        """The membrane potentials."""
-        return self.neurons.v
-
-
-class SpikingNetwork(AbstractNeuron):
+class SpikingNetwork(AbstractWiring):
     r"""Neurons coupled by synapses: when neuron k fires, $i^j \to i^j + w_{kj}$ for all j.
 
     The neurons may be of any model, with parameters of their own. Synapses are dense (a matrix of
@@ -134,10 +113,10 @@ class SpikingNetwork(AbstractNeuron):
         k = neurons.num_neurons
         each = ((), (k,))
         self.neurons, self.synapses = neurons, synapses
-        self.connections = _connections(connections, k)
+        self.connections = checked_connections(connections, k)
         is_list = isinstance(self.connections, SparseConnections)
         shape = (len(self.connections),) if is_list else (k, k)
-        self.signs = _signs(signs, k)
+        self.signs = checked_signs(signs, k)
         self.weights = parameter(
             "weights", weights, shapes=(shape,), non_negative=signs is not None
         )
@@ -184,10 +163,6 @@ class SpikingNetwork(AbstractNeuron):
         return 0 if self.input_weights is None else self.input_weights.shape[0]
 
     @property
-    def _is_delayed(self) -> bool:
-        return self.axonal_delays is not None or self.synaptic_delays is not None
-
-    @property
     def _is_extended(self) -> bool:
         return self._is_delayed or self.refractory is not None or self.synapses is not None
 
@@ -201,20 +176,6 @@ class SpikingNetwork(AbstractNeuron):
         if self._is_delayed:
             arrivals = 1 if self.synaptic_delays is None else self.listed.edges.shape[1]
         return arrivals + (self.refractory is not None)
-
-    @property
-    def effective_weights(self) -> Float[Array, "..."]:
-        """The weights with their signs, and with zeros where there is no synapse; of the shape of
-        `weights`."""
-        weights = self.weights
-        if self.signs is not None:
-            signs = self.signs.astype(weights.dtype)
-            is_list = isinstance(self.connections, SparseConnections)
-            by_synapse = signs[self.connections.pre] if is_list else signs[:, None]
-            weights = jnp.abs(weights) * by_synapse
-        if self.connections is None or isinstance(self.connections, SparseConnections):
-            return weights
-        return jnp.where(self.connections, weights, 0)
 
     @property
     def dead_intensity(self):
@@ -342,90 +303,3 @@ class SpikingNetwork(AbstractNeuron):
         plus = self._jump(what, happens, lambda w: jnp.maximum(w, 0))
         minus = self._jump(what, happens, lambda w: jnp.minimum(w, 0))
         return self._receive(y, None, plus, minus)
-
-    def _jump(self, what: Int[Array, ""], happens: Bool[Array, ""], part=lambda w: w):
-        """The sum of the weights, or of a part of each, that arrive at every neuron."""
-        k = self.num_neurons
-        if self.listed is None:
-            weights = self.effective_weights
-            fires = (jnp.arange(k, dtype=jnp.int32) == what) & happens
-            # a product with a one-hot row: over a batch one matrix product, both ways
-            return fires.astype(weights.dtype) @ part(weights)
-        if self.synaptic_delays is None:
-            row = jnp.minimum(what, k - 1)
-            edges, targets = self.listed.edges[row], self.listed.targets[row]
-        else:
-            edges = what[None]
-            targets = self.listed.post[edges]
-        weights = jnp.where(happens, part(self.weights_of(edges)), 0)
-        return jnp.zeros(k, weights.dtype).at[targets].add(weights, mode="drop")
-
-    def weights_of(self, edges: Int[Array, "*n"]) -> Float[Array, "*n"]:
-        """The signed weights of the synapses of these numbers, zero past the last one."""
-        listed = self.listed
-        pre = listed.pre.at[edges].get(mode="fill", fill_value=0)
-        weights = self._of_synapses(self.weights, edges)
-        if self.signs is None:
-            return weights
-        return jnp.abs(weights) * self.signs[pre].astype(weights.dtype)
-
-    def _of_synapses(self, values: Float[Array, "..."], edges: Int[Array, "*n"]):
-        """A number for each of these synapses, from one for each, one for all, or a matrix."""
-        if values.ndim == 0:
-            return jnp.broadcast_to(values, edges.shape)
-        if values.ndim == 1:
-            return values.at[edges].get(mode="fill", fill_value=0)
-        k = self.num_neurons
-        pre, post = (
-            x.at[edges].get(mode="fill", fill_value=k) for x in (self.listed.pre, self.listed.post)
-        )
-        return values.at[pre, post].get(mode="fill", fill_value=0)
-
-    def delays_of(self, edges: Int[Array, "*n"], pre: Int[Array, "*n"]) -> Float[Array, "*n"]:
-        """The delays of these synapses, from these neurons."""
-        total: Any = jnp.zeros(edges.shape, self.weights.dtype)
-        if self.axonal_delays is not None:
-            axonal = self.axonal_delays
-            total = total + (axonal if axonal.ndim == 0 else axonal[pre])
-        if self.synaptic_delays is not None:
-            total = total + self._of_synapses(self.synaptic_delays, edges)
-        return total
-
-    def _sendings(self, t, who: Int[Array, ""]):
-        """When the spikes of a neuron arrive, what they are, and how many there are."""
-        if self.synaptic_delays is None:
-            one = who[None]
-            return t + self.delays_of(one, one), one, jnp.asarray(1, jnp.int32)
-        edges = self.listed.edges[who]
-        times = t + self.delays_of(edges, jnp.full(edges.shape, who))
-        return times, edges, jnp.sum(edges < len(self.listed), dtype=jnp.int32)
-
-
-def _connections(connections, k: int):
-    if connections is None:
-        return None
-    if isinstance(connections, SparseConnections):
-        if connections.num_neurons != k:
-            raise ValueError(
-                f"`connections` is a list for {connections.num_neurons} neurons, and `neurons` has "
-                f"{k}."
-            )
-        return connections
-    connections = jnp.asarray(connections)
-    if connections.shape != (k, k) or connections.dtype != bool:
-        raise ValueError(
-            f"`connections` must be a boolean array of shape ({k}, {k}), got "
-            f"{connections.dtype} of shape {connections.shape}, or SparseConnections."
-        )
-    return connections
-
-
-def _signs(signs, k: int):
-    if signs is None:
-        return None
-    signs = jnp.asarray(signs)
-    known = not isinstance(signs, jax.core.Tracer)
-    if signs.shape != (k,) or (known and not bool(jnp.all(jnp.abs(signs) == 1))):
-        raise ValueError(f"`signs` must hold +1 or -1 for each of the {k} neurons, got {signs}.")
-    # integers, so that no optimiser takes them for parameters
-    return signs.astype(jnp.int32)

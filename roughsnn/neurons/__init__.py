@@ -8,10 +8,14 @@ from ._intensities import ExponentialIntensity as ExponentialIntensity
 from ._intensities import RectifiedPowerIntensity as RectifiedPowerIntensity
 from ._intensities import SigmoidIntensity as SigmoidIntensity
 from ._intensities import SoftplusIntensity as SoftplusIntensity
+from ._intensity_neuron import LIFState as LIFState
+from ._izhikevich import Izhikevich as Izhikevich
+from ._izhikevich import IzhikevichState as IzhikevichState
 from ._lif import LIF as LIF
 from ._lif import ThresholdLIFState as ThresholdLIFState
-from ._stochastic_lif import LIFState as LIFState
+from ._stochastic_exponential import StochasticExponential as StochasticExponential
 from ._stochastic_lif import StochasticLIF as StochasticLIF
+from ._stochastic_quadratic import StochasticQuadratic as StochasticQuadratic
 
 __all__ = [
     "LIF",
@@ -20,10 +24,14 @@ __all__ = [
     "AdaptiveLIFState",
     "AdaptiveStochasticLIF",
     "ExponentialIntensity",
+    "Izhikevich",
+    "IzhikevichState",
     "LIFState",
     "RectifiedPowerIntensity",
     "SigmoidIntensity",
     "SoftplusIntensity",
+    "StochasticExponential",
     "StochasticLIF",
+    "StochasticQuadratic",
     "ThresholdLIFState",
 ]

@@ -6,10 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import _noise
-from ._intensities import AbstractIntensity, ExponentialIntensity, intensity_for
+from ._intensities import AbstractIntensity, intensity_for
 from ._intensity_neuron import AbstractIntensityNeuron
-from ._parameters import neuron_count, parameter
+from ._parameters import for_each
 
 
 class AdaptiveLIFState(NamedTuple):
@@ -78,19 +77,11 @@ class AdaptiveStochasticLIF(AbstractIntensityNeuron):
     in Gerstner, Kistler, Naud & Paninski (2014), *Neuronal Dynamics*, chapter 6.
     """
 
-    mu1: Float[Array, "..."]
-    mu2: Float[Array, "..."]
     mu_a: Float[Array, "..."]
     b: Float[Array, "..."]
     coupling: Float[Array, "..."]
-    sigma: Float[Array, "..."] | None
-    v_reset: Float[Array, "..."]
     intensity: AbstractIntensity
-    alpha: Float[Array, "..."]
-    v0: Float[Array, "..."]
-    i0: Float[Array, "..."]
     a0: Float[Array, "..."]
-    num_neurons: int = eqx.field(static=True)
     adapts: str = eqx.field(static=True)
 
     def __init__(
@@ -111,36 +102,22 @@ class AdaptiveStochasticLIF(AbstractIntensityNeuron):
         i0=0.0,
         a0=0.0,
     ):
-        k = neuron_count(num_neurons)
+        k = self._begin_intensity(
+            num_neurons, mu1=mu1, mu2=mu2, sigma=sigma, v_reset=v_reset, alpha=alpha, v0=v0, i0=i0
+        )
         if adapts not in ("current", "threshold"):
             raise ValueError(f'`adapts` must be "current" or "threshold", got {adapts!r}.')
-        each = ((), (k,))
-        self.num_neurons, self.adapts = k, adapts
-        self.mu1 = parameter("mu1", mu1, non_negative=True, shapes=each)
-        self.mu2 = parameter("mu2", mu2, non_negative=True, shapes=each)
-        self.mu_a = parameter("mu_a", mu_a, non_negative=True, shapes=each)
-        self.b = parameter("b", b, shapes=each)
-        self.coupling = parameter("coupling", coupling, shapes=each)
-        self.sigma = _noise.noise_parameter(sigma, k)
-        self.v_reset = parameter("v_reset", v_reset, shapes=each)
-        self.intensity = intensity_for(
-            ExponentialIntensity() if intensity is None else intensity, k
-        )
-        self.alpha = parameter("alpha", alpha, positive=True, shapes=each)
-        self.v0 = parameter("v0", v0, shapes=each)
-        self.i0 = parameter("i0", i0, shapes=each)
-        self.a0 = parameter("a0", a0, shapes=each)
+        self.adapts = adapts
+        for_each(self, k, non_negative=dict(mu_a=mu_a), free=dict(b=b, coupling=coupling, a0=a0))
+        self.intensity = intensity_for(intensity, k)
 
     def initial_state(self, key: PRNGKeyArray) -> AdaptiveLIFState:
         """v0, i0, a0, and s = log u - alpha with u uniform on (0, 1)."""
-        ones = jnp.ones(self.num_neurons, jnp.result_type(float))
-        return AdaptiveLIFState(
-            self.v0 * ones, self.i0 * ones, self.a0 * ones, self.first_levels(key)
-        )
+        v, i, a = (self.spread(x) for x in (self.v0, self.i0, self.a0))
+        return AdaptiveLIFState(v, i, a, self.first_levels(key))
 
     def drift(self, t, y: AdaptiveLIFState, args) -> AdaptiveLIFState:
-        current = args(t) if callable(args) else args
-        total = y.i if current is None else y.i + current
+        total = self.current_into(args, t, y.i)
         above = y.v
         if self.adapts == "current":
             total = total - y.a
@@ -154,6 +131,4 @@ class AdaptiveStochasticLIF(AbstractIntensityNeuron):
         )
 
     def jump(self, y: AdaptiveLIFState, fires) -> AdaptiveLIFState:
-        return y._replace(
-            v=y.v - jnp.where(fires, self.v_reset, 0), a=y.a + jnp.where(fires, self.b, 0)
-        )
+        return super().jump(y, fires)._replace(a=y.a + jnp.where(fires, self.b, 0))

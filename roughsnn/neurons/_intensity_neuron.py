@@ -1,7 +1,6 @@
 """What all neurons that fire by an intensity have in common."""
 
-import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,10 +10,25 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from .._random import uniform_from_key
 from . import _noise
-from ._base import AbstractNeuron
+from ._current_neuron import AbstractCurrentNeuron
+from ._parameters import for_each
 
 
-class AbstractIntensityNeuron(AbstractNeuron):
+class LIFState(NamedTuple):
+    """State of K neurons with a potential, a synaptic current and stochastic firing.
+
+    Attributes:
+        v: membrane potential.
+        i: synaptic current.
+        s: integrated intensity, which rises from log u - alpha to 0, where the neuron fires.
+    """
+
+    v: Float[Array, " K"]
+    i: Float[Array, " K"]
+    s: Float[Array, " K"]
+
+
+class AbstractIntensityNeuron(AbstractCurrentNeuron):
     r"""Neurons whose state has an integrated intensity `s`, $ds = \lambda\,dt$, and that fire where
     it reaches 0; then it starts again from $\log u - \alpha$.
 
@@ -25,12 +39,23 @@ class AbstractIntensityNeuron(AbstractNeuron):
     speed $\lambda > 0$, and the constant noise commutes with the transition.
     """
 
-    alpha: eqx.AbstractVar[Float[Array, "..."]]
-    sigma: eqx.AbstractVar[Float[Array, "..."] | None]
+    mu1: Float[Array, "..."]
+    v_reset: Float[Array, "..."]
+    alpha: Float[Array, "..."]
 
-    @abc.abstractmethod
+    def _begin_intensity(self, num_neurons, *, mu1, mu2, sigma, v_reset, alpha, v0, i0) -> int:
+        """Sets, in a constructor, what all of them have but for the intensity; returns K."""
+        k = self._begin(num_neurons, mu2, v0, i0)
+        self.sigma = _noise.noise_parameter(sigma, k)
+        for_each(
+            self, k, non_negative=dict(mu1=mu1), positive=dict(alpha=alpha),
+            free=dict(v_reset=v_reset),
+        )  # fmt: skip
+        return k
+
     def jump(self, y: Any, fires: Bool[Array, " K"]) -> Any:
-        """What a spike does to the state but for `s`."""
+        """What a spike does to the state but for `s`: it takes `v_reset` off the potential."""
+        return y._replace(v=y.v - jnp.where(fires, self.v_reset, 0))
 
     def first_levels(self, key: PRNGKeyArray) -> Float[Array, " K"]:
         """log u - alpha with u uniform on (0, 1), for every neuron."""
@@ -66,12 +91,5 @@ class AbstractIntensityNeuron(AbstractNeuron):
         level = jax.lax.optimization_barrier(jnp.log(mark))
         return self.jump(y, fires)._replace(s=jnp.where(fires, level - self.alpha, y.s))
 
-    def transition(self, t, y, event_index, mark, args):
-        fires = jnp.arange(self.num_neurons, dtype=jnp.int32) == event_index
-        return self.fire(t, y, fires, mark, args)
-
     def hold(self, dy, held):
         return dy._replace(s=jnp.where(held, 0, dy.s))
-
-    def receive(self, y, jump):
-        return y._replace(i=y.i + jump)

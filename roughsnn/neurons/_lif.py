@@ -2,11 +2,10 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._parameters import below, neuron_count, parameter
+from ._parameters import below, for_each
 from ._threshold_neuron import AbstractThresholdNeuron
 
 
@@ -59,13 +58,8 @@ class LIF(AbstractThresholdNeuron):
     """
 
     mu1: Float[Array, "..."]
-    mu2: Float[Array, "..."]
-    sigma: Float[Array, "..."] | None
     v_th: Float[Array, "..."]
     reset_to: Float[Array, "..."]
-    v0: Float[Array, "..."]
-    i0: Float[Array, "..."]
-    num_neurons: int = eqx.field(static=True)
 
     def __init__(
         self,
@@ -79,26 +73,16 @@ class LIF(AbstractThresholdNeuron):
         v0=0.0,
         i0=0.0,
     ):
-        k = neuron_count(num_neurons)
-        each = ((), (k,))
-        self.num_neurons = k
-        self.mu1 = parameter("mu1", mu1, non_negative=True, shapes=each)
-        self.mu2 = parameter("mu2", mu2, non_negative=True, shapes=each)
-        self.sigma = None if sigma is None else parameter("sigma", sigma, shapes=each)
-        self.v_th = parameter("v_th", v_th, shapes=each)
-        self.reset_to = parameter("reset_to", reset_to, shapes=each)
+        k = self._begin_threshold(num_neurons, mu2=mu2, sigma=sigma, v0=v0, i0=i0)
+        for_each(self, k, non_negative=dict(mu1=mu1), free=dict(v_th=v_th, reset_to=reset_to))
         below("reset_to", self.reset_to, "v_th", self.v_th)
-        self.v0 = parameter("v0", v0, shapes=each)
-        self.i0 = parameter("i0", i0, shapes=each)
 
     def initial_state(self, key: PRNGKeyArray) -> ThresholdLIFState:
         """v0 and i0."""
-        ones = jnp.ones(self.num_neurons, jnp.result_type(float))
-        return ThresholdLIFState(self.v0 * ones, self.i0 * ones)
+        return ThresholdLIFState(self.spread(self.v0), self.spread(self.i0))
 
     def drift(self, t, y: ThresholdLIFState, args) -> ThresholdLIFState:
-        current = args(t) if callable(args) else args
-        total = y.i if current is None else y.i + current
+        total = self.current_into(args, t, y.i)
         return ThresholdLIFState(self.mu1 * (total - y.v), -self.mu2 * y.i)
 
     def event(self, t, y: ThresholdLIFState, args):

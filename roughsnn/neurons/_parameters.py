@@ -47,6 +47,22 @@ def neuron_count(num_neurons: int) -> int:
     return num_neurons
 
 
+def for_each(model, num_neurons: int, **rules_and_values) -> None:
+    """Sets parameters of a model in its constructor, each a number or one for each neuron.
+
+    Args:
+        model: the model under construction.
+        num_neurons: K.
+        rules_and_values: `positive`, `non_negative` and `free`, each a dictionary from the names of
+            parameters to their values.
+    """
+    for rule, values in rules_and_values.items():
+        checks = {} if rule == "free" else {rule: True}
+        for name, value in values.items():
+            checked = parameter(name, value, shapes=((), (num_neurons,)), **checks)
+            setattr(model, name, checked)
+
+
 def below(name: str, low: Array, other: str, high: Array) -> None:
     """Refuses a parameter that must lie below another one and does not."""
     if isinstance(low, jax.core.Tracer) or isinstance(high, jax.core.Tracer):

@@ -1,29 +1,12 @@
 """The stochastic leaky integrate-and-fire neuron."""
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from . import _noise
-from ._intensities import AbstractIntensity, intensity_for
-from ._intensity_neuron import AbstractIntensityNeuron
-from ._parameters import neuron_count, parameter
-
-
-class LIFState(NamedTuple):
-    """State of K leaky integrate-and-fire neurons with stochastic firing.
-
-    Attributes:
-        v: membrane potential.
-        i: synaptic current.
-        s: integrated intensity, which rises from log u - alpha to 0, where the neuron fires.
-    """
-
-    v: Float[Array, " K"]
-    i: Float[Array, " K"]
-    s: Float[Array, " K"]
+from ._intensities import AbstractIntensity, bounded_exp, intensity_for
+from ._intensity_neuron import AbstractIntensityNeuron, LIFState
+from ._parameters import for_each
 
 
 class StochasticLIF(AbstractIntensityNeuron):
@@ -52,7 +35,7 @@ class StochasticLIF(AbstractIntensityNeuron):
 
     Parameters are dimensionless, or in the time unit of the simulation. Each is a trainable leaf,
     a number or an array of shape (K,) unless said otherwise. In the exponent, v - v_th is capped
-    at `max_excess` = 10.
+    at `max_excess` = 10, and the exponent itself at 80.
 
     Attributes:
         num_neurons: K.
@@ -76,18 +59,10 @@ class StochasticLIF(AbstractIntensityNeuron):
         ValueError: a parameter outside its range or of the wrong shape, named with its value.
     """
 
-    mu1: Float[Array, "..."]
-    mu2: Float[Array, "..."]
-    sigma: Float[Array, "..."] | None
-    v_reset: Float[Array, "..."]
     v_th: Float[Array, "..."] | None
     beta: Float[Array, "..."] | None
     tau_s: Float[Array, "..."] | None
-    alpha: Float[Array, "..."]
-    v0: Float[Array, "..."]
-    i0: Float[Array, "..."]
     escape: AbstractIntensity | None
-    num_neurons: int = eqx.field(static=True)
     max_excess: float = eqx.field(static=True, default=10.0)
 
     def __init__(
@@ -106,39 +81,29 @@ class StochasticLIF(AbstractIntensityNeuron):
         i0=0.0,
         intensity=None,
     ):
-        k = neuron_count(num_neurons)
-        each = ((), (k,))
-        self.num_neurons = k
-        self.mu1 = parameter("mu1", mu1, non_negative=True, shapes=each)
-        self.mu2 = parameter("mu2", mu2, non_negative=True, shapes=each)
-        self.sigma = _noise.noise_parameter(sigma, k)
-        self.v_reset = parameter("v_reset", v_reset, shapes=each)
+        k = self._begin_intensity(
+            num_neurons, mu1=mu1, mu2=mu2, sigma=sigma, v_reset=v_reset, alpha=alpha, v0=v0, i0=i0
+        )
         self.escape = self.v_th = self.beta = self.tau_s = None
         if intensity is None:
-            self.v_th = parameter("v_th", v_th, shapes=each)
-            self.beta = parameter("beta", beta, non_negative=True, shapes=each)
-            self.tau_s = parameter("tau_s", tau_s, positive=True, shapes=each)
+            for_each(
+                self, k, free=dict(v_th=v_th), non_negative=dict(beta=beta),
+                positive=dict(tau_s=tau_s),
+            )  # fmt: skip
         else:
             self.escape = intensity_for(intensity, k)
-        self.alpha = parameter("alpha", alpha, positive=True, shapes=each)
-        self.v0 = parameter("v0", v0, shapes=each)
-        self.i0 = parameter("i0", i0, shapes=each)
 
     def intensity(self, v: Float[Array, " K"]) -> Float[Array, " K"]:
         r"""The intensity $\lambda(v)$."""
         if self.escape is not None:
             return self.escape(v)
-        return jnp.exp(self.beta * jnp.minimum(v - self.v_th, self.max_excess)) / self.tau_s
+        excess = jnp.minimum(v - self.v_th, self.max_excess)
+        return bounded_exp(self.beta * excess) / self.tau_s
 
     def initial_state(self, key: PRNGKeyArray) -> LIFState:
         """v0, i0, and s = log u - alpha with u uniform on (0, 1)."""
-        ones = jnp.ones(self.num_neurons, jnp.result_type(float))
-        return LIFState(self.v0 * ones, self.i0 * ones, self.first_levels(key))
+        return LIFState(self.spread(self.v0), self.spread(self.i0), self.first_levels(key))
 
     def drift(self, t, y: LIFState, args) -> LIFState:
-        current = args(t) if callable(args) else args
-        total = y.i if current is None else y.i + current
+        total = self.current_into(args, t, y.i)
         return LIFState(self.mu1 * (total - y.v), -self.mu2 * y.i, self.intensity(y.v))
-
-    def jump(self, y: LIFState, fires) -> LIFState:
-        return y._replace(v=y.v - jnp.where(fires, self.v_reset, 0))

@@ -1,14 +1,13 @@
 """What all neurons with a hard threshold have in common."""
 
-import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from . import _noise
-from ._base import AbstractNeuron
+from ._current_neuron import AbstractCurrentNeuron
+from ._parameters import parameter
 
 
-class AbstractThresholdNeuron(AbstractNeuron):
+class AbstractThresholdNeuron(AbstractCurrentNeuron):
     """Neurons that fire where their potential `v` reaches a threshold, with noise, if any, of the
     synaptic current `i` alone.
 
@@ -17,7 +16,11 @@ class AbstractThresholdNeuron(AbstractNeuron):
     pathwise gradients that concern noise, also for a reset of the potential to a fixed value.
     """
 
-    sigma: eqx.AbstractVar[Float[Array, "..."] | None]
+    def _begin_threshold(self, num_neurons, *, mu2, sigma, v0, i0) -> int:
+        """Sets, in a constructor, what all of them have; returns K."""
+        k = self._begin(num_neurons, mu2, v0, i0)
+        self.sigma = None if sigma is None else parameter("sigma", sigma, shapes=((), (k,)))
+        return k
 
     @property
     def noise_shape(self):
@@ -28,12 +31,5 @@ class AbstractThresholdNeuron(AbstractNeuron):
             return super().diffusion(t, y, args)
         return _noise.current_diffusion(self.sigma, y, self.num_neurons)
 
-    def transition(self, t, y, event_index, mark, args):
-        fires = jnp.arange(self.num_neurons, dtype=jnp.int32) == event_index
-        return self.fire(t, y, fires, mark, args)
-
     def hold(self, dy, held):
         return dy._replace(v=jnp.where(held, 0, dy.v))
-
-    def receive(self, y, jump):
-        return y._replace(i=y.i + jump)
