@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import roughsnn as rs
 from roughsnn import cli
 from roughsnn.commands import simulate
 from roughsnn.io import read_npz
@@ -200,6 +202,24 @@ def test_simulate_then_plot(monkeypatch, tmp_path, capsys):
     assert (target / "spikes.png").stat().st_size > 3000
     assert cli.main(["simulate", *arguments, "--max-spikes", "1"]) == 1
     assert "max_spikes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("lif", rs.StochasticLIF),
+        ("adaptive", rs.AdaptiveStochasticLIF),
+        ("quadratic", rs.StochasticQuadratic),
+        ("exponential", rs.StochasticExponential),
+    ],
+)
+def test_the_neurons_that_simulate_offers(name, model):
+    network = simulate.Settings(neuron=name, layers=(2, 1), beta=4.0, sigma=0.0).model()
+    assert isinstance(network, rs.SpikingNetwork)
+    neurons = network.neurons
+    assert isinstance(neurons, model)
+    assert neurons.sigma is None
+    np.testing.assert_allclose(neurons.intensity(jnp.array([0.5, 1.0, 1.5])), np.exp([-2, 0, 2]))
 
 
 def test_plot_refuses_what_is_no_spikes(tmp_path, capsys):

@@ -1,17 +1,26 @@
 """Simulate spiking neurons and write their spikes, a table of rates and a raster.
 
-Leaky integrate-and-fire neurons with noise in the potential that fire at random, at a rate
+Integrate-and-fire neurons with noise in the potential that fire at random, at a rate
 exp(beta (v - v_th)) / tau_s. Time is in the unit of the model. Every trial has noise of its own.
 """
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
+from roughsnn.neurons import AbstractNeuron
+
+_NEURONS = {
+    "lif": rs.StochasticLIF,
+    "adaptive": rs.AdaptiveStochasticLIF,
+    "quadratic": rs.StochasticQuadratic,
+    "exponential": rs.StochasticExponential,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +29,9 @@ class Settings:
 
     neurons: int = 1
     """Neurons without connections; `layers` connects them."""
+    neuron: Literal["lif", "adaptive", "quadratic", "exponential"] = "lif"
+    """What integrates: a leak alone, with an adaptation current, or a quadratic or exponential
+    upstroke."""
     layers: tuple[int, ...] = ()
     """Sizes of the layers of a feed-forward network, instead of `neurons`."""
     weight: float = 1.0
@@ -57,12 +69,12 @@ class Settings:
     output: Path = Path("runs/simulate")
     """Folder under which the run gets a numbered folder of its own."""
 
-    def model(self) -> rs.StochasticLIF | rs.SpikingNetwork:
+    def model(self) -> AbstractNeuron:
         """The neurons, connected if there are layers."""
         count = sum(self.layers) if self.layers else self.neurons
-        neurons = rs.StochasticLIF(
+        neurons = _NEURONS[self.neuron](
             count, mu1=self.mu1, mu2=self.mu2, sigma=self.sigma or None, v_reset=self.v_reset,
-            v_th=self.v_th, beta=self.beta, tau_s=self.tau_s, alpha=self.alpha,
+            intensity=rs.ExponentialIntensity(self.v_th, self.beta, self.tau_s), alpha=self.alpha,
         )  # fmt: skip
         if not self.layers:
             return neurons
