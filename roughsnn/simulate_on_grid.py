@@ -161,7 +161,7 @@ class _Steps(eqx.Module):
         return self.model if isinstance(self.model, SpikingNetwork) else None
 
     @property
-    def core(self) -> AbstractNeuron:
+    def core(self) -> Any:
         """The model without its delays, which are kept in rings here."""
         if self.network is None:
             return self.model
@@ -169,6 +169,11 @@ class _Steps(eqx.Module):
             lambda n: (n.axonal_delays, n.synaptic_delays), self.model, (None, None),
             is_leaf=lambda x: x is None,
         )  # fmt: skip
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether the state has more than that of the neurons; delays add nothing to it here."""
+        return self.network is not None and self.core._is_extended
 
     @property
     def num_rings(self) -> int:
@@ -202,7 +207,7 @@ class _Steps(eqx.Module):
         t_new = jnp.minimum(t + grid.dt0, grid.t1)
         y = self.advance(core, t, t_new, y, tables.noise_keys, cell)
         k = core.num_neurons
-        extended = self.network is not None and self.network._is_extended
+        extended = self.is_extended
         neurons = self.network.neurons if self.network is not None else core
         inner = y.neurons if extended else y
         fires = neurons.event(t_new, inner, self.args) >= 0
@@ -233,7 +238,7 @@ class _Steps(eqx.Module):
 
     def _receive(self, y, arriving):
         network = self.network
-        if not network._is_extended:
+        if not self.is_extended:
             return network.neurons.receive(y, arriving[0])
         if network.synapses is None:
             return network._receive(y, arriving[0], None, None)

@@ -112,7 +112,7 @@ def _differences(problem: _Problem, solver, directions):
     """The gradient, and for each direction its product with it and, for each step, the difference
     quotient and whether the order of events is another at its two ends."""
     gradient = jax.jit(jax.grad(lambda x: problem.loss(x, solver)[0]))(problem.flat)
-    value = jax.jit(lambda x: problem.loss(x, solver))
+    value = jax.jit(lambda x: problem.loss(x, solver))  # compiled where it is first called
     rows = []
     for direction in directions:
         row = [float(gradient @ direction)]
@@ -140,6 +140,7 @@ def _study(problem: _Problem, count: int) -> Study:
     gradient, rows = _differences(problem, solver, directions)
     seconds = time.perf_counter() - began
     euler_gradient, euler_rows = _differences(problem, dfx.Euler(), directions)
+    heun_gradient, _ = _differences(problem, dfx.Heun(), ())
     errors, euler_errors = _errors(rows), _errors(euler_rows)
     changed = np.array([[row[2], row[4]] for row in euler_rows])
     first = jax.jit(lambda p: problem.trains(p, solver))(problem.parameters)
@@ -147,7 +148,8 @@ def _study(problem: _Problem, count: int) -> Study:
     def matrix(values):
         return jnp.full((size, size), 0.01).at[connections.pre, connections.post].set(values)
 
-    dense = jax.jit(lambda p: problem.trains(p, solver, connections.mask))(
+    mask = connections.mask
+    dense = jax.jit(lambda p: problem.trains(p, solver, mask))(
         tuple(map(matrix, problem.parameters))
     )
     same = bool(
@@ -172,7 +174,10 @@ def _study(problem: _Problem, count: int) -> Study:
         if np.array_equal(named, moved.event_indices)
         else np.inf
     )
-    off = np.linalg.norm(euler_gradient - gradient) / np.linalg.norm(gradient)
+    euler_off, heun_off = (
+        float(np.linalg.norm(other - gradient) / np.linalg.norm(gradient))
+        for other in (euler_gradient, heun_gradient)
+    )
     figures = {
         "gradient_error": float(errors.max()),
         "directions_beyond_bound": float(np.sum(errors.max(axis=1) > 1e-6)),
@@ -182,7 +187,8 @@ def _study(problem: _Problem, count: int) -> Study:
         "euler_difference_error_without_kinks": float(
             euler_errors[~changed].max() if np.any(~changed) else np.nan
         ),
-        "euler_gradient_off": float(off),
+        "euler_gradient_off": euler_off,
+        "heun_gradient_off": heun_off,
         "spikes": float(first.num_events),
         "seconds_with_compilation": seconds,
     }

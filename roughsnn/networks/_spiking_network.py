@@ -46,6 +46,11 @@ class SpikingNetwork(AbstractWiring):
     noise that is tangent to the event surface and commutes with the transition. A network whose
     parameters are not known yet (inside a JAX transformation) is taken as it is.
 
+    Every spike, and every arrival, cuts the steps of all neurons, and the derivative of a scheme of
+    low order feels where. Without noise take a solver of order two or more
+    (`solver=diffrax.Heun()`): with many events the gradient of Euler's scheme can be far from that
+    of the equation while its spike times are close.
+
     The state is that of the neurons, or a [`roughsnn.NetworkState`][] where there are conductances,
     delays or refractory periods.
 

@@ -45,7 +45,7 @@ def check(build, independent, parameters, *, t1, dt0, solver, current, y0=None, 
 
     `build` makes a model without noise; `independent` gives the spike times as a numpy array. The
     derivatives are those along one direction in which every parameter moves, and a second one.
-    The solver has order five at steps where its error is below 1e-8; differences have a step of
+    The solver's order and step are such that its error is below 1e-8; differences have a step of
     1e-4 relative to each parameter: a truncation error of about 1e-8, and 1e-8 from scipy's 1e-12.
     """
     names = list(parameters)
