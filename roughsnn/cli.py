@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import errno
 import importlib
 import importlib.util
 import signal
@@ -37,6 +38,11 @@ _USAGE = """usage: roughsnn COMMAND ...
   roughsnn simulate               simulate a model; write its spikes and a raster
   roughsnn plot PATH              draw a file of spikes or the curves of a run
 
+  roughsnn --distributed COMMAND ...
+                                  one of several processes that share out the trials, started by
+                                  SLURM or MPI, or told by JAX_COORDINATOR_ADDRESS,
+                                  JAX_NUM_PROCESSES and JAX_PROCESS_ID
+
 Each of them explains its settings with --help. Exit codes: 0 done, 1 failed, 2 not understood,
 130 interrupted by Ctrl-C, 143 ended by SIGTERM, both after what was reached is kept.
 """
@@ -50,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case [] | ["-h" | "--help"]:
             print(_USAGE, end="")
             return 0
+        case ["--distributed", *rest]:
+            refusal = _join_processes()
+            return main(rest) if refusal is None else _refused(refusal)
         case ["list"]:
             print(_listed())
             return 0
@@ -66,6 +75,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             known = ", ".join(EXPERIMENTS)
             return _refused(f"`run` takes the name of an experiment: {known}{hint}")
     return _refused(f"unknown command {arguments[0]!r}\n{_USAGE.rstrip()}")
+
+
+def _join_processes() -> str | None:
+    """Join the other processes of a cluster's job, before anything of JAX is used; the reason
+    where that cannot be done."""
+    import os
+
+    import jax
+
+    given = {
+        name: int(os.environ[f"JAX_{name.upper()}"])
+        for name in ("num_processes", "process_id")
+        if os.environ.get(f"JAX_{name.upper()}", "").isdigit()
+    }
+    try:
+        jax.distributed.initialize(**given)
+    except (ValueError, RuntimeError) as error:
+        return (
+            f"the other processes cannot be joined: {error} Start the command by `srun` or "
+            "`mpirun`, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID."
+        )
+    return None
 
 
 def _listed() -> str:
@@ -156,8 +187,22 @@ def _sigterm_interrupts() -> Iterator[list]:
         signal.signal(signal.SIGTERM, before)
 
 
+_ADVICE = {
+    errno.ENOSPC: "Make room there, or give another folder.",
+    errno.EDQUOT: "Make room in your quota, or give another folder.",
+    errno.EACCES: "Give a folder that you may write to.",
+    errno.EPERM: "Give a folder that you may write to.",
+    errno.EROFS: "Give a folder that you may write to.",
+    errno.ENOTDIR: "There is a file where a folder is needed: give another folder.",
+    errno.EEXIST: "There is a file where a folder is needed: give another folder.",
+}
+
+
 def _one_line(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"{error.filename}: {error.strerror}. {_ADVICE.get(error.errno or 0, '')}".rstrip()
+    return text
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ from .runs import tiny_experiment
 def tiny(monkeypatch, tmp_path, standard_dtype_promotion):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(cli.EXPERIMENTS, "tiny", tiny_experiment.__name__)
-    return tmp_path / "runs" / "tiny"
+    # A shell without job control has its background processes ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield tmp_path / "runs" / "tiny"
+    signal.signal(signal.SIGINT, before)
 
 
 def status(folder):
@@ -90,6 +93,13 @@ def test_what_is_not_understood_is_2(arguments, message, capsys, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_processes_that_cannot_be_joined_are_2(capsys):
+    assert cli.main(["--distributed", "list"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be joined" in said
+    assert "JAX_COORDINATOR_ADDRESS" in said
+
+
 def test_a_run_writes_its_folder_and_a_second_another(tiny, capsys):
     assert cli.main(["run", "tiny", "--no-progress"]) == 0
     files = {str(p.relative_to(tiny)) for p in tiny.rglob("*") if p.is_file()}
@@ -138,6 +148,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(tiny, capsys, se
 
 def test_a_run_that_fails_is_1(tiny, capsys):
     assert cli.main(["run", "tiny", "--no-progress"]) == 0
+    # what an earlier run cannot go on with does not become its setting
+    before = (tiny / "001/settings.json").read_bytes()
+    assert cli.main(["run", "tiny", "--resume", str(tiny / "001"), "--steps", "5"]) == 1
+    assert "a fit of 20 steps and `num_steps` is 5" in capsys.readouterr().err
+    assert (tiny / "001/settings.json").read_bytes() == before
     newest = next((tiny / "001/checkpoints/fit").glob("*.ckpt"))
     newest.write_bytes(b"not mine")
     assert cli.main(["run", "tiny", "--resume", str(tiny / "001")]) == 1
@@ -147,6 +162,8 @@ def test_a_run_that_fails_is_1(tiny, capsys):
     (tiny / "002").write_text("a file in the way")
     assert cli.main(["run", "tiny", "--output", str(tiny / "002" / "below")]) == 1
     assert (tiny / "002").read_text() == "a file in the way"
+    assert "tiny/002: File exists" in (said := capsys.readouterr().err) or "Not a directory" in said
+    assert "give another folder" in said
 
 
 def test_damaged_settings_are_refused(tiny, capsys):

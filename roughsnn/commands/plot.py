@@ -70,7 +70,7 @@ def run(settings: Settings) -> list[Path]:
 def _raster(path: Path, settings: Settings) -> dict:
     from roughsnn.plotting import plot_raster
 
-    trains = read_npz(path)
+    trains = read_npz(path, keep_duplicates=True)
     while len(trains.batch_shape) > 1:  # data sets of several seeds: the first one's
         trains = trains[0]
     ax = plot_raster(trains, max_trials=settings.max_trials, time_unit=settings.time_unit)

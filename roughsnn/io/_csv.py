@@ -89,7 +89,7 @@ def read_csv(
             window, out of order or there twice. The message names file, line and value.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text ({error}). Export it as CSV.") from error
     lines = text.splitlines()
@@ -106,27 +106,49 @@ def read_csv(
                 "its times."
             )
     table = csv.reader(io.StringIO("\n".join(lines[skipped:])))
-    header = [name.strip() for name in next(table, [])]
-    if time_column not in header:
+    try:
+        header = [name.strip() for name in next(table, [])]
+        _check_header(f"{path}, line {skipped + 1}", header, time_column)
+        spikes = _spikes(path, table, header, skipped + 1, time_column, about, keep_duplicates)
+    except csv.Error as error:
         raise ValueError(
-            f"{path}, line {skipped + 1}: there is no column {time_column!r} among {header}. Name "
-            "the column of spike times with `time_column=`, or add a header."
-        )
-    spikes = _spikes(path, table, header, skipped + 1, time_column, about, keep_duplicates)
+            f"{path}, line {skipped + table.line_num}: {error}. Export the table as CSV again."
+        ) from error
     trials = [([], []) for _ in range(_number(path, "trial", spikes, 0, about))]
     for trial, neuron, time in spikes:
         trials[trial][0].append(time)
         trials[trial][1].append(neuron)
-    trains = SpikeTrains.from_lists(
-        [(np.array(times, float), np.array(whose, int)) for times, whose in trials],
-        t0=about["t0"],
-        t1=about["t1"],
-        num_neurons=_number(path, "neuron", spikes, 1, about),
-        max_spikes=about.get("max_spikes"),
-    )
+    try:
+        trains = SpikeTrains.from_lists(
+            [(np.array(times, float), np.array(whose, int)) for times, whose in trials],
+            t0=about["t0"],
+            t1=about["t1"],
+            num_neurons=_number(path, "neuron", spikes, 1, about),
+            max_spikes=about.get("max_spikes"),
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} (`trials[i]` is trial i.)") from error
     overflowed = np.zeros(len(trials), bool)
     overflowed[about.get("overflowed", [])] = True
     return with_overflow(trains, overflowed)
+
+
+def _check_header(where: str, header: list[str], time_column: str) -> None:
+    if time_column not in header:
+        raise ValueError(
+            f"{where}: there is no column {time_column!r} among {header}. Name the column of spike "
+            "times with `time_column=`, or add a header."
+        )
+    for name in (time_column, "trial", "neuron"):
+        if header.count(name) > 1:
+            raise ValueError(f"{where}: there are two columns {name!r}. Rename or remove one.")
+        # a column that was meant and is not read would put all spikes into trial or neuron 0
+        for other in header:
+            if other != name and other.casefold() == name:
+                raise ValueError(
+                    f"{where}: the column {other!r} is not read. Rename it to {name!r}, or to "
+                    "something else if it means something else."
+                )
 
 
 def _about(path: Path | str, line: str) -> dict[str, Any]:
@@ -135,6 +157,8 @@ def _about(path: Path | str, line: str) -> dict[str, Any]:
         about = json.loads(line.removeprefix(_HEAD))
         about |= {name: kind(about[name]) for name, kind in kinds.items()}
         about["overflowed"] = [int(i) for i in about["overflowed"]]
+        if not (about["num_trials"] >= 0 and about["num_neurons"] >= 1):
+            raise ValueError("a number of trials or neurons is too small")
         if not all(0 <= i < about["num_trials"] for i in about["overflowed"]):
             raise ValueError("a trial of `overflowed` does not exist")
     except (KeyError, TypeError, ValueError) as error:
@@ -167,7 +191,7 @@ def _spikes(path, table, header, line, time_column, about, keep_duplicates) -> l
         )
         written = row[columns["time"]]
         try:
-            time = float(written)
+            time = math.nan if "_" in written else float(written)  # Python reads 1_0 as 10
         except ValueError:
             time = math.nan
         if math.isnan(time):
@@ -198,7 +222,7 @@ def _spikes(path, table, header, line, time_column, about, keep_duplicates) -> l
 
 def _whole(where: str, name: str, written: str, number: int | None) -> int:
     try:
-        value = int(written)
+        value = -1 if "_" in written else int(written)
     except ValueError:
         value = -1
     if value < 0 or (number is not None and value >= number):

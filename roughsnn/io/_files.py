@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from ..spikes.trains import SpikeTrains
 from .whole_file import whole_file
 
@@ -39,6 +41,21 @@ def one_batch_axis(trains: SpikeTrains) -> SpikeTrains:
             "Use `reshape(-1)`."
         )
     return trains
+
+
+def refuse_duplicates(times: np.ndarray, where: str, *, keep: bool) -> None:
+    """Fail if one neuron, whose sorted times these are, fires twice at one time, unless that is
+    to be kept.
+
+    Raises:
+        ValueError: it does; the text begins with `where`.
+    """
+    again = np.flatnonzero(np.diff(times) == 0)
+    if again.size and not keep:
+        raise ValueError(
+            f"{where}: there are two spikes at {times[again[0]]:g}. Remove one, or pass "
+            "`keep_duplicates=True` if both are meant."
+        )
 
 
 def with_overflow(trains: SpikeTrains, overflowed: Any) -> SpikeTrains:

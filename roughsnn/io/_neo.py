@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..spikes.trains import SpikeTrains
-from ._files import one_batch_axis, package, with_overflow
+from ._files import one_batch_axis, package, refuse_duplicates, with_overflow
 
 
 def to_neo(trains: SpikeTrains, *, unit: str = "s") -> Any:
@@ -34,26 +34,37 @@ def to_neo(trains: SpikeTrains, *, unit: str = "s") -> Any:
     return block
 
 
-def from_neo(block: Any, *, unit: str | None = None) -> SpikeTrains:
+def from_neo(block: Any, *, unit: str | None = None, keep_duplicates: bool = False) -> SpikeTrains:
     """Trains from a `neo.Block` or a list of segments, one trial a segment.
 
     Args:
         block: a `neo.Block`, a `neo.Segment` or a list of segments. Every segment holds one train
             for each neuron, in one order, all of one window.
         unit: the unit to have the times in; by default that of the first train.
+        keep_duplicates: allow spikes of one neuron at one time.
 
     Raises:
-        ValueError: no segment, segments with different numbers of trains, or different windows;
-            also what `SpikeTrains.from_lists` refuses.
+        ValueError: no segment, segments with different numbers of trains, different windows, a
+            unit that is no time, two spikes of a neuron at one time; also what
+            `SpikeTrains.from_lists` refuses.
     """
     segments = getattr(block, "segments", block)
     segments = [segments] if hasattr(segments, "spiketrains") else list(segments)
     if not segments or not len(segments[0].spiketrains):
-        raise ValueError("`block` holds no segment with spike trains; there is nothing to read.")
+        raise ValueError(
+            "`block` holds no segment with spike trains; there is nothing to read. Pass a block or "
+            "a list of segments that has them."
+        )
     unit = str(segments[0].spiketrains[0].units.dimensionality) if unit is None else unit
     trials, windows = [], []
-    for segment in segments:
-        own = [train.rescale(unit) for train in segment.spiketrains]
+    for number, segment in enumerate(segments):
+        try:
+            own = [train.rescale(unit) for train in segment.spiketrains]
+        except (LookupError, ValueError) as error:
+            raise ValueError(
+                f"segment {number} cannot be had in the unit {unit!r}: {error}. Pass a unit of "
+                "time, such as `unit='ms'`."
+            ) from error
         trials.append([np.asarray(train.magnitude, np.float64) for train in own])
         windows += [(float(train.t_start), float(train.t_stop)) for train in own]
     for index, window in enumerate(windows):
@@ -63,8 +74,16 @@ def from_neo(block: Any, *, unit: str | None = None) -> SpikeTrains:
                 "bring all to one with neo's `time_slice` and `time_shift`."
             )
     annotations = getattr(block, "annotations", {})
-    trains = SpikeTrains.from_lists(
-        trials, t0=windows[0][0], t1=windows[0][1], max_spikes=annotations.get("max_spikes")
-    )
+    try:
+        trains = SpikeTrains.from_lists(
+            trials, t0=windows[0][0], t1=windows[0][1], max_spikes=annotations.get("max_spikes")
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"`block`: {error} (`trials[i][k]` is spike train k of segment i.)"
+        ) from error
+    for i, trial in enumerate(trials):
+        for k, times in enumerate(trial):
+            refuse_duplicates(times, f"segment {i}, spike train {k}", keep=keep_duplicates)
     marks = [bool(segment.annotations.get("overflowed", False)) for segment in segments]
     return with_overflow(trains, marks)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..spikes.trains import SpikeTrains
-from ._files import new_file
+from ._files import new_file, refuse_duplicates
 
 _ARRAYS = ("times", "neurons", "t0", "t1", "overflowed", "num_neurons")
 
@@ -33,8 +33,12 @@ def write_npz(path: Path | str, trains: SpikeTrains, *, overwrite: bool = False)
         file.write(content)
 
 
-def read_npz(path: Path | str) -> SpikeTrains:
+def read_npz(path: Path | str, *, keep_duplicates: bool = False) -> SpikeTrains:
     """Read what `write_npz` wrote, and check every value.
+
+    Args:
+        path: of the file.
+        keep_duplicates: allow spikes of one neuron at one time.
 
     Raises:
         OSError: the file cannot be read.
@@ -43,24 +47,36 @@ def read_npz(path: Path | str) -> SpikeTrains:
     """
     arrays = _read_arrays(path)
     try:
-        num_neurons = int(arrays.pop("num_neurons"))
-        trains = SpikeTrains(**arrays, num_neurons=num_neurons)
+        num_neurons = int(arrays["num_neurons"])
+        for name in ("times", "neurons"):
+            if arrays[name].dtype.kind not in "fiu":
+                raise TypeError(f"`{name}` has dtype {arrays[name].dtype}; it must be numbers.")
+        if np.any(np.abs(arrays["neurons"]) > np.iinfo(np.int32).max):
+            raise ValueError("a number in `neurons` is too large.")
+        others = {name: value for name, value in arrays.items() if name != "num_neurons"}
+        trains = SpikeTrains(**others, num_neurons=num_neurons)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{path} holds no spike trains that can be read: {error} Write it again with "
             "`write_npz`."
         ) from error
-    times = np.asarray(trains.times).reshape(-1, trains.max_spikes)
-    neurons = np.asarray(trains.neurons).reshape(-1, trains.max_spikes)
+    _check_values(path, trains, keep_duplicates)
+    return trains
+
+
+def _check_values(path: Path | str, trains: SpikeTrains, keep_duplicates: bool) -> None:
+    t0, t1 = float(trains.t0), float(trains.t1)
+    rows = int(np.prod(trains.batch_shape))  # -1 is ambiguous where there is no room for spikes
+    times = np.asarray(trains.times).reshape(rows, trains.max_spikes)
+    neurons = np.asarray(trains.neurons).reshape(rows, trains.max_spikes)
     for row, (own, whose) in enumerate(zip(times, neurons, strict=True)):
         spikes = whose >= 0
         faults = {
             "is NaN": np.isnan(own),
             "is padding in the midst of spikes": spikes != np.sort(spikes)[::-1],
             "does not fit its padding": spikes != np.isfinite(own),
-            f"is outside the window [{trains.t0}, {trains.t1}]": spikes
-            & ((own < float(trains.t0)) | (own > float(trains.t1))),
-            "is earlier than the spike before it": np.append(False, own[1:] < own[:-1]),
+            f"is outside the window [{t0:g}, {t1:g}]": spikes & ((own < t0) | (own > t1)),
+            "is earlier than the spike before it": np.append(False, own[1:] < own[:-1])[: own.size],
             f"is of a neuron not among 0 to {trains.num_neurons - 1}": (whose < -1)
             | (whose >= trains.num_neurons),
         }
@@ -71,14 +87,20 @@ def read_npz(path: Path | str) -> SpikeTrains:
                     f"{path}, train {row}, spike {at}: time {own[at]} of neuron {whose[at]} "
                     f"{fault}. Correct the arrays, or write the file again with `write_npz`."
                 )
-    return trains
+        for neuron in np.unique(whose[spikes]):
+            where = f"{path}, train {row}, neuron {neuron}"
+            refuse_duplicates(own[whose == neuron], where, keep=keep_duplicates)
 
 
 def _read_arrays(path: Path | str) -> dict[str, np.ndarray]:
     again = "Write it again with `write_npz`."
-    damage = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, TypeError, ValueError)
+    damage = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file:
+            if file.read(2) != b"PK":
+                raise ValueError("it does not begin as archives do")
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             arrays = {name: archive[name] for name in _ARRAYS if name in archive.files}
     except damage as error:
         raise ValueError(f"{path} is damaged or no NumPy archive: {error}. {again}") from error

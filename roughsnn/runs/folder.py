@@ -69,6 +69,7 @@ class RunFolder:
         self.path = Path(path)
         self.resumed = resumed
         self._started = time.monotonic()
+        self._before: tuple[dict, dict] | None = None
 
     # ---- begin and end
 
@@ -122,6 +123,7 @@ class RunFolder:
         run = cls(path, resumed=True)
         if jax.process_index() == 0:
             remove_unfinished(path)
+            run._before = json.loads(json.dumps(earlier)), run._files()
         new = _description(settings)
         keep = {"resume", "progress"}
         changed = {
@@ -147,7 +149,19 @@ class RunFolder:
             raise RunInterrupted(self.path) from error
         else:
             with contextlib.suppress(OSError):  # the disk may be what failed
+                # settings with which an earlier run could not go on are not its settings
+                if self._before is not None and self._before[1] == self._files():
+                    self.write_json("settings.json", self._before[0])
                 self._write_status("failed", f"{kind.__name__}: {error}")
+
+    def _files(self) -> dict[str, int]:
+        """When each file was written, but for those that say how a run stands."""
+        about = {"settings.json", "status.json", ".lock"}
+        return {
+            str(path): path.stat().st_mtime_ns
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file() and path.name not in about
+        }
 
     # ---- what is written
 
@@ -271,10 +285,13 @@ def _read_description(path: Path) -> dict[str, Any]:
         return json.loads((path / "settings.json").read_text())
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
-            f"{path} is not the folder of a run: there is no settings.json in it."
+            f"{path} is not the folder of a run: there is no settings.json in it. Give the "
+            "numbered folder that the run wrote."
         ) from None
     except ValueError:
-        raise ValueError(f"{path / 'settings.json'} is damaged: it is not JSON.") from None
+        raise ValueError(
+            f"{path / 'settings.json'} is damaged: it is not JSON. Correct it, or start anew."
+        ) from None
 
 
 def _now() -> str:

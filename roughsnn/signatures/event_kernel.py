@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ..spikes.checks import is_traced, refuse_if
+from ..spikes.checks import carry, is_traced, refuse_if
 from ..spikes.trains import SpikeTrains
 from ._edge_series import order_for_jumps, order_for_square
 from ._event_blocks import Settings, kernel_of_pairs
@@ -357,4 +357,5 @@ def _without_overflow(value: Array, trains: tuple, time_scale: ArrayLike, scale:
     messages = [start[:-2] + end.format(change, f) for f in _FACTORS]
     index = jnp.sum(factor < jnp.asarray(_FACTORS, factor.dtype))
     index = jnp.where(factor > 0, jnp.minimum(index, len(_FACTORS) - 1), len(_FACTORS))
-    return eqx.branched_error_if(value, wrong, index, [*messages, no_scale])
+    failed = eqx.branched_error_if(wrong, wrong, index, [*messages, no_scale])
+    return carry(value, failed)

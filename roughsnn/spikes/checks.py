@@ -23,7 +23,18 @@ def refuse_if(tree: Tree, predicate: Bool[Array, "..."], message: str) -> Tree:
     """
     predicate = jnp.any(predicate)
     if is_traced(predicate):
-        return eqx.error_if(tree, predicate, message)
+        return carry(tree, eqx.error_if(predicate, predicate, message))
     if bool(predicate):
         raise ValueError(message)
     return tree
+
+
+def carry(tree: Tree, failed: Bool[Array, ""]) -> Tree:
+    """`tree`, such that whoever uses it also computes `failed`, what a run-time check returned.
+
+    The check itself takes the flag alone: what passes through it passes through one device, so an
+    array that is shared out among several would be gathered there and spread again.
+    """
+    return jax.tree.map(
+        lambda x: jnp.where(failed, jnp.zeros_like(x), x) if eqx.is_array(x) else x, tree
+    )

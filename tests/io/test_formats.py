@@ -1,5 +1,6 @@
 """Every format gives back what it was given, and refuses what it cannot mean."""
 
+import os
 import warnings
 
 import jax
@@ -9,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import roughsnn as rs
+from experiments.benchmarks import round_trips
 from roughsnn import io
+
+from ..runs.disks import no_space, read_only
 
 
 def awkward() -> rs.SpikeTrains:
@@ -50,6 +54,23 @@ def test_files_round_trip_and_never_replace_another(name, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     with pytest.raises(OSError, match="missing"):
         write(tmp_path / "missing" / "file", awkward())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_a_file_that_cannot_be_written_leaves_what_was_there(name, tmp_path, monkeypatch):
+    write, _ = ROUND_TRIPS[name]
+    path = tmp_path / f"spikes.{name}"
+    write(path, awkward())
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_space)
+        for target in (path, tmp_path / "new"):
+            with pytest.raises(OSError, match=rf"No space left on device: .*{target.name}"):
+                write(target, awkward()[:2], overwrite=True)
+    with read_only(tmp_path), pytest.raises(PermissionError, match=path.name):
+        write(path, awkward()[:2], overwrite=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {path.name: before}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -137,6 +158,22 @@ def test_a_faulty_archive_is_named(tmp_path):
     path.write_bytes(b"no archive")
     with pytest.raises(ValueError, match=r"faulty\.npz"):
         io.read_npz(path)
+
+
+def test_a_spike_twice_is_refused_unless_it_is_meant(tmp_path):
+    trains = rs.SpikeTrains.from_lists([[[0.25, 0.25], [0.5]]], t0=0.0, t1=1.0)
+    for name, (write, read) in ROUND_TRIPS.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            write(tmp_path / name, trains)
+            with pytest.raises(ValueError, match="keep_duplicates=True"):
+                read(tmp_path / name)
+            assert_same(read(tmp_path / name, keep_duplicates=True), trains)
+
+
+def test_the_study_of_faulty_files_holds():
+    found = round_trips.study(batches=3, variants=2)
+    assert found.holds, found.table
 
 
 def test_one_batch_axis(tmp_path):
