@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.benchmarks.import_time import modules_of_extras
+
 ROOT = Path(__file__).parent.parent
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -42,4 +44,6 @@ def test_the_import_needs_no_extra():
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert set(done.stdout.split()).isdisjoint({"matplotlib", "tqdm", "tyro", "mkdocs"})
+    extras = modules_of_extras()
+    assert {"matplotlib", "tqdm", "tyro", "mkdocs", "neo", "pynwb"} <= extras
+    assert set(done.stdout.split()).isdisjoint(extras)

@@ -127,8 +127,9 @@ def _killed_runs(
             newest = there[-1].removesuffix(".ckpt") if there else "-"
             rows.append([len(rows) + 1, len(equal) + 1, moment, newest, holds])
             continue
+        _, said = process.communicate()
         if process.returncode:
-            raise RuntimeError(f"the run failed: {process.stderr.read()}")
+            raise RuntimeError(f"the run failed: {said}")
         equal.append(_results(_run(output, environment)) == expected)
         output = root / f"killed-{len(equal) + 1}"
     equal.append(_results(_run(output, environment)) == expected)
