@@ -9,9 +9,12 @@ import re
 import statistics
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 from ._study import Study, format_table
 
+_PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 _TIMED = (
     "import time; wall, cpu = time.perf_counter(), time.process_time(); import {}; "
     "print(time.perf_counter() - wall, time.process_time() - cpu)"
@@ -69,9 +72,11 @@ def study(rounds: int = 15) -> Study:
 
 def modules_of_extras() -> set[str]:
     """Names of the installed modules that an extra brings and the package itself does not need."""
-    wanted = importlib.metadata.requires("roughsnn") or []
-    core = _with_dependencies({_name(line) for line in wanted if "extra ==" not in line})
-    extra = {_name(line) for line in wanted if "extra ==" in line} - core - {"roughsnn"}
+    # from the repository: what an editable install knows of them may be of another day
+    project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]
+    core = _with_dependencies({_name(line) for line in project["dependencies"]})
+    lines = sum(project["optional-dependencies"].values(), [])
+    extra = {_name(line) for line in lines} - core - {"roughsnn"}
     modules = importlib.metadata.packages_distributions()
     return {
         module
