@@ -5,6 +5,7 @@ round. No package may be imported that only an extra brings: figures, formats, t
 """
 
 import importlib.metadata
+import itertools
 import re
 import statistics
 import subprocess
@@ -75,7 +76,7 @@ def modules_of_extras() -> set[str]:
     # from the repository: what an editable install knows of them may be of another day
     project = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]
     core = _with_dependencies({_name(line) for line in project["dependencies"]})
-    lines = sum(project["optional-dependencies"].values(), [])
+    lines = itertools.chain.from_iterable(project["optional-dependencies"].values())
     extra = {_name(line) for line in lines} - core - {"roughsnn"}
     modules = importlib.metadata.packages_distributions()
     return {
