@@ -3,6 +3,7 @@
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
 from .event_signature import event_signature
 from .goursat import signature_kernel_gram
+from .interval_kernel import IntervalKernel
 from .joint_lift import joint_lift
 from .kernel_ensemble import KernelEnsemble
 from .log_signature import (
@@ -40,6 +41,7 @@ from .two_sample import (
 __all__ = [
     "RBF",
     "AbstractStaticKernel",
+    "IntervalKernel",
     "KernelEnsemble",
     "Linear",
     "Matern",

@@ -6,11 +6,12 @@ from jaxtyping import Array, Float
 
 from ..spikes.trains import SpikeTrains
 from .event_kernel import suggested_neuron_scale
+from .interval_kernel import IntervalKernel
 from .signature_kernel import SignatureKernel
 
 
 class KernelEnsemble(eqx.Module):
-    r"""Signature kernels that are tested together, each with its regularisation and its weight.
+    r"""Kernels that are tested together, each with its regularisation and its weight.
 
     The MMD weighs each direction of the feature space by the variance of the trains in it: what
     varies most, the number of spikes, drowns what varies little, such as whether short intervals
@@ -36,7 +37,7 @@ class KernelEnsemble(eqx.Module):
     Reference: Hagrass, Sriperumbudur, Li (2024), Annals of Statistics 52, 1076.
     """
 
-    kernels: tuple[SignatureKernel, ...]
+    kernels: tuple[SignatureKernel | IntervalKernel, ...]
     regularisation: tuple[float, ...] | None = eqx.field(default=None, static=True)
     weights: tuple[float, ...] | None = eqx.field(default=None, static=True)
 
@@ -58,13 +59,19 @@ class KernelEnsemble(eqx.Module):
 
     @classmethod
     def for_trains(cls, trains: SpikeTrains) -> "KernelEnsemble":
-        r"""Two kernels that together see most differences: one of counts, one of times.
+        r"""Kernels that together see most differences: of counts, times and intervals.
 
-        With $T$ the length of the window and $s$ the scale of `suggested_neuron_scale`: small time
-        and jumps, $0.2 / T$ and $s / 4$, for which the kernel is nearly that of the numbers of
-        spikes; and seven units of time with jumps of $1.7\,s$ (smaller, where a train has so many
-        spikes that float32 would overflow), normalised, with regularisation 0.003 and weight 0.8,
-        which leaves the first kernel nearly all of the level against a plain change of rate.
+        With $T$ the length of the window and $s$ the scale of `suggested_neuron_scale`:
+
+        - *counts*: small time and jumps, $0.2 / T$ and $s / 4$, for which the signature kernel is
+          nearly that of the numbers of spikes;
+        - *times*: seven units of time with jumps of $1.7\,s$ (smaller, where a train has so many
+          spikes that float32 would overflow), normalised, with regularisation 0.003;
+        - *intervals* of each neuron, and from each neuron to each other one, by `IntervalKernel`,
+          with regularisation 0.2.
+
+        The weights, 1, 0.8, 0.6 and 0.6, leave the first kernel nearly all of the level against a
+        plain change of rate, of which the numbers of spikes tell all there is to know.
 
         Args:
             trains: all trains together, of batch shape `(n,)`.
@@ -76,7 +83,9 @@ class KernelEnsemble(eqx.Module):
         # A test needs no more: what is cut off is cut off for both samples alike.
         counting = SignatureKernel(0.2 / window, 0.25 * scale, orders=(3, 4))
         timing = SignatureKernel(7 / window, fine, normalise=True, orders=(10, 7))
-        return cls((counting, timing), (0.0, 0.003), (1.0, 0.8))
+        kernels = (counting, timing, IntervalKernel(), IntervalKernel(between=True))
+        number = 3 if trains.num_neurons == 1 else 4
+        return cls(kernels[:number], (0.0, 0.003, 0.2, 0.2)[:number], (1.0, 0.8, 0.6, 0.6)[:number])
 
     def grams(self, trains: SpikeTrains) -> Float[Array, "kernels n n"]:
         """Gram matrices of all trains of both samples together, regularised."""

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..spikes.checks import refuse_if
 from ._levels import split_levels
 
 
@@ -35,7 +36,7 @@ class TensorNormalisation(eqx.Module):
 
     Raises:
         ValueError: a bound or an exponent outside its range, at construction; at the call,
-            signatures that have no such depth.
+            signatures that have no such depth, or are not finite when squared.
 
     Reference: Chevyrev, Oberhauser (2022), JMLR 23(176), section 3.2 and appendix A.
     """
@@ -70,6 +71,12 @@ class TensorNormalisation(eqx.Module):
         r"""The dilation $\lambda(S)$ of each signature."""
         levels = split_levels(signatures, depth)
         squares = jnp.stack([jnp.sum(level**2, axis=-1) for level in levels], axis=-1)
+        squares = refuse_if(
+            squares,
+            ~jnp.isfinite(squares),
+            f"`signatures` has entries whose squares are too large for {signatures.dtype}, or that "
+            "are not finite. Lower the scales of the channels.",
+        )
         return _dilation(squares, self.squared_norm(1 + jnp.sum(squares, axis=-1)))
 
     def squared_norm(self, x: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -86,9 +93,22 @@ def _dilation(
 ) -> Float[Array, "*batch"]:
     r"""The $\lambda \in [0, 1]$ with $1 + \sum_m \lambda^{2m} q_m = $ `norm`.
 
-    Bisection in $\lambda$, which is safe for any coefficients, as the sum rises with $\lambda$.
+    Bisection, which is safe for any coefficients, as the sum rises with $\lambda$. With $n$ levels
+    and the norm $1 + c$, no single level may pass $c$, so $\lambda$ is at most the smallest
+    $u = (c / q_m)^{1 / 2m}$; and at $u / \sqrt n$ each level holds at most $c / n$. The bracket is
+    thus narrow in proportion, and the factor precise to rounding however small it is.
     """
-    steps = jnp.finfo(squares.dtype).nmant + 3
+    levels = jnp.arange(1, squares.shape[-1] + 1).astype(squares.dtype)
+    above_one = (norm - 1)[..., None]
+    positive = (squares > 0) & (above_one > 0)
+    # In logarithms: neither the ratio nor its root then leaves the range of the dtype.
+    logarithms = jnp.log(jnp.where(positive, above_one, 1))
+    logarithms = logarithms - jnp.log(jnp.where(positive, squares, 1))
+    shape = (1,) * (squares.ndim - 1) + (-1,)
+    largest = jnp.where(positive, jnp.exp(logarithms / (2 * levels.reshape(shape))), 1)
+    # Room for the rounding of these bounds.
+    top = jnp.minimum(1.0, 1.001 * jnp.min(largest, axis=-1, initial=1.0))
+    bottom = 0.99 * top / squares.shape[-1] ** 0.5
 
     def halve(_, bracket):
         low, high = bracket
@@ -96,8 +116,8 @@ def _dilation(
         below = _squared_norm(middle, squares) < norm
         return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
-    start = jnp.zeros_like(norm), jnp.ones_like(norm)
-    _, high = jax.lax.fori_loop(0, steps, halve, start)
+    steps = jnp.finfo(squares.dtype).nmant + 3
+    _, high = jax.lax.fori_loop(0, steps, halve, (bottom, top))
     # Exactly 1 where nothing is to be shrunk, signatures of zeros among them.
     one = jnp.ones_like(norm)
     return jnp.where(_squared_norm(one, squares) <= norm, one, high)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..spikes.trains import SpikeTrains
+from .interval_kernel import IntervalKernel
 from .kernel_ensemble import KernelEnsemble
 from .mmd import Kernel, mmd2_standard_error
 from .permutations import aggregated_statistics, permuted_labels, statistics_of_labels
@@ -40,7 +41,11 @@ class TwoSampleResult(eqx.Module):
 def two_sample_test(
     x: SpikeTrains,
     y: SpikeTrains,
-    kernel: SignatureKernel | Sequence[SignatureKernel] | KernelEnsemble | None = None,
+    kernel: SignatureKernel
+    | IntervalKernel
+    | Sequence[SignatureKernel | IntervalKernel]
+    | KernelEnsemble
+    | None = None,
     *,
     key: PRNGKeyArray,
     num_permutations: int = 999,
@@ -57,9 +62,9 @@ def two_sample_test(
     Args:
         x: first sample, of batch shape `(m,)` with two trains or more.
         y: second sample, of batch shape `(n,)`, of the same neurons and window.
-        kernel: by default `KernelEnsemble.for_trains` of all trains together: one kernel that sees
-            counts, and one that sees the times, orders and intervals of spikes. Several kernels
-            make one test, see `aggregated_statistics`.
+        kernel: by default `KernelEnsemble.for_trains` of all trains together: kernels that see
+            the counts, the times and the intervals of spikes. Several kernels make one test, see
+            `aggregated_statistics`.
         key: of the permutations.
         num_permutations: number $B$ of permutations; the smallest p-value is $1/(1+B)$.
         level: the probability with which equal laws may be told apart.
@@ -78,7 +83,7 @@ def two_sample_test(
             )
     both = SpikeTrains.concatenate([x, y])
     weights = None
-    if isinstance(kernel, SignatureKernel):
+    if isinstance(kernel, SignatureKernel | IntervalKernel):
         gram = kernel(both)
     else:
         if kernel is None:

@@ -94,12 +94,20 @@ def test_zero_signatures_and_no_batch(dtype):
     assert normalise(jnp.zeros((0, 6), dtype), 2).shape == (0, 6)
 
 
-@pytest.mark.xfail(reason="the search for the factor stops short for entries of 1e15", strict=False)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_signatures_of_any_size_are_brought_down(dtype):
-    huge = TensorNormalisation()(jnp.full((1, 6), 1e15, dtype), 2)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_signatures_of_any_size_are_brought_down(dtype, depth):
+    normalise = TensorNormalisation()
+    size = 2 ** (depth + 1) - 2
+    # One level large and the others of any size, as well as all of them large.
+    rows = [jnp.full(size, value, dtype) for value in (1.0, 1e6, 1e15)]
+    rows += [jnp.zeros(size, dtype).at[where].set(1e15) for where in (0, -1)]
+    huge = normalise(jnp.stack(rows), depth)
     assert np.isfinite(huge).all()
-    assert squared_norms(huge)[0] == pytest.approx(8, rel=1e-5)
+    # psi of these: 4 (1 + 1) less 16 / x.
+    expected = [8 - 16 / (1 + float(jnp.sum(row.astype(float) ** 2))) for row in rows]
+    tolerance = 1e-5 if dtype == jnp.float32 else 1e-12
+    np.testing.assert_allclose(squared_norms(huge), expected, rtol=tolerance)
 
 
 def test_errors():
@@ -109,3 +117,5 @@ def test_errors():
         TensorNormalisation(exponent=0.0)
     with pytest.raises(ValueError, match="`coordinates` is 7"):
         TensorNormalisation()(jnp.ones((2, 7)), 2)
+    with pytest.raises(ValueError, match="Lower the scales"):
+        TensorNormalisation()(jnp.full((1, 6), 1e30, jnp.float32), 2)
