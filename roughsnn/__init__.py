@@ -24,6 +24,7 @@ from .estimators import ScoreFunction as ScoreFunction
 from .event_sde import AbstractEventSDE as AbstractEventSDE
 from .event_sde import EventSDE as EventSDE
 from .event_sde import StructuredDiffusion as StructuredDiffusion
+from .losses import ConditionalMMDLoss as ConditionalMMDLoss
 from .losses import ExpectedSignatureLoss as ExpectedSignatureLoss
 from .losses import FirstSpikesLoss as FirstSpikesLoss
 from .losses import MeanLoss as MeanLoss
@@ -55,9 +56,13 @@ from .runs import RunFolder as RunFolder
 from .runs import RunInterrupted as RunInterrupted
 from .runs import RunSettings as RunSettings
 from .signatures import SignatureKernel as SignatureKernel
+from .signatures import event_signature as event_signature
 from .signatures import expected_signature as expected_signature
+from .signatures import joint_lift as joint_lift
+from .signatures import mmd2 as mmd2
 from .signatures import signature as signature
 from .signatures import two_sample_test as two_sample_test
+from .signatures import witness_function as witness_function
 from .simulate import simulate as simulate
 from .simulate import simulate_solution as simulate_solution
 from .simulate_on_grid import simulate_on_grid as simulate_on_grid

@@ -2,7 +2,7 @@
 
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
 from .event_signature import event_signature
-from .goursat import signature_kernel_gram
+from .goursat import refined_paths, signature_kernel_gram
 from .interval_kernel import IntervalKernel
 from .joint_lift import joint_lift
 from .kernel_ensemble import KernelEnsemble
@@ -71,6 +71,7 @@ __all__ = [
     "num_coordinates",
     "num_log_coordinates",
     "permutation_test",
+    "refined_paths",
     "signature",
     "signature_kernel_gram",
     "signature_levels",

@@ -25,6 +25,7 @@ def signature_kernel_gram(
     *,
     static_kernel: AbstractStaticKernel | None = None,
     dyadic_order: int | tuple[int, int] = 0,
+    refine: str = "features",
 ) -> Float[Array, "m n"]:
     r"""Signature kernel of every path of `x` with every path of `y`.
 
@@ -36,9 +37,17 @@ def signature_kernel_gram(
     $$
 
     with $z$ constant on the rectangle of a piece of $x$ and a piece of $y$: the inner product of
-    the two in the feature space of the static kernel, which is evaluated at the given points;
-    between them the path is linear *in feature space*. (Refining the path first and then applying
-    the static kernel is another kernel. The two agree for `Linear` only.)
+    the two in the feature space of the static kernel. Packages differ in what is straight between
+    the given points, and unless the static kernel is `Linear` these are two kernels, with two
+    limits as the order grows:
+
+    | `refine` | straight between points | the static kernel is evaluated | packages |
+    |---|---|---|---|
+    | `"features"` | the path in feature space | at the given points | pySigLib, sigkernel |
+    | `"path"` | the path itself | at the refined points | sigkerax |
+
+    The second is the first of `refined_paths`; on paths with many points they are close. Bandwidths
+    differ between packages too, see `RBF.from_sigma` and `RBF.from_gamma`.
 
     One step of second order takes the increments $a, b$ along the lower and left edge of a
     rectangle to those along the upper and right edge, $a + c$ and $b + c$,
@@ -62,13 +71,14 @@ def signature_kernel_gram(
         y: points of each path; left out, `x` with itself, which costs half.
         static_kernel: how points are compared, `Linear()` by default.
         dyadic_order: each piece is halved that many times; a pair gives `x` and `y` their own.
+        refine: what is halved, `"features"` or `"path"`, see above.
 
     Returns:
         Gram matrix.
 
     Raises:
-        ValueError: different numbers of channels, a negative order, or a kernel that is too
-            large for its dtype (a run-time error inside `jit`).
+        ValueError: different numbers of channels, a negative order, another word for `refine`, or a
+            kernel that is too large for its dtype (a run-time error inside `jit`).
 
     References:
         Salvi, Cass, Foster, Lyons, Yang (2021), SIAM J. Math. Data Sci. 3, 873.
@@ -86,6 +96,12 @@ def signature_kernel_gram(
         raise ValueError(
             f"`dyadic_order` is {dyadic_order}; it must be 0 or more, or a pair of such numbers."
         )
+    if refine not in ("features", "path"):
+        raise ValueError(f"`refine` is {refine!r}; it must be 'features' or 'path'.")
+    if refine == "path" and not isinstance(static_kernel or Linear(), Linear):
+        x, other = refined_paths(x, orders[0]), refined_paths(other, orders[1])
+        # The pieces of each side are its own now, also of `x` with itself.
+        symmetric, orders = symmetric and orders[0] == orders[1], (0, 0)
     m, n = x.shape[0], other.shape[0]
     rows, columns = np.triu_indices(m) if symmetric else np.indices((m, n)).reshape(2, -1)
     if len(rows) == 0:
@@ -102,6 +118,38 @@ def signature_kernel_gram(
     off = rows != columns
     gram = jnp.zeros((m, n), values.dtype).at[rows, columns].set(values)
     return gram.at[columns[off], rows[off]].set(values[off])
+
+
+def refined_paths(
+    paths: Float[Array, "n points channels"], dyadic_order: int
+) -> Float[Array, "n more_points channels"]:
+    r"""The same piecewise-linear paths with points halfway between points, so many times over.
+
+    It takes the convention in which the path is straight between its points to the one in which its
+    lift to feature space is: `signature_kernel_gram(x, y, refine="path", dyadic_order=n)` is
+    `signature_kernel_gram(refined_paths(x, n), refined_paths(y, n))`.
+
+    Args:
+        paths: points of each path.
+        dyadic_order: each piece is halved that many times.
+
+    Returns:
+        paths of $2^n (L - 1) + 1$ points for $L$ points.
+
+    Raises:
+        ValueError: a negative order.
+    """
+    if dyadic_order < 0:
+        raise ValueError(f"`dyadic_order` is {dyadic_order}; it must be 0 or more.")
+    fine = 2**dyadic_order
+    batch, points, channels = paths.shape
+    if points < 2 or fine == 1:
+        return paths
+    weights = (jnp.arange(fine) / fine).astype(paths.dtype)[None, None, :, None]
+    start, end = paths[:, :-1, None], paths[:, 1:, None]
+    # Weighted so that equal ends give exactly themselves.
+    inner = (start + weights * (end - start)).reshape(batch, (points - 1) * fine, channels)
+    return jnp.concatenate([inner, paths[:, -1:]], axis=1)
 
 
 @partial(jax.jit, static_argnums=(5,))

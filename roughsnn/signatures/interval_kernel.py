@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..spikes.trains import SpikeTrains
@@ -84,8 +85,8 @@ class IntervalKernel(eqx.Module):
         exists = jnp.isfinite(intervals)
         number = jnp.sum(exists, axis=1).astype(intervals.dtype)
         total = jnp.sum(number)
-        middle = (jnp.arange(self.num_quantiles) + 0.5) / self.num_quantiles
-        place = jnp.floor(middle.astype(total.dtype) * total).astype(jnp.int32)
+        middle = (np.arange(self.num_quantiles) + 0.5) / self.num_quantiles
+        place = jnp.floor(jnp.asarray(middle, total.dtype) * total).astype(jnp.int32)
         lengths = jnp.sort(intervals.reshape(-1))[jnp.minimum(place, intervals.size - 1)]
         short = jnp.sum(intervals[:, :, None] <= lengths[None, None], axis=1)
         short = short.astype(intervals.dtype)

@@ -56,9 +56,42 @@ class AbstractRadialKernel(AbstractStaticKernel):
 
 
 class RBF(AbstractRadialKernel):
-    r"""Gaussian kernel $\kappa = e^{-r^2 / (2 s^2)}$ with bandwidth $s$."""
+    r"""Gaussian kernel $\kappa = e^{-r^2 / (2 s^2)}$ with bandwidth $s$.
+
+    Packages write the bandwidth in three ways; `from_sigma`, `from_gamma`, `sigma` and `gamma`
+    convert:
+
+    | kernel | conversion | packages |
+    |---|---|---|
+    | $e^{-r^2 / (2 s^2)}$ | `RBF(s)` | sigkerax, powersig |
+    | $e^{-r^2 / \sigma}$ | $\sigma = 2 s^2$ | pySigLib, sigkernel, tensordev |
+    | $e^{-\gamma r^2}$ | $\gamma = 1 / (2 s^2)$ | scikit-learn |
+
+    What is straight between the points of a path is a second convention, the argument `refine` of
+    `signature_kernel_gram`.
+    """
 
     bandwidth: ArrayLike = 1.0
+
+    @classmethod
+    def from_sigma(cls, sigma: ArrayLike) -> "RBF":
+        r"""The kernel $e^{-r^2 / \sigma}$."""
+        return cls((sigma / 2) ** 0.5)
+
+    @classmethod
+    def from_gamma(cls, gamma: ArrayLike) -> "RBF":
+        r"""The kernel $e^{-\gamma r^2}$."""
+        return cls((2 * gamma) ** -0.5)
+
+    @property
+    def sigma(self) -> ArrayLike:
+        r"""$\sigma$ of $e^{-r^2 / \sigma}$."""
+        return 2 * self.bandwidth**2
+
+    @property
+    def gamma(self) -> ArrayLike:
+        r"""$\gamma$ of $e^{-\gamma r^2}$."""
+        return 0.5 * self.bandwidth**-2
 
     def profile(self, q):
         return jnp.exp(-0.5 * q)

@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 from roughsnn.signatures.event_kernel import event_kernel_gram
-from roughsnn.signatures.goursat import signature_kernel_gram
+from roughsnn.signatures.goursat import refined_paths, signature_kernel_gram
 from roughsnn.signatures.static_kernels import RBF, Linear, Matern, RationalQuadratic
 from roughsnn.spikes.marcus import marcus_lift
 from roughsnn.spikes.trains import SpikeTrains
@@ -137,6 +137,81 @@ def test_many_blocks_give_what_one_gives():
     np.testing.assert_allclose(gram[35:, 27:], signature_kernel_gram(x[35:], y[27:]), rtol=1e-13)
 
 
+# ---- the two conventions of refinement
+
+
+def solved_with(z, n):
+    """The Goursat equation on the unit square with a given function z, on n x n squares."""
+    middle = (np.arange(n) + 0.5) / n
+    z = z(middle[:, None], middle[None, :]) / n**2
+    k = np.ones((n + 1, n + 1))
+    for i in range(n):
+        for j in range(n):
+            edges = k[i + 1, j] + k[i, j + 1]
+            k[i + 1, j + 1] = edges * (1 + z[i, j] / 2 + z[i, j] ** 2 / 12) - k[i, j] * (
+                1 - z[i, j] ** 2 / 12
+            )
+    return k[-1, -1]
+
+
+def test_path_straight_or_its_features_straight():
+    a, b, s = 1.3, -0.9, 0.8
+    x, y = jnp.asarray([[[0.0], [a]]]), jnp.asarray([[[0.0], [b]]])
+
+    def rbf(u, v):
+        return np.exp(-((u - v) ** 2) / (2 * s**2))
+
+    def density(u, v):
+        """The mixed derivative of the kernel along the straight paths."""
+        u, v = a * u, b * v
+        return a * b * rbf(u, v) * (1 / s**2 - (u - v) ** 2 / s**4)
+
+    straight_features = 1 - rbf(a, 0) - rbf(0, b) + rbf(a, b)
+    limits = {
+        "path": solved_with(density, 128),
+        "features": solved_with(lambda u, v: straight_features + 0 * (u + v), 128),
+    }
+    assert abs(limits["path"] - limits["features"]) > 0.04
+    for refine, limit in limits.items():
+        gram = signature_kernel_gram(x, y, static_kernel=RBF(s), dyadic_order=6, refine=refine)
+        # Second order on both sides, at steps of 1/64 and 1/128.
+        np.testing.assert_allclose(gram, limit, rtol=3e-4)
+
+
+def test_one_convention_from_the_other():
+    x, y = random_paths(2, 4, 2, 20), random_paths(2, 3, 2, 21)
+    path = signature_kernel_gram(x, y, static_kernel=RBF(0.8), dyadic_order=(2, 3), refine="path")
+
+    def by_hand(p, order):
+        at = np.arange(2**order * (p.shape[1] - 1) + 1) / 2**order
+        columns = [[np.interp(at, np.arange(p.shape[1]), c) for c in q.T] for q in np.asarray(p)]
+        return jnp.asarray(columns).swapaxes(1, 2)
+
+    np.testing.assert_allclose(refined_paths(x, 2), by_hand(x, 2), rtol=0, atol=1e-15)
+    features = signature_kernel_gram(by_hand(x, 2), by_hand(y, 3), static_kernel=RBF(0.8))
+    np.testing.assert_allclose(path, features, rtol=1e-12)
+    # With the linear kernel both are one.
+    np.testing.assert_allclose(
+        signature_kernel_gram(x, y, dyadic_order=2, refine="path"),
+        signature_kernel_gram(x, y, dyadic_order=2),
+        rtol=1e-13,
+    )
+
+
+def test_bandwidths_of_other_packages():
+    x = jnp.asarray([[0.3], [0.7]])
+    r2 = 0.4**2
+    for kernel, value in (
+        (RBF(0.5), np.exp(-r2 / (2 * 0.5**2))),
+        (RBF.from_sigma(0.5), np.exp(-r2 / 0.5)),
+        (RBF.from_gamma(0.5), np.exp(-0.5 * r2)),
+    ):
+        (increment,) = kernel.increments(x.T, x.T).ravel()
+        np.testing.assert_allclose(increment, 2 - 2 * value, rtol=1e-13)
+    np.testing.assert_allclose(RBF.from_sigma(0.3).sigma, 0.3)
+    np.testing.assert_allclose(RBF.from_gamma(0.3).gamma, 0.3)
+
+
 # ---- derivatives
 
 
@@ -223,6 +298,10 @@ def test_bad_input_is_refused():
         signature_kernel_gram(x, random_paths(2, 4, 3, 17))
     with pytest.raises(ValueError, match="dyadic_order"):
         signature_kernel_gram(x, dyadic_order=-1)
+    with pytest.raises(ValueError, match="`refine` is 'lift'"):
+        signature_kernel_gram(x, refine="lift")
+    with pytest.raises(ValueError, match="dyadic_order"):
+        refined_paths(x, -1)
     with pytest.raises(ValueError, match="dtype"):
         signature_kernel_gram(x, x.astype(jnp.float32))
     with pytest.raises(ValueError, match="smoothness"):
