@@ -49,7 +49,7 @@ def test_usage_and_list(capsys):
         assert listed.count(f"\n{name} ") + listed.startswith(name) == 2
 
 
-_WITH_SETTINGS = [["run", name] for name in cli.EXPERIMENTS] + [["simulate"], ["plot"]]
+_WITH_SETTINGS = [["run", name] for name in cli.EXPERIMENTS] + [[name] for name in cli.COMMANDS]
 
 
 @pytest.mark.parametrize("command", _WITH_SETTINGS, ids=" ".join)
