@@ -15,59 +15,22 @@ Trained from random weights it stays with the answer 0. What leads out, together
 - a limit on the share that one trial has in a gradient.
 """
 
+import io
 import json
 from pathlib import Path
 
 import equinox as eqx
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
 import roughsnn as rs
 from roughsnn.gated import GatedNetwork
 
-from .xor_task import ANSWERS, answer_of, draw_trials
-from .xor_training import PROGRESS_COLUMNS, Progress, Settings, initial_network, respond, train
-
-
-def judge(
-    settings: Settings, network: GatedNetwork, seed: int, num: int = 2000
-) -> dict[str, float]:
-    """Share of right answers on fresh trials, a third of them with one pulse; for each answer, and
-    with the recurrent weights put to 0.
-
-    Beside it stands what the network could do before training, had its readout alone been fitted:
-    by least squares, with a small ridge, to as many trials as are judged.
-    """
-    task = settings.task
-
-    @eqx.filter_jit
-    def response(network, seed):
-        trials = draw_trials(task, jr.key(seed), num)
-        solution = respond(task, network, trials, jr.key(seed + 1_000_000), throw=False)
-        right = answer_of(solution.readout[..., 0], trials) == trials.target
-        # the mean readout is that of the mean traces
-        traces = solution.traces[..., network.read_from, :]
-        means = jnp.einsum("bt,btn->bn", trials.weight, traces)
-        return right, trials.target, means, solution.num_spikes
-
-    judged, fitted = jnp.asarray(seed + 1_000_000), jnp.asarray(seed + 3_000_000)
-    right, target, _, spikes = response(network, judged)
-    silent = tuple(jnp.zeros_like(w) for w in network.weights)
-    cut = eqx.tree_at(lambda net: net.weights, network, silent)
-    outcome = {"accuracy": float(jnp.mean(right))}
-    for answer, name in zip(ANSWERS, ("equal", "single", "unequal"), strict=True):
-        outcome[name] = float(jnp.mean(right, where=target == answer))
-    outcome["without_recurrence"] = float(jnp.mean(response(cut, judged)[0]))
-    outcome["rate_hz"] = float(spikes.mean() / (task.num_steps * task.dt) * 1000)
-
-    start = initial_network(settings, jr.split(jr.key(seed))[0])
-    _, target, means, _ = response(start, fitted)
-    ridge = 1e-3 * num * jnp.eye(network.num_neurons, dtype=means.dtype)
-    readout = jnp.linalg.solve(means.T @ means + ridge, means.T @ target)
-    start = eqx.tree_at(lambda net: net.readout, start, readout[:, None])
-    outcome["readout_alone"] = float(jnp.mean(response(start, judged)[0]))
-    return outcome
+from .currents import currents, draw_balance
+from .xor_judging import judge
+from .xor_network import respond
+from .xor_task import ANSWERS, draw_trials
+from .xor_training import PROGRESS_COLUMNS, Progress, Settings, train
 
 
 def run(settings: Settings) -> tuple[dict[int, dict[str, float]], Path]:
@@ -86,6 +49,9 @@ def run(settings: Settings) -> tuple[dict[int, dict[str, float]], Path]:
             }
             folder.write_json("outcomes.json", outcomes)
             folder.write_table(f"seed-{seed}-metrics.csv", PROGRESS_COLUMNS, progress.rows)
+            weights = io.BytesIO()
+            eqx.tree_serialise_leaves(weights, network)
+            folder.write_bytes(f"seed-{seed}-network.eqx", weights.getvalue())
             for name, figure in draw_figures(settings, network, progress).items():
                 folder.write_figure(f"seed-{seed}-{name}.png", figure)
     print(report(outcomes))
@@ -100,22 +66,26 @@ def read_outcomes(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def report(outcomes: dict[int, dict[str, float]]) -> str:
-    """One line for each seed."""
+    """Two lines for each seed."""
     lines = []
     for seed, o in outcomes.items():
         lines.append(
             f"seed {seed}: {o['accuracy']:.1%} right on fresh trials (equal {o['equal']:.1%}, "
-            f"single {o['single']:.1%}, unequal {o['unequal']:.1%}), without recurrent weights "
-            f"{o['without_recurrence']:.1%}, with the readout alone fitted "
-            f"{o['readout_alone']:.1%}; {o['rate_hz']:.0f} spikes per second and neuron; "
-            f"{o['steps']:.0f} steps, {o['setbacks']:.0f} setbacks, {o['cpu_minutes']:.1f} CPU "
-            f"minutes in {o['minutes']:.1f} minutes"
+            f"single {o['single']:.1%}, unequal {o['unequal']:.1%}), {o['rate_hz']:.0f} spikes per "
+            f"second and neuron; {o['steps']:.0f} steps, {o['setbacks']:.0f} setbacks, "
+            f"{o['cpu_minutes']:.1f} CPU minutes in {o['minutes']:.1f} minutes\n"
+            f"  without recurrent weights {o['without_recurrence']:.1%} right (equal "
+            f"{o['without_recurrence_equal']:.1%}, single {o['without_recurrence_single']:.1%}, "
+            f"unequal {o['without_recurrence_unequal']:.1%}), the signs of two pulses told apart "
+            f"in {o['without_recurrence_order']:.1%}; with a new readout "
+            f"{o['without_recurrence_refitted']:.1%}; the start with a new readout "
+            f"{o['readout_alone']:.1%}, the trained network {o['refitted']:.1%}"
         )
     return "\n".join(lines)
 
 
 def draw_figures(settings: Settings, network: GatedNetwork, progress: Progress) -> dict:
-    """Three trials with their spikes, and the learning curve."""
+    """Three trials with their spikes, the currents in one of them, and the learning curve."""
     import matplotlib.pyplot as plt
 
     from roughsnn.plotting import plot_raster, plot_readout
@@ -149,13 +119,19 @@ def draw_figures(settings: Settings, network: GatedNetwork, progress: Progress) 
             middle.set_ylabel("")
             bottom.set_ylabel("")
 
+    external, recurrent = currents(network, trials.inputs, solution)
+    shown = [int(np.flatnonzero(np.asarray(trials.target) == ANSWERS[-1])[0])]
+    balance = draw_balance(ts, external[shown], {p: x[shown] for p, x in recurrent.items()})
+
     rows = np.array(progress.rows)
     curve, (top, bottom) = plt.subplots(2, 1, figsize=(3.4, 3.0), sharex=True, layout="constrained")
-    top.plot(rows[:, 0], rows[:, 2], color=COLOURS[0], linewidth=1)
+    top.plot(rows[:, 0], rows[:, 2], color=COLOURS[0], linewidth=0.6, label="trained network")
+    top.plot(rows[:, 0], rows[:, 3], color="black", linewidth=1, label="average")
+    legend(top)
     top.axhline(1 / 3, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
     top.set_ylim(0, 1)
     bottom.plot(rows[:, 0], rows[:, 1], color=COLOURS[1], linewidth=1)
     bottom.set_ylim(bottom=0)
     tidy(top, "", "right answers")
     tidy(bottom, "training step", "loss")
-    return {"examples": examples, "learning-curve": curve}
+    return {"examples": examples, "balance": balance, "learning-curve": curve}

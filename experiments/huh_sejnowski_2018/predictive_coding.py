@@ -20,7 +20,7 @@ import optax
 import roughsnn as rs
 from roughsnn.gated import NIF, GatedNetwork, GatedSolution, RaisedCosineGate, solve_gated
 
-SLOW, FAST = 0, 1
+from .currents import FAST, SLOW, currents, draw_balance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,23 +221,6 @@ def judge(settings: Settings, result: rs.FitResult, seconds: float) -> Outcome:
     )
 
 
-def currents(network: GatedNetwork, signals, solution: GatedSolution):
-    """External and recurrent currents, (trials, steps, N), the latter for each population.
-
-    They are smoothed over 5 ms: the membrane integrates them, and single spikes of a millisecond
-    would hide what it makes of them.
-    """
-    width = max(round(5.0 / float(solution.ts[1] - solution.ts[0])), 1)
-    external = np.asarray(network.external_current(signals))
-    recurrent = np.asarray(network.recurrent_current(solution.traces))
-
-    def smooth(x):
-        return np.apply_along_axis(np.convolve, 1, x, np.full(width, 1 / width), mode="same")
-
-    populations = {p: smooth(recurrent[..., p, :]) for p in (SLOW, FAST)}
-    return smooth(external), populations
-
-
 def voltage_correlation(v: np.ndarray) -> float:
     """Mean absolute correlation of the potentials of two neurons, over trials and pairs."""
     n = v.shape[-1]
@@ -291,7 +274,7 @@ def draw_figures(settings: Settings, result: rs.FitResult) -> tuple[dict, rs.Spi
     spikes in them."""
     import matplotlib.pyplot as plt
 
-    from roughsnn.plotting import plot_balance, plot_learning_curve, plot_raster, plot_readout
+    from roughsnn.plotting import plot_learning_curve, plot_raster, plot_readout
 
     network = result.model
     signals = draw_signals(settings, jr.key(settings.seed + 2_000_000), 1)
@@ -307,23 +290,6 @@ def draw_figures(settings: Settings, result: rs.FitResult) -> tuple[dict, rs.Spi
     spikes = solution.spike_trains(2000)
     plot_raster(spikes[0], bottom, time_unit="ms")
 
-    external, recurrent = currents(network, signals, solution)
-    # the three neurons with the strongest input
-    chosen = np.argsort(-np.var(external[0], axis=0))[:3]
-    balance, axes = plt.subplots(
-        3, 2, figsize=(6.8, 3.6), layout="constrained", sharex=True, sharey="row"
-    )
-    for ax, name in zip(axes[0], ("fast", "slow"), strict=True):
-        ax.set_title(f"{name} recurrent current", fontsize=8)
-    for row, neuron in zip(axes, chosen, strict=True):
-        for ax, population in zip(row, (FAST, SLOW), strict=True):
-            plot_balance(ts, external[0, :, neuron], recurrent[population][0, :, neuron], ax)
-            ax.get_legend().remove()
-            ax.set_xlabel("")
-            ax.set_ylabel(f"neuron {neuron}" if population == FAST else "", fontsize=8)
-    axes[0, 0].legend(fontsize=6, frameon=False, ncols=3)
-    for ax in axes[-1]:
-        ax.set_xlabel("time (ms)", fontsize=8)
-
+    balance = draw_balance(ts, *currents(network, signals, solution))
     curve = plot_learning_curve(result.history, name="relative_error", smooth=20).figure
     return {"response": response, "balance": balance, "learning-curve": curve}, spikes

@@ -75,8 +75,12 @@ def draw_trials(task: Task, key: PRNGKeyArray, num: int) -> Trials:
     return Trials(inputs, -signs[0] * there, weight)
 
 
-def answer_of(readout: Float[Array, "batch steps"], trials: Trials) -> Float[Array, " batch"]:
-    """The answer given: that nearest to the mean readout while the answer is looked at."""
-    mean = jnp.sum(readout * trials.weight, axis=1)
+def nearest_answer(mean: Float[Array, " batch"]) -> Float[Array, " batch"]:
+    """The answer nearest to a mean readout."""
     answers = jnp.asarray(ANSWERS, mean.dtype)
     return answers[jnp.argmin(jnp.abs(mean[:, None] - answers[None]), axis=1)]
+
+
+def answer_of(readout: Float[Array, "batch steps"], trials: Trials) -> Float[Array, " batch"]:
+    """The answer given: that nearest to the mean readout while the answer is looked at."""
+    return nearest_answer(jnp.sum(readout * trials.weight, axis=1))

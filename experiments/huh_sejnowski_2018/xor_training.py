@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jax.scipy.stats import norm
+from jaxtyping import Array, Float, PRNGKeyArray
 
 import roughsnn as rs
-from roughsnn.gated import GatedNetwork, GatedSolution, RaisedCosineGate, ThetaNeuron, solve_gated
+from roughsnn.gated import GatedNetwork
 from roughsnn.training.step import TrainState, TrainStep
 
-from .xor_task import Task, Trials, answer_of, draw_trials
+from .xor_network import initial_network, respond
+from .xor_task import Task, answer_of, draw_trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,26 +33,32 @@ class Settings(rs.RunSettings):
     """Longest delay between pulses and before the cue, ms; the shortest is 15."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds, trained one after another."""
-    max_steps: int = 5000
-    """Gradient steps for each seed; training ends earlier if all is learned."""
-    final_steps: int = 500
-    """The last steps, in which the learning rates fall to 0."""
+    max_steps: int = 8000
+    """Gradient steps for each seed, over which the learning rates fall to 0 as half a period of a
+    cosine; training ends earlier once `mastery` is reached."""
     batch_size: int = 64
     """Trials in each gradient step, drawn afresh."""
     readout_rate: float = 2e-3
     """Learning rate of Adam for the readout."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     """The same for input weights and bias."""
-    recurrent_rate: float = 5e-5
+    recurrent_rate: float = 1e-4
     """The same for the recurrent weights."""
-    mastery: float = 0.97
-    """Share of right answers, over 50 steps, at which the last steps begin."""
+    averaging: float = 0.99
+    """What each step leaves of the averaged parameters; the rest is of its own."""
+    validation: int = 1000
+    """Trials on which the average is tried after each 50 steps, the same throughout."""
+    mastery: float = 0.96
+    """Share of right answers, of the average on those trials, that is enough."""
     setback: float = 0.15
-    """Training goes back to where it was best if the share falls by so much."""
-    activity_price: float = 0.3
+    """Training goes back to the best average if the share falls by so much below its own."""
+    factor_after_setback: float = 0.7
+    """By what the learning rates are then multiplied, down to a tenth of what they were; each 50
+    steps without a setback raise them by 2 %."""
+    activity_price: float = 0.1
     """Price of the squared distance of a neuron's mean trace from 0.6, its value at 30 Hz."""
     full: bool = False
-    """The full size: 80 neurons, 16 assemblies, delays to 170 ms, up to 20000 steps."""
+    """The full size: 80 neurons, 16 assemblies, delays to 170 ms."""
     checkpoint_every: int = 200
     """Steps between two checkpoints; a run that is killed loses at most so many."""
     output: Path = Path("runs/delayed-memory-xor")
@@ -64,9 +71,7 @@ class Settings(rs.RunSettings):
         if self.quick:
             return dataclasses.replace(self, seeds=self.seeds[:1], max_steps=500)
         if self.full:
-            return dataclasses.replace(
-                self, num_neurons=80, assemblies=16, longest_delay=170.0, max_steps=20_000
-            )
+            return dataclasses.replace(self, num_neurons=80, assemblies=16, longest_delay=170.0)
         return self
 
     @property
@@ -78,7 +83,7 @@ class Settings(rs.RunSettings):
 CHUNK = 50
 """Steps between looks at the accuracy."""
 
-PROGRESS_COLUMNS = ("step", "loss", "accuracy", "gradient_norm", "rate_factor")
+PROGRESS_COLUMNS = ("step", "loss", "accuracy", "validated", "gradient_norm", "rate_factor")
 """What the rows of `Progress` hold."""
 
 
@@ -89,55 +94,21 @@ class Progress:
     rows: list[list[float]] = dataclasses.field(default_factory=list)
     """What `PROGRESS_COLUMNS` names; one row a chunk."""
     best: float = 0.0
-    """Highest accuracy of a chunk."""
+    """Highest share of right answers of the average on the trials for validation."""
     factor: float = 1.0
     """Factor of the learning rates; smaller after each setback."""
     setbacks: int = 0
-    final_since: int | None = None
-    """Step at which the last steps began."""
     cpu_seconds: float = 0.0
     seconds: float = 0.0
-    finished: bool = False
 
     @property
     def done(self) -> int:
         """Steps taken."""
         return int(self.rows[-1][0]) if self.rows else 0
 
-
-def initial_network(settings: Settings, key) -> GatedNetwork:
-    """Assemblies that share their input, up to a little noise, and excite each other through slow
-    synapses: silent by themselves, they go on firing once a pulse has started them. Nothing in
-    them is made for the exclusive or."""
-    n, groups = settings.num_neurons, settings.assemblies
-    keys = jr.split(key, 6)
-    size = n // groups
-    member = jnp.arange(n) // size
-    together = (member[:, None] == member[None, :]) & ~jnp.eye(n, dtype=bool)
-    slow = together * 0.45 / (size - 1) + 0.1 / math.sqrt(n) * jr.normal(keys[0], (n, n))
-    # Assemblies of every kind, in random combinations: independent draws for so few would leave
-    # some seeds without any that prefers one sign.
-    count = -(-n // size)
-    kinds = norm.ppf(jnp.linspace(0.5, count - 0.5, count) / count)
-    pulses = kinds[member]
-    cue = 0.2 * jr.permutation(keys[1], kinds)[member]
-    excitability = 0.03 * jr.permutation(keys[4], kinds)[member] - 0.1
-    return GatedNetwork(
-        ThetaNeuron(tau=25.0),
-        RaisedCosineGate(0.8),
-        taus=(20.0, 5.0),
-        weights=(slow, jnp.zeros((n, n))),
-        input_weights=jnp.stack([pulses, cue]) + 0.3 * jr.normal(keys[2], (2, n)),
-        bias=excitability + 0.03 * jr.normal(keys[3], (n,)),
-        readout=0.1 * jr.normal(keys[5], (n, 1)),
-    )
-
-
-def respond(task: Task, network: GatedNetwork, trials: Trials, key, **options) -> GatedSolution:
-    """The network's response. Potentials start anywhere in the lower half, in each trial anew:
-    a network that is right in spite of it does not hang on the times of single spikes."""
-    v0 = jr.uniform(key, (len(trials.target), network.num_neurons), maxval=0.45)
-    return solve_gated(network, trials.inputs, task.dt, v0=v0, **options)
+    def finished(self, settings: Settings) -> bool:
+        """Whether enough is learned, or all steps are taken."""
+        return self.best >= settings.mastery or self.done >= settings.max_steps
 
 
 def training_step(settings: Settings) -> TrainStep:
@@ -187,18 +158,51 @@ def training_step(settings: Settings) -> TrainStep:
     )
 
 
+class Learner(eqx.Module):
+    """A network in training, and the average over its last steps.
+
+    Attributes:
+        state: the network that is trained, with its optimiser.
+        average: its parameters, averaged with weights that decay with the age of a step. Steps in
+            random directions, which keep the network itself from settling, cancel in it.
+    """
+
+    state: TrainState
+    average: GatedNetwork
+
+    def from_average(self) -> "Learner":
+        """The same, to go on with the averaged parameters."""
+        return eqx.tree_at(lambda x: x.state.model, self, self.average)
+
+
 @eqx.filter_jit
-def take_steps(step: TrainStep, state: TrainState, key) -> tuple[TrainState, jax.Array]:
+def take_steps(
+    settings: Settings, step: TrainStep, learner: Learner, key: PRNGKeyArray
+) -> tuple[Learner, Float[Array, " recorded"]]:
     """`CHUNK` steps, and the mean of what they record."""
-    arrays, static = eqx.partition(state, eqx.is_array)
+    arrays, static = eqx.partition(learner, eqx.is_array)
+
+    def towards(average, new):
+        return average + (1 - settings.averaging) * (new - average)
 
     def one(arrays, key):
         # a step with values that are not finite changes nothing, and the next draws other trials
-        state, record = step(eqx.combine(arrays, static), None, key)
-        return eqx.filter(state, eqx.is_array), record.values
+        learner = eqx.combine(arrays, static)
+        state, record = step(learner.state, None, key)
+        average = jax.tree.map(towards, learner.average, state.model)
+        return eqx.filter(Learner(state, average), eqx.is_array), record.values
 
     arrays, values = jax.lax.scan(one, arrays, jr.split(key, CHUNK))
     return eqx.combine(arrays, static), jnp.nanmean(values, axis=0)
+
+
+@eqx.filter_jit
+def validate(settings: Settings, network: GatedNetwork, key: PRNGKeyArray) -> Float[Array, ""]:
+    """Share of right answers on the trials of a key."""
+    task_key, start_key = jr.split(key)
+    trials = draw_trials(settings.task, task_key, settings.validation)
+    solution = respond(settings.task, network, trials, start_key, throw=False)
+    return jnp.mean(answer_of(solution.readout[..., 0], trials) == trials.target)
 
 
 def train(
@@ -206,70 +210,67 @@ def train(
 ) -> tuple[GatedNetwork, Progress]:
     """Train one seed from its newest checkpoint, or from the start, and keep checkpoints.
 
-    The network that comes back is that after the last steps, or the best so far where those
-    were worse. Steps depend on the seed and their number alone: a run that was cut off goes on to
-    the same network.
+    The network that comes back is the average that was right most often on the trials it was
+    validated with. They are the same throughout, and neither trained on nor judged by. Steps
+    depend on the seed and their number alone: a run that was cut off goes on to the same network.
     """
-    with checkpoints.open():
-        return _train(settings, seed, checkpoints)
-
-
-def _train(
-    settings: Settings, seed: int, checkpoints: rs.Checkpoints
-) -> tuple[GatedNetwork, Progress]:
-    start_key, key = jr.split(jr.key(seed))
+    start_key, key, validation_key = jr.split(jr.key(seed), 3)
     step = training_step(settings)
-    state = step.init(initial_network(settings, start_key))
-    best, progress = state, Progress()
-    found = checkpoints.restore((state, best))
-    if found is not None:
-        (state, best), progress = found.tree, Progress(**found.notes)
-    cpu_before = progress.cpu_seconds - time.process_time()
-    before = progress.seconds - time.perf_counter()
-    while not progress.finished and progress.done < settings.max_steps:
-        done = progress.done
-        if progress.final_since is None and settings.max_steps - done <= settings.final_steps:
-            progress.final_since = done
-        scale = progress.factor * _schedule(settings, progress)
-        state = eqx.tree_at(
-            lambda s: s.optimiser_state.hyperparams["scale"], state, jnp.asarray(scale)
-        )
-        state, values = take_steps(step, state, jr.fold_in(key, done))
-        recorded = dict(zip(step.recorded, np.asarray(values).tolist(), strict=True))
-        right = recorded["accuracy"]
-        done += CHUNK
-        progress.rows.append([done, recorded["loss"], right, recorded["gradient_norm"], scale])
-        if right > progress.best:
-            best, progress.best = state, right
-            progress.factor = min(1.0, 1.05 * progress.factor)
-        elif progress.best > 0.5 and right < progress.best - settings.setback:
-            # a high accuracy of one chunk may have been luck: it counts a little less each time
-            state, progress.best = best, progress.best - 0.01
-            progress.factor = max(0.15, 0.7 * progress.factor)
-            progress.setbacks += 1
-        if progress.final_since is None and right >= settings.mastery:
-            progress.final_since = done
-        elif progress.final_since is not None:
-            progress.finished = done - progress.final_since >= settings.final_steps
-        progress.cpu_seconds = cpu_before + time.process_time()
-        progress.seconds = before + time.perf_counter()
-        at_end = progress.finished or done >= settings.max_steps
-        if at_end and right < progress.best - 0.02:
-            state = best
-        if len(progress.rows) % 4 == 0 or at_end:
-            print(
-                f"seed {seed}, step {done}: {right:.1%} right, loss {recorded['loss']:.3f}, "
-                f"{progress.setbacks} setbacks, {progress.cpu_seconds / 60:.1f} CPU minutes",
-                flush=True,
+    network = initial_network(settings.num_neurons, settings.assemblies, start_key)
+    learner = best = Learner(step.init(network), network)
+    progress = Progress()
+    with checkpoints.open():
+        found = checkpoints.restore((learner, best))
+        if found is not None:
+            (learner, best), progress = found.tree, Progress(**found.notes)
+        cpu_before = progress.cpu_seconds - time.process_time()
+        before = progress.seconds - time.perf_counter()
+        while not progress.finished(settings):
+            done = progress.done
+            scale = progress.factor * _schedule(settings, done)
+            learner = eqx.tree_at(
+                lambda x: x.state.optimiser_state.hyperparams["scale"], learner, jnp.asarray(scale)
             )
-        if at_end or done // checkpoints.every > (done - CHUNK) // checkpoints.every:
-            checkpoints.save(done, (state, best), notes=dataclasses.asdict(progress))
-    return state.model, progress
+            learner, values = take_steps(settings, step, learner, jr.fold_in(key, done))
+            recorded = dict(zip(step.recorded, np.asarray(values).tolist(), strict=True))
+            validated = float(validate(settings, learner.average, validation_key))
+            progress.rows.append(
+                [done + CHUNK, recorded["loss"], recorded["accuracy"], validated]
+                + [recorded["gradient_norm"], scale]
+            )
+            learner, best = go_on(settings, progress, learner, best)
+            progress.cpu_seconds = cpu_before + time.process_time()
+            progress.seconds = before + time.perf_counter()
+            done, at_end = progress.done, progress.finished(settings)
+            if len(progress.rows) % 4 == 0 or at_end:
+                print(
+                    f"seed {seed}, step {done}: {recorded['accuracy']:.1%} right, the average "
+                    f"{validated:.1%} (best {progress.best:.1%}), loss {recorded['loss']:.3f}, "
+                    f"{progress.setbacks} setbacks, {progress.cpu_seconds / 60:.1f} CPU minutes",
+                    flush=True,
+                )
+            if at_end or done // checkpoints.every > (done - CHUNK) // checkpoints.every:
+                checkpoints.save(done, (learner, best), notes=dataclasses.asdict(progress))
+    return best.average, progress
 
 
-def _schedule(settings: Settings, progress: Progress) -> float:
-    """Factor of the learning rates: small at first, as Adam's averages form, and at the end."""
-    if progress.final_since is None:
-        return 1.0 if progress.rows else 0.3
-    part = (progress.done - progress.final_since) / settings.final_steps
-    return (1 + math.cos(math.pi * min(part, 1.0))) / 2
+def go_on(
+    settings: Settings, progress: Progress, learner: Learner, best: Learner
+) -> tuple[Learner, Learner]:
+    """What to train on after a chunk, and the best so far: after a setback, training goes on from
+    the average that was the best, with smaller steps."""
+    right, validated = progress.rows[-1][2:4]
+    if validated > progress.best:
+        best, progress.best = learner, validated
+    if progress.best > 0.5 and min(right, validated) < progress.best - settings.setback:
+        learner = best.from_average()
+        progress.factor = max(0.1, settings.factor_after_setback * progress.factor)
+        progress.setbacks += 1
+    else:
+        progress.factor = min(1.0, 1.02 * progress.factor)
+    return learner, best
+
+
+def _schedule(settings: Settings, done: int) -> float:
+    """Factor of the learning rates: small at first, as Adam's averages form, then falling to 0."""
+    return 0.3 if done == 0 else (1 + math.cos(math.pi * done / settings.max_steps)) / 2

@@ -3,15 +3,20 @@
 import dataclasses
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from experiments.huh_sejnowski_2018 import delayed_memory_xor as xor
 from experiments.huh_sejnowski_2018 import predictive_coding as coding
 from experiments.huh_sejnowski_2018 import xor_training
+from experiments.huh_sejnowski_2018.xor_judging import share_in_order
+from experiments.huh_sejnowski_2018.xor_network import initial_network
 from experiments.huh_sejnowski_2018.xor_task import Task, answer_of, draw_trials
+from roughsnn.training.step import TrainState
 
 
 def test_trials_are_those_of_the_task():
@@ -52,16 +57,17 @@ def test_answers_are_the_nearest():
 def test_the_training_of_the_xor_goes_on_as_if_it_had_not_been_cut_off(
     tmp_path, capsys, standard_dtype_promotion, monkeypatch
 ):
-    settings = xor.Settings(
-        num_neurons=8, assemblies=4, batch_size=2, max_steps=150, final_steps=50, seeds=(0,),
-        longest_delay=15.0, output=tmp_path, checkpoint_every=50,
+    settings = xor_training.Settings(
+        num_neurons=8, assemblies=4, batch_size=2, max_steps=150, seeds=(0,),
+        longest_delay=15.0, output=tmp_path, checkpoint_every=50, validation=100,
     )  # fmt: skip
-    taken = xor_training.take_steps
+    taken, chunks = xor_training.take_steps, []
 
-    def cut_off(step, state, key):
-        if int(state.step) == 100:
+    def cut_off(settings, step, learner, key):
+        chunks.append(key)
+        if len(chunks) == 3:
             raise KeyboardInterrupt
-        return taken(step, state, key)
+        return taken(settings, step, learner, key)
 
     monkeypatch.setattr(xor_training, "take_steps", cut_off)
     with pytest.raises(KeyboardInterrupt):
@@ -81,8 +87,69 @@ def test_the_training_of_the_xor_goes_on_as_if_it_had_not_been_cut_off(
     assert 0 <= at_once[0]["accuracy"] <= 1
     metrics = "seed-0-metrics.csv"
     assert (folder / metrics).read_bytes() == (other / metrics).read_bytes()
-    assert (folder / "seed-0-examples.png").stat().st_size > 10_000
+    for name in ("examples", "balance", "learning-curve"):
+        assert (folder / f"seed-0-{name}.png").stat().st_size > 5_000
     assert "right on fresh trials" in capsys.readouterr().out
+
+
+def test_the_average_is_that_of_the_steps(standard_dtype_promotion):
+    settings = xor_training.Settings(
+        num_neurons=8, assemblies=4, batch_size=2, longest_delay=15.0, averaging=0.9
+    )
+    network = initial_network(8, 4, jax.random.key(0))
+    step = xor_training.training_step(settings)
+    learner = xor_training.Learner(step.init(network), network)
+    after, _ = xor_training.take_steps(settings, step, learner, jax.random.key(1))
+
+    taken, state, average = eqx.filter_jit(step), learner.state, np.asarray(network.weights[0])
+    for key in jax.random.split(jax.random.key(1), xor_training.CHUNK):
+        state, _ = taken(state, None, key)
+        average = 0.9 * average + 0.1 * np.asarray(state.model.weights[0])
+    np.testing.assert_allclose(after.state.model.weights[0], state.model.weights[0], atol=1e-7)
+    np.testing.assert_allclose(after.average.weights[0], average, atol=1e-7)
+
+
+def test_the_training_of_the_xor_goes_back_to_its_best():
+    settings = xor_training.Settings(
+        max_steps=1000, mastery=0.97, setback=0.15, factor_after_setback=0.7
+    )
+    progress = xor_training.Progress()
+
+    def at(step, of_average=None):
+        """Parameters of the network, and of its average: the step at which they were."""
+        state = TrainState(jnp.asarray(step), (), jnp.asarray(0))
+        return xor_training.Learner(state, jnp.asarray(of_average or step))
+
+    def after(step, right, validated, best):
+        progress.rows.append([step, 0.1, right, validated, 1.0, 1.0])
+        on, best = xor_training.go_on(settings, progress, at(step, step - 10), best)
+        return int(on.state.model), best
+
+    on, best = after(50, 0.5, 0.6, at(1))
+    assert (on, int(best.average)) == (50, 40)
+    on, best = after(100, 0.5, 0.9, best)
+    assert (on, int(best.average)) == (100, 90)
+    # a little worse
+    on, best = after(150, 0.8, 0.8, best)
+    assert (on, int(best.average), progress.setbacks) == (150, 90, 0)
+    # much worse, of the network in training or of its average
+    on, best = after(200, 0.7, 0.85, best)
+    assert (on, int(best.average), progress.setbacks) == (90, 90, 1)
+    on, best = after(250, 0.85, 0.7, best)
+    assert (on, int(best.average), progress.setbacks) == (90, 90, 2)
+    assert progress.factor == pytest.approx(0.49)
+    assert not progress.finished(settings)
+    # enough is learned
+    on, best = after(300, 0.9, 0.98, best)
+    assert (on, int(best.average)) == (300, 290)
+    assert progress.finished(settings)
+
+
+def test_the_share_in_order_is_that_of_the_rank_test():
+    low, high = np.round(np.random.default_rng(0).normal(size=(2, 50)), 1)
+    high = high[:40] + 0.5
+    statistic = scipy.stats.mannwhitneyu(high, low).statistic
+    assert float(share_in_order(jnp.asarray(low), jnp.asarray(high))) == statistic / 2000
 
 
 def test_predictive_coding_runs_and_learns(tmp_path, capsys, standard_dtype_promotion):
