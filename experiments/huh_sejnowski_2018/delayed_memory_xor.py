@@ -9,8 +9,9 @@ Trained from random weights it stays with the answer 0. What leads out, together
 
 - assemblies of mutually exciting neurons to start with, silent at rest, whose activity outlasts a
   pulse; with them no delay is too long from the start, and gradients stay moderate;
-- a loss that looks at the answer alone, and a firm price on rates away from 30 Hz;
-- small steps of the recurrent weights, and a step back wherever one has destroyed what was there;
+- a loss that looks at the answer alone, and a price on rates away from 30 Hz;
+- small steps of the recurrent weights; what is kept is the average over many steps, the best on
+  trials for validation, and training goes back to it wherever it has lost much;
 - potentials that start anywhere, in each trial anew, so that no answer hangs on single spikes;
 - a limit on the share that one trial has in a gradient.
 """
