@@ -127,8 +127,8 @@ def test_the_training_of_the_xor_goes_back_to_its_best():
 
     on, best = after(50, 0.5, 0.6, at(1))
     assert (on, int(best.average)) == (50, 40)
-    on, best = after(100, 0.5, 0.9, best)
-    assert (on, int(best.average)) == (100, 90)
+    on, best = after(100, 0.8, 0.9, best)
+    assert (on, int(best.average), progress.setbacks) == (100, 90, 0)
     # a little worse
     on, best = after(150, 0.8, 0.8, best)
     assert (on, int(best.average), progress.setbacks) == (150, 90, 0)
@@ -139,9 +139,12 @@ def test_the_training_of_the_xor_goes_back_to_its_best():
     assert (on, int(best.average), progress.setbacks) == (90, 90, 2)
     assert progress.factor == pytest.approx(0.49)
     assert not progress.finished(settings)
+    # the best so far, of a network that is much worse
+    on, best = after(300, 0.7, 0.95, best)
+    assert (on, int(best.average), progress.setbacks) == (290, 290, 3)
     # enough is learned
-    on, best = after(300, 0.9, 0.98, best)
-    assert (on, int(best.average)) == (300, 290)
+    on, best = after(350, 0.9, 0.98, best)
+    assert (on, int(best.average)) == (350, 340)
     assert progress.finished(settings)
 
 
