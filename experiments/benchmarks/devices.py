@@ -79,5 +79,6 @@ def _finish(process: subprocess.Popen) -> tuple[dict, str]:
     out, said = process.communicate(timeout=400)
     if process.returncode:
         raise RuntimeError(f"a process failed: {said}")
-    lines = out.splitlines()
-    return json.loads(lines[-1]) if lines else {}, said
+    # the library that joins processes prints as well
+    found = [line for line in out.splitlines() if line.startswith("{")]
+    return json.loads(found[-1]) if found else {}, said
