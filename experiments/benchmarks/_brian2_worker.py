@@ -44,7 +44,8 @@ def main():
     network = b.Network(group, synapses, monitor)
     network.store()
     network.run(2 * dt * b.second)
-    target = type(next(iter(group.state_updater.code_objects))).__name__
+    # weak references, whose `type` is that of the reference
+    target = next(iter(group.state_updater.code_objects)).__class__.__name__
     answer = {"version": b.__version__, "numpy": np.__version__, "target": target}
     print(json.dumps(answer), file=out, flush=True)
     for line in sys.stdin:

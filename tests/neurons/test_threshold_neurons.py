@@ -74,12 +74,12 @@ def test_spike_times_and_derivatives_of_izhikevich_are_those_of_an_independent_i
         return spike_times(
             right_side, lambda y: y[0] - p["v_peak"],
             lambda y: np.array([p["c"], y[1] + p["d"], y[2]]),
-            [p["v0"], p["u0"], p["i0"]], 80.0, 3,
+            [p["v0"], p["u0"], p["i0"]], 40.0, 3,
         )  # fmt: skip
 
     check(
         lambda **values: rs.Izhikevich(1, **scaled(values)), independent, parameters,
-        t1=80.0, dt0=0.005, solver=dfx.Bosh3(), current=current, spikes=3,
+        t1=40.0, dt0=0.005, solver=dfx.Bosh3(), current=current, spikes=3,
     )  # fmt: skip
 
 
