@@ -1,5 +1,8 @@
 """Drivers that jump: recorded or simulated spike trains, Poisson and compound Poisson processes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -87,7 +90,9 @@ class JumpPath(dfx.AbstractPath):
     t1: float = eqx.field(static=True)
     substeps: int = eqx.field(static=True)
 
-    def __init__(self, times, sizes, t0: float = -np.inf, t1: float = np.inf, substeps: int = 8):
+    def __init__(
+        self, times: Any, sizes: Any, t0: float = -np.inf, t1: float = np.inf, substeps: int = 8
+    ):
         times = jnp.asarray(times)
         if not jnp.issubdtype(times.dtype, jnp.floating):
             times = times.astype(float)
@@ -162,7 +167,7 @@ class JumpDriver(AbstractGridDriver):
         return Jumps(self.path.times.astype(dtype), self.path.sizes, self.path.substeps)
 
 
-def spike_path(trains, weights: Float[Array, "N ..."] | None = None) -> JumpPath:
+def spike_path(trains: Any, weights: Float[Array, "N ..."] | None = None) -> JumpPath:
     r"""The spikes of one trial as a path that jumps at each of them.
 
     Args:
@@ -199,7 +204,7 @@ def poisson_path(
     *,
     key: PRNGKeyArray,
     max_jumps: int,
-    jump_sizes=None,
+    jump_sizes: Callable | None = None,
 ) -> JumpPath:
     r"""A Poisson process of independent components, or with `jump_sizes` a compound one.
 

@@ -1,5 +1,7 @@
 """Who is connected to whom: masks, and lists of synapses."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,7 @@ class SparseConnections(eqx.Module):
     targets: Int[Array, "K M"]
     num_neurons: int = eqx.field(static=True)
 
-    def __init__(self, pre, post, num_neurons: int):
+    def __init__(self, pre: Any, post: Any, num_neurons: int):
         pre, post = (_known(name, x) for name, x in (("pre", pre), ("post", post)))
         if pre.ndim != 1 or pre.shape != post.shape:
             raise ValueError(
