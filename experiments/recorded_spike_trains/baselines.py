@@ -63,7 +63,7 @@ class Renewal(Baseline):
         start_up = 10 * self.law.mean()
         per_train = -(-count // trains)
         length = start_up + per_train * window
-        found, intervals = [], []
+        found = []
         for _ in range(trains):
             draws: list[np.ndarray] = []
             total = 0.0
@@ -71,12 +71,10 @@ class Renewal(Baseline):
                 new = self.law.rvs(int(length / self.law.mean()) + 20, random_state=random)
                 draws.append(new)
                 total += new.sum()
-            gaps = np.concatenate(draws)
-            times = np.cumsum(gaps)
-            intervals.append(gaps[1:][times[1:] < length])
+            times = np.cumsum(np.concatenate(draws))
             times = times[(times >= start_up) & (times < length)] - start_up
             found += cut(times, window, per_train)
-        return found, np.concatenate(intervals)
+        return found, self.law.rvs(100_000, random_state=random)
 
     def rescaled(self, part, random):
         return -self.law.logsf(part.held), float(np.mean(self.law.logpdf(part.held)))

@@ -4,8 +4,8 @@ import numpy as np
 
 from roughsnn.plotting.style import COLOURS, colour, legend, tidy
 
-from .judging import Sample, correlogram
-from .splitting import Part
+from .judging import LAGS, Sample, correlogram
+from .splitting import Part, windows_as_trains
 
 
 def draw(part: Part, samples: list[Sample], history: dict[str, np.ndarray], title: str):
@@ -17,7 +17,7 @@ def draw(part: Part, samples: list[Sample], history: dict[str, np.ndarray], titl
     Args:
         part: the data.
         samples: all generators, models after baselines.
-        history: training losses by the name of the model.
+        history: best training loss after each evaluation, by the name of the model.
         title: of the page.
     """
     import matplotlib.pyplot as plt
@@ -50,11 +50,11 @@ def draw(part: Part, samples: list[Sample], history: dict[str, np.ndarray], titl
     legend(ax)
 
     ax = axes[1, 0]
-    bins = 25
-    lags = (np.arange(bins) + 0.5) * part.window / 2 / bins
-    ax.bar(lags, correlogram(part.windows, part.window), lags[1] - lags[0], color="0.85")
+    lags = (np.arange(LAGS) + 1) * part.window / 2 / LAGS
+    ax.bar(lags, correlogram(part.held_windows), lags[0], color="0.85")
     for sample, drawn in curves:
-        ax.plot(lags, correlogram(sample.windows, part.window), color=drawn, linewidth=1)
+        trains = windows_as_trains(sample.windows, part.window / part.unit, part.unit)
+        ax.plot(lags, correlogram(trains), color=drawn, linewidth=1)
     tidy(ax, "lag (s)", "autocorrelogram / rate")
 
     ax = axes[1, 1]
@@ -71,11 +71,9 @@ def draw(part: Part, samples: list[Sample], history: dict[str, np.ndarray], titl
 
     ax = axes[1, 2]
     for i, (name, values) in enumerate(history.items()):
-        width = min(10, values.size)
-        smooth = np.convolve(values, np.full(width, 1 / width), "valid")
         # losses of different kinds have different units
-        ax.plot(smooth / max(abs(smooth[0]), 1e-12), color=COLOURS[i], linewidth=1, label=name)
-    ax.set_yscale("symlog", linthresh=0.01)
-    tidy(ax, "training step", "loss / first loss, running mean")
+        ax.plot(values / values[0], ".-", color=COLOURS[i], linewidth=1, label=name)
+    ax.set_yscale("log")
+    tidy(ax, "evaluation of the model", "best loss so far / first loss")
     legend(ax)
     return figure

@@ -20,7 +20,7 @@ from .models import Parameters, describe
 from .reading import Columns, Recording, read_recording
 from .rescaling import rescale
 from .splitting import Part, split
-from .training import Plan, Trained, fit, losses, simulate_windows
+from .training import LOSSES, Plan, Trained, fit, simulate_windows
 
 LossName = Literal["signature-kernel", "expected-signature"]
 
@@ -52,34 +52,34 @@ class Settings:
     adaptation current; `slow-`: with a slowly varying random current."""
     losses: tuple[LossName, ...] = ("signature-kernel", "expected-signature")
     """What the model is trained by; one fit for each."""
-    steps: int = 150
-    """Gradient steps."""
-    batch: int | None = None
-    """Simulated trials in each step; by default 96 for the kernel, whose cost grows with the
-    square, and 256 for expected signatures."""
-    learning_rate: float = 0.01
-    """Learning rate of Adam, falling along a cosine."""
-    sequence: int = 4
+    steps: int = 25
+    """Steps of the least-squares method at most; it ends where nothing improves."""
+    batch: int = 600
+    """Simulated trials of each condition."""
+    sequence: int = 3
     """Intervals that follow each other in a sequence that is trained on."""
-    warm_up: int = 3
-    """Spikes of a simulated trial before its sequence begins."""
+    overlap: int = 8
+    """Overlapping sequences in a simulated trial."""
+    warm_up: int = 2
+    """Intervals of a simulated trial before its sequence begins."""
     dt0: float | None = None
-    """Step of the solver in mean intervals; by default a quarter of the 5 % quantile of the
-    intervals, between 0.005 and 0.02."""
+    """Step of the solver in mean intervals; by default an eighth of the 5 % quantile of the
+    intervals, between 0.005 and 0.01. Half of it in the filter of the time-rescaling test."""
     window: float = 10.0
     """Length of a held-out window in mean intervals."""
-    max_spikes: int = 2000
-    """Room for spikes of a simulated long trial."""
+    hold_out: Literal[0, 1, 2] = 2
+    """Which of three successive blocks is held out; all three together are a cross-validation."""
+    max_spikes: int | None = None
+    """Room for spikes of a simulated long trial; by default four times what the recorded rate
+    needs."""
     particles: int = 500
     """Particles of the filter that finds the conditional intensity."""
-    generated_windows: int = 640
-    """Windows that each model and baseline generates."""
+    generated_windows: int = 1280
+    """Windows that each model and baseline generates, twenty or more."""
     seed: int = 0
     """Seed of all random numbers."""
     output: Path = Path("runs/fit")
     """Folder under which the run gets a numbered folder of its own."""
-    progress: bool = True
-    """Whether to show a progress bar."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,21 +115,24 @@ def run(settings: Settings) -> Outcome:
         start=settings.start,
         stop=settings.stop,
     )  # fmt: skip
-    parts = split(recording, settings.window)
+    parts = split(recording, settings.window, settings.hold_out)
     print(_what_was_read(recording, parts), flush=True)
     with rs.RunFolder.new(settings.output, settings) as folder:
         results: dict[str, list[Trained]] = {}
         plans: dict[str, Plan] = {}
         for name in settings.losses:
-            loss = losses(settings.sequence)[name]
-            plan = plan_for(settings, parts, name)
+            loss = LOSSES[name]
+            plan = plan_for(settings, parts)
             label = f"{settings.model}, {loss.name}"
-            print(f"training {label}: dt0 {plan.dt0:.3g}, {settings.steps} steps", flush=True)
-            plans[label] = plan
-            results[label] = fit(
-                parts, plan, loss, steps=settings.steps, learning_rate=settings.learning_rate,
-                seed=settings.seed, progress=settings.progress,
-            )  # fmt: skip
+            plans[label], results[label] = plan, []
+            for neuron, of_neuron in zip(recording.neurons, parts, strict=True):
+                trained = fit(of_neuron, plan, loss, steps=settings.steps, seed=settings.seed)
+                results[label].append(trained)
+                print(
+                    f"neuron {neuron}, {label}: loss {trained.loss_before:.3g} at the start, "
+                    f"{trained.loss_after:.3g} after {trained.evaluations} evaluations",
+                    flush=True,
+                )
         remarks = list(recording.remarks)
         verdicts: list[Verdict] = []
         for n, neuron in enumerate(recording.neurons):
@@ -138,7 +141,7 @@ def run(settings: Settings) -> Outcome:
                 samples, more = generate(settings, part, n, c, results, plans)
                 remarks += more
                 verdicts += judge(part, neuron, condition, samples, settings.seed)
-                histories = {k: r[n].result.history["loss"] for k, r in results.items()}
+                histories = {k: r[n].history["best"] for k, r in results.items()}
                 title = f"neuron {neuron}, {condition}"
                 name = f"neuron-{n + 1}-condition-{c + 1}.png"
                 folder.write_figure(name, draw(part, samples, histories, title), dpi=130)
@@ -151,7 +154,7 @@ def run(settings: Settings) -> Outcome:
         folder.write_json("results.json", as_json(outcome))
         for k, rows in results.items():
             name = k.split(", ")[1].replace(" ", "-")
-            folder.write_history(f"metrics-{name}.csv", *[r.result.history for r in rows])
+            folder.write_history(f"metrics-{name}.csv", *[r.history for r in rows])
         folder.write_text("report.md", report(outcome))
         print(table(verdicts))
         for remark in outcome.remarks:
@@ -160,17 +163,19 @@ def run(settings: Settings) -> Outcome:
     return outcome
 
 
-def plan_for(settings: Settings, parts: list[list[Part]], loss: str) -> Plan:
+def plan_for(settings: Settings, parts: list[list[Part]]) -> Plan:
     """The sizes of a fit: what is not set is chosen from the data."""
     # The slowest and the fastest condition, in units of the mean interval of the neuron.
     slowest = max(p.train.mean() / p.unit for row in parts for p in row)
     spread = max(p.train.std() / p.train.mean() for row in parts for p in row)
     shortest = min(np.quantile(p.train, 0.05) / p.unit for row in parts for p in row)
-    dt0 = settings.dt0 or float(np.clip(shortest / 4, 0.005, 0.02))
-    intervals = settings.warm_up + settings.sequence + 1
+    dt0 = settings.dt0 or float(np.clip(shortest / 8, 0.005, 0.01))
+    intervals = settings.warm_up + settings.sequence + settings.overlap
     window = float(slowest * (intervals + 6 * min(spread, 2.0) * np.sqrt(intervals)))
-    batch = settings.batch or (96 if loss == "signature-kernel" else 256)
-    return Plan(settings.model, settings.sequence, settings.warm_up, window, dt0, batch)
+    return Plan(
+        settings.model, settings.sequence, settings.warm_up, window, dt0, settings.batch,
+        settings.overlap,
+    )  # fmt: skip
 
 
 def generate(
@@ -194,17 +199,19 @@ def generate(
         if overflowed:
             remarks.append(
                 f"{name}: {overflowed} of {len(trains)} simulated trials had no room for more than "
-                f"{settings.max_spikes} spikes and are cut short; raise `--max-spikes`, or look at "
+                f"{trains.max_spikes} spikes and are cut short; raise `--max-spikes`, or look at "
                 "the learning curve: the model may fire without bound."
             )
         start = float(trains.t0)
-        per_trial = round(float(trains.t1 - trains.t0) * part.unit / part.window)
+        per_trial = int(float(trains.t1 - trains.t0) * part.unit / part.window + 1e-6)
         windows = []
         for row in trains.to_lists():
             windows += cut((row[0] - start) * part.unit, part.window, per_trial)
         rescaled, likelihood = rescale_part(parameters, condition, part, plan, settings)
         samples.append(Sample(name, windows, intervals * part.unit, rescaled, likelihood))
-        history = rows[neuron].result.history
+        diagnosis = rs.diagnose(trains)
+        print(f"neuron {neuron + 1}, condition {condition + 1}, {name}: {diagnosis}", flush=True)
+        remarks += [f"{name}: {advice}" for advice in diagnosis.advice]
         trained = rows[neuron]
         if not trained.loss_after < trained.loss_before:
             remarks.append(
@@ -212,12 +219,11 @@ def generate(
                 f"start ({trained.loss_before:.3g} before, {trained.loss_after:.3g} after), so the "
                 "start, which is fitted to the moments of the intervals, is kept."
             )
-        unfinished = float(np.mean(history["unfinished"][-20:]))
-        if unfinished > 0.05:
+        if trained.unfinished > 0.05:
             remarks.append(
-                f"{name}: {unfinished:.0%} of the simulated intervals did not end in their trial: "
-                "the model is too slow, or its intervals are much longer than their mean. Train "
-                "longer, or try another `--model`."
+                f"{name}: {trained.unfinished:.0%} of the simulated intervals did not end in their "
+                "trial: the model is too slow, or its intervals are much longer than their mean. "
+                "Try another `--model`."
             )
     return samples, remarks
 
@@ -232,7 +238,7 @@ def rescale_part(
         if gaps.size == 0 or not held.any():
             continue
         z, log_intensity = rescale(
-            neuron, current, gaps / part.unit, plan.dt0, particles=settings.particles,
+            neuron, current, gaps / part.unit, plan.dt0 / 2, particles=settings.particles,
             seed=settings.seed,
         )  # fmt: skip
         values.append(z[held])

@@ -13,6 +13,9 @@ from .splitting import Part, windows_as_trains
 TESTED = 96
 """Generated windows in the two-sample test, beside all that are held out."""
 
+LAGS = 25
+"""Lags of an autocorrelogram, over half a window."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -61,40 +64,24 @@ class Sample:
     log_likelihood: float = np.nan
 
 
-def correlogram(windows: list[np.ndarray], window: float, bins: int = 25) -> np.ndarray:
-    """Autocorrelogram up to half a window, in units of the rate: 1 where spikes are unrelated.
-
-    Pairs at a lag $u$ are seen in a share $1 - u / T$ of a window of length T, which is corrected.
-    """
-    edges = np.linspace(0.0, window / 2, bins + 1)
-    pairs = np.zeros(bins)
-    spikes = 0
-    for times in windows:
-        spikes += times.size
-        lags = (times[None, :] - times[:, None])[np.triu_indices(times.size, 1)]
-        pairs += np.histogram(lags, edges)[0]
-    middle = (edges[1:] + edges[:-1]) / 2
-    rate = spikes / (len(windows) * window)
-    expected = rate**2 * (edges[1] - edges[0]) * len(windows) * (window - middle)
-    return pairs / np.maximum(expected, 1e-12)
-
-
-def fano(windows: list[np.ndarray]) -> float:
-    """Variance over mean of the counts in windows."""
-    counts = np.array([w.size for w in windows], float)
-    return float(counts.var(ddof=1) / max(counts.mean(), 1e-12))
+def correlogram(trains: rs.SpikeTrains) -> np.ndarray:
+    """Autocorrelogram up to half a window, in units of the rate: 1 where spikes are unrelated."""
+    counts = np.asarray(rs.correlograms(trains, 2 * LAGS, LAGS))[0, 0, LAGS + 1 :]
+    per_bin = float(np.mean(np.asarray(trains.counts))) / (2 * LAGS)
+    # A lag of l bins finds a partner in all bins but l.
+    expected = per_bin**2 * len(trains) * (2 * LAGS - 1 - np.arange(LAGS))
+    return counts / np.maximum(expected, 1e-12)
 
 
 def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: int):
     """The verdicts on the recording itself and on every sample, the first of which is Poisson."""
-    held = part.windows
+    trains = part.held_windows
     recorded = Verdict(
         neuron, condition, "recorded, held out", part.held_spikes / part.held_seconds,
-        float(part.held.std() / part.held.mean()), fano(held),
+        float(part.held.std() / part.held.mean()), _fano(trains),
     )  # fmt: skip
     verdicts = [recorded]
-    observed = correlogram(held, part.window)
-    trains = part.held_windows
+    observed = correlogram(trains)
     poisson = samples[0].log_likelihood
     for number, sample in enumerate(samples):
         gaps = sample.intervals
@@ -102,14 +89,16 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
         distance = p = np.nan
         if sample.rescaled is not None:
             distance, p = stats.kstest(sample.rescaled, stats.expon.cdf)
-        chosen = np.linspace(0, len(sample.windows) - 1, min(TESTED, len(sample.windows)))
-        windows = [sample.windows[i] for i in chosen.astype(int)]
-        generated = windows_as_trains(windows, part.window / part.unit, part.unit)
-        room = max(generated.max_spikes, trains.max_spikes)
+        generated = windows_as_trains(sample.windows, part.window / part.unit, part.unit)
+        chosen = np.linspace(0, len(generated) - 1, min(TESTED, len(generated)))
+        tested = [sample.windows[i] for i in chosen.astype(int)]
+        tested = windows_as_trains(tested, part.window / part.unit, part.unit)
+        # Powers of two, so that generators share a compiled program.
+        room = 1 << (max(tested.max_spikes, trains.max_spikes) - 1).bit_length()
         test = rs.two_sample_test(
-            trains.pad_to(room), generated.pad_to(room), key=jr.fold_in(jr.key(seed), number)
+            trains.pad_to(room), tested.pad_to(room), key=jr.fold_in(jr.key(seed), number)
         )
-        error = correlogram(sample.windows, part.window) - observed
+        error = correlogram(generated) - observed
         verdicts.append(
             Verdict(
                 neuron,
@@ -117,7 +106,7 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
                 sample.name,
                 spikes / (len(sample.windows) * part.window),
                 float(gaps.std() / gaps.mean()),
-                fano(sample.windows),
+                _fano(generated),
                 float(stats.ks_2samp(part.held, gaps).statistic),
                 float(np.sqrt(np.mean(error**2))),
                 float(distance),
@@ -127,6 +116,10 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
             )
         )
     return verdicts
+
+
+def _fano(trains: rs.SpikeTrains) -> float:
+    return float(np.asarray(rs.fano_factor(trains))[0])
 
 
 HEADER = (

@@ -12,7 +12,7 @@ import roughsnn as rs
 
 SCALE = 10.0
 """Potential that a spike takes off at the start of training: the unit of potential is free, and
-with this one the intensity is steep at beta about 1.5 and its cap far away."""
+with this one the intensity is steep at beta about 1 and its cap far away."""
 
 
 class Parameters(eqx.Module):
@@ -86,21 +86,22 @@ def from_moments(intervals: list[np.ndarray], unit: float) -> Parameters:
 
     Without leak, with a sharp threshold at distance $a$ above the reset, drift $d$ and noise
     $\sigma$, intervals have the inverse Gaussian law of mean $a / d$ and shape $a^2 / \sigma^2$:
-    both are read off the data by maximum likelihood. Training starts there, with a weak leak.
+    both are read off the data by maximum likelihood. Training starts there, with a leak that is
+    slower than the neuron fires.
     """
     means = np.array([x.mean() for x in intervals]) / unit
     shapes = [1 / np.mean(unit / x - unit / x.mean()) for x in intervals]
     noise = float(np.clip(np.exp(-np.mean(np.log(shapes)) / 2), 0.05, 3.0))
-    leak = 0.1
+    leak = 0.5
     # A leak pulls towards the threshold at v = 0 from half a reset below, on average.
     drive = 1 / means - leak / 2
     return Parameters(
         log_leak=_number(np.log(leak)),
         drive=jnp.asarray(drive, jnp.result_type(float)),
         log_noise=_number(np.log(noise)),
-        log_beta=_number(np.log(2.0)),
+        log_beta=_number(np.log(1.4)),
         reset=_number(1.0),
-        log_alpha=_number(np.log(0.1)),
+        log_alpha=_number(np.log(0.02)),
     )
 
 

@@ -81,13 +81,14 @@ def _filter(
         above = jnp.maximum(new.s, 0.0) - jnp.maximum(y.s, 0.0)
         return new, jnp.sum(above)
 
-    def intensity(y):
-        rate = jnp.sum(neuron.drift(none, y, current).s)
-        return jnp.where(jnp.sum(y.s) > 0, rate, 0.0) + 1e-12
+    def speed(y):
+        return jnp.sum(neuron.drift(none, y, current).s)
 
     def step(carry, x):
         y, log_weights = carry
         dt, end, number = x
+        # The potential moves in Euler steps, so the intensity is that of the start of the step.
+        speeds = jax.vmap(speed)(y)
         noise_key, draw_key = jr.split(jr.fold_in(key, number))
         noise = None
         if shape is not None:
@@ -96,15 +97,16 @@ def _filter(
         log_weights = log_weights - above
         survived = jax.nn.logsumexp(log_weights)
         log_weights = log_weights - survived
-        rates = jax.vmap(intensity)(y)
+        # Nothing fires before the dead part has passed.
+        rates = jnp.where(jax.vmap(lambda y: jnp.sum(y.s))(y) > 0, speeds, 0.0) + 1e-12
         expected = jnp.sum(jnp.exp(log_weights) * rates)
         weights = jnp.where(end, jnp.exp(log_weights) * rates / expected, jnp.exp(log_weights))
         few = 1 / jnp.sum(jnp.square(weights)) < particles / 2
 
         def draw(y):
-            u = (jnp.arange(particles) + jr.uniform(draw_key)) / particles
             edges = jnp.cumsum(weights)
-            chosen = jnp.searchsorted(edges / edges[-1], u.astype(edges.dtype))
+            u = jnp.arange(particles, dtype=edges.dtype) + jr.uniform(draw_key, dtype=edges.dtype)
+            chosen = jnp.searchsorted(edges / edges[-1], u / particles)
             chosen = jnp.minimum(chosen, particles - 1)
             return jax.tree.map(lambda a: a[chosen], y), jnp.full_like(
                 log_weights, -jnp.log(particles)
@@ -114,9 +116,9 @@ def _filter(
         y = jax.tree.map(lambda a, b: jnp.where(end, a, b), jax.vmap(fired)(y), y)
         return (y, log_weights), (-survived, expected)
 
-    start = jax.vmap(lambda k: fired(neuron.initial_state(k)))(jr.split(key, particles))
-    # The state of the neuron at the start is that after a spike already.
-    start = start._replace(v=start.v + neuron.v_reset)
+    # The neuron starts as right after a spike; all that is left to do is to know no threshold.
+    start = jax.vmap(neuron.initial_state)(jr.split(key, particles))
+    start = start._replace(s=jax.vmap(fired)(start).s)
     weights = jnp.full((particles,), -jnp.log(particles), steps.dtype)
     numbers = jnp.arange(steps.size, dtype=jnp.int32)
     _, outputs = jax.lax.scan(step, (start, weights), (steps, ends, numbers))

@@ -7,7 +7,7 @@ import numpy as np
 
 import roughsnn as rs
 
-from .reading import Recording, Trial
+from .reading import Recording, RecordingError, Trial
 
 BLOCK = 30
 """Length of a block of recording in mean intervals of the fastest neuron; every third is held out.
@@ -55,18 +55,19 @@ def windows_as_trains(windows: list[np.ndarray], length: float, unit: float) -> 
     return rs.SpikeTrains.from_lists(scaled, t0=0.0, t1=length)
 
 
-def split(recording: Recording, window_intervals: float) -> list[list[Part]]:
+def split(recording: Recording, window_intervals: float, hold_out: int = 2) -> list[list[Part]]:
     """Cut a recording; `parts[neuron][condition]`.
 
     Each condition is cut into blocks of `BLOCK` mean intervals of its fastest neuron (shorter where
     the recording has fewer than six such), aligned with the trials, and every third block is held
-    out. An interval belongs to the block in which it begins, so that no length is preferred. A
-    window is `window_intervals` mean intervals of the neuron long, but no longer than a block.
+    out, from block number `hold_out` (0, 1 or 2) on. An interval belongs to the block in which it
+    begins, so that no length is preferred. A window is `window_intervals` mean intervals of the
+    neuron long, but no longer than a block.
     """
     parts: list[list[Part]] = []
     for neuron in range(len(recording.neurons)):
         row = [
-            _part(recording, neuron, condition, window_intervals)
+            _part(recording, neuron, condition, window_intervals, hold_out)
             for condition in range(len(recording.conditions))
         ]
         unit = float(np.mean([np.mean(part.train) for part in row]))
@@ -74,7 +75,9 @@ def split(recording: Recording, window_intervals: float) -> list[list[Part]]:
     return parts
 
 
-def _part(recording: Recording, neuron: int, condition: int, window_intervals: float) -> Part:
+def _part(
+    recording: Recording, neuron: int, condition: int, window_intervals: float, hold_out: int
+) -> Part:
     trials = recording.of(condition)
     seconds = sum(trial.stop - trial.start for trial in trials)
     fastest = max(recording.rate(n, condition) for n in range(len(recording.neurons)))
@@ -87,7 +90,7 @@ def _part(recording: Recording, neuron: int, condition: int, window_intervals: f
     for trial in trials:
         count = max(1, round((trial.stop - trial.start) / length))
         edges = np.linspace(trial.start, trial.stop, count + 1)
-        held = (np.arange(count) + number) % 3 == 2
+        held = (np.arange(count) + number) % 3 == hold_out
         number += count
         spikes = trial.spikes[neuron]
         block = np.clip(np.searchsorted(edges, spikes, side="right") - 1, 0, count - 1)
@@ -99,6 +102,12 @@ def _part(recording: Recording, neuron: int, condition: int, window_intervals: f
             if held[b]:
                 windows += _windows(trial, neuron, edges[b], edges[b + 1], window)
     gaps, marks = (np.concatenate(x) for x in zip(*intervals, strict=True))
+    if marks.sum() < 10 or (~marks).sum() < 20:
+        raise RecordingError(
+            f"Neuron {recording.neurons[neuron]}, condition {recording.conditions[condition]}: "
+            f"{(~marks).sum()} intervals to train on and {marks.sum()} held out; a fit needs 20 "
+            "and 10. Record longer, set `stop` where the spikes end, or leave the neuron out."
+        )
     return Part(
         mean, window, gaps[~marks], gaps[marks], intervals, windows,
         sizes[False][0], sizes[False][1], sizes[True][0], sizes[True][1],

@@ -1,21 +1,37 @@
-"""Training of the neurons on sequences of intervals, all neurons side by side."""
+"""Training of a neuron on sequences of intervals, by least squares in the feature space of a loss.
+
+A loss here is the squared norm of a residual: the difference of two mean signatures, or of two mean
+embeddings under a signature kernel. It is minimised by a trust-region least-squares method, on one
+large simulated sample whose noise stays the same throughout, with the Jacobian by central
+differences. See the experiment's page for why not by stochastic steps along pathwise gradients.
+"""
 
 import dataclasses
+import math
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 import roughsnn as rs
+from roughsnn.signatures import event_signature
 
 from .models import MODELS, Parameters
 from .splitting import IntervalClock, Part, on_clock, sequences
+
+STEP = 0.1
+"""Step of the differences; parameters are logarithms, or numbers about 1."""
+
+FRESH = 6
+"""Samples with fresh noise that start and end of training are compared by."""
+
+LANDMARKS = 100
+"""Recorded sequences whose kernels are the coordinates of a mean embedding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +41,12 @@ class Plan:
     Attributes:
         model: name of the model.
         length: intervals in a sequence.
-        warm_up: spikes of a simulated trial that come before the sequence.
+        warm_up: intervals of a simulated trial that come before the sequence.
         window: longest a trial may take.
         dt0: step of the solver.
-        batch: simulated trials in each step, for each condition.
-        data: recorded sequences.
+        batch: simulated trials for each condition.
+        sequences: overlapping sequences in a trial.
+        data: recorded sequences at most, evenly spread where there are more.
     """
 
     model: str
@@ -38,28 +55,21 @@ class Plan:
     window: float
     dt0: float
     batch: int
-    data: int = 160
+    sequences: int = 1
+    data: int = 1000
 
     @property
     def spikes(self) -> int:
         """Spikes of a simulated trial."""
-        return self.warm_up + self.length + 1
+        return self.warm_up + self.length + self.sequences
 
 
-class Clocks(eqx.Module):
-    """The interval clocks of all conditions."""
+class Clock(eqx.Module):
+    """The interval clock of a condition as arrays."""
 
-    log_quantiles: Float[Array, "conditions 41"]
-    shares: Float[Array, "conditions 41"]
+    log_quantiles: Float[Array, "41"]
+    shares: Float[Array, "41"]
     weight: float = eqx.field(static=True, default=0.3)
-
-
-class Fitted(eqx.Module):
-    """One neuron: its parameters, which are trained, and the data, which are not."""
-
-    parameters: Parameters
-    clocks: Clocks
-    targets: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,60 +77,93 @@ class Trained:
     """A fit: the parameters that are kept, and how they came about.
 
     Attributes:
-        parameters: those of the last step, or, where training led away, those of the start.
-        result: of the training.
+        parameters: those that were found, or, where they are no better, those of the start.
+        history: the loss of each evaluation, `loss`, and of the best so far, `best`.
         loss_before: loss of the start, with fresh noise.
-        loss_after: loss after the last step, with the same noise.
+        loss_after: loss of what was found, with the same noise.
+        unfinished: share of the simulated intervals that did not end in their trial.
+        evaluations: how often the model was simulated, not counting the differences.
     """
 
     parameters: Parameters
-    result: rs.FitResult
+    history: dict[str, np.ndarray]
     loss_before: float
     loss_after: float
+    unfinished: float
+    evaluations: int
+
+
+class Features(eqx.Module):
+    """Features of sequences, whose mean over a sample is compared, see `LOSSES`."""
+
+    def __call__(self, trains: rs.SpikeTrains) -> Float[Array, "samples features"]:
+        """Of each sequence of a sample."""
+        raise NotImplementedError
+
+
+class Words(Features):
+    """All words of the signature of up to five letters.
+
+    Two units of time and two of counts make the levels of one size.
+    """
+
+    def __call__(self, trains):
+        scale = 2.0 / trains.max_spikes
+        return event_signature(trains, 5, time_scale=scale, neuron_scale=scale)
+
+
+class Embedding(Features):
+    r"""The kernels of a sequence with `LANDMARKS` recorded sequences $z$, by a signature kernel.
+
+    The features are $C^{-1} k(z, x)$ with $C C^\top = k(z, z) + 10^{-3}$: the squared distance of
+    their means is the squared MMD as far as the kernels of $z$ see it. Time runs over 7 units, as
+    in the part of the default two-sample test that sees intervals.
+    """
+
+    kernel: rs.SignatureKernel
+    marks: Float[Array, "marks length"]
+    norms: Float[Array, " marks"]
+    lower: Float[Array, "marks marks"]
+
+    def __init__(self, data: rs.SpikeTrains):
+        kernel = rs.SignatureKernel(7.0 / data.max_spikes, None, normalise=True, orders=(10, 7))
+        kernel = kernel.fixed_for(data)
+        kernel = eqx.tree_at(lambda k: k.neuron_scale, kernel, jnp.asarray(kernel.neuron_scale) * 2)
+        spread = np.linspace(0, len(data) - 1, min(LANDMARKS, len(data))).round().astype(int)
+        marks = data[jnp.asarray(spread)]
+        self.kernel, self.marks, self.norms = kernel, marks.times, kernel.norms(marks)
+        gram = kernel(marks)
+        self.lower = jnp.linalg.cholesky(gram + 1e-3 * jnp.eye(len(marks), dtype=gram.dtype))
+
+    def __call__(self, trains):
+        norms = (self.norms, self.kernel.norms(trains))
+        cross = self.kernel(_as_trains(self.marks), trains, norms=norms)
+        return jax.scipy.linalg.solve_triangular(self.lower, cross, lower=True).T
 
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """How generated are compared with recorded sequences, see `losses`."""
+    """A loss: its name, and the features for a recorded sample."""
 
     name: str
-    make: Callable[[rs.SpikeTrains], Any]
+    features: Callable[[rs.SpikeTrains], Features]
 
 
-def losses(length: int) -> dict[str, Loss]:
-    """The losses, for sequences of a length.
-
-    Both are MMDs of a signature kernel. Time runs over 7 units in the exact kernel, as in the part
-    of the default two-sample test that sees intervals; the expected signature has depth 5, two
-    units of time and two of counts, so that its levels are of one size.
-    """
-
-    def kernel(data):
-        fixed = rs.SignatureKernel(7.0 / length, None, normalise=True, orders=(10, 7))
-        fixed = fixed.fixed_for(data)
-        scale = jnp.asarray(fixed.neuron_scale) * 2
-        fixed = eqx.tree_at(
-            lambda k: (k.time_scale, k.neuron_scale), fixed, (jnp.asarray(7.0 / length), scale)
-        )
-        return rs.SignatureMMDLoss(fixed)
-
-    def signature(data):
-        return rs.ExpectedSignatureLoss(
-            depth=5, time_scale=2.0 / length, channel_scale=2.0 / length
-        )
-
-    return {
-        "signature-kernel": Loss("signature-kernel MMD", kernel),
-        "expected-signature": Loss("expected signatures", signature),
-    }
+LOSSES = {
+    "signature-kernel": Loss("signature-kernel MMD", Embedding),
+    "expected-signature": Loss("expected signatures", lambda data: Words()),
+}
+"""The losses by the name that the command knows."""
 
 
-def sequences_on_clock(intervals, clocks: Clocks, condition: int | None = None) -> rs.SpikeTrains:
+def sequences_on_clock(intervals, clock: Clock) -> rs.SpikeTrains:
     """Sequences of intervals, in units of the mean, as trains on the clock of a condition."""
-    q, s = clocks.log_quantiles, clocks.shares
-    if condition is not None:
-        q, s = q[condition], s[condition]
-    times = jnp.cumsum(on_clock(intervals, q, s, clocks.weight), axis=-1)
+    readings = on_clock(intervals, clock.log_quantiles, clock.shares, clock.weight)
+    return _as_trains(jnp.cumsum(readings, axis=-1))
+
+
+def _as_trains(times) -> rs.SpikeTrains:
+    """Spike times on the clock, where n intervals end by n."""
     return rs.SpikeTrains(
         times,
         jnp.zeros(times.shape, jnp.int32),
@@ -131,116 +174,141 @@ def sequences_on_clock(intervals, clocks: Clocks, condition: int | None = None) 
     )
 
 
-def generated_intervals(parameters: Parameters, key, plan: Plan) -> Float[Array, "conditions m n"]:
-    """Sequences of intervals of the model in each condition, from the spike after the warm-up.
+def generated_intervals(parameters: Parameters, condition: int, key, plan: Plan):
+    """Intervals of the model in a condition after the warm-up, shape (batch, n).
 
-    A trial that ends before its last spike has the rest of its window as one interval, and then
-    intervals as long as the window: rare where the window is long.
+    A trial begins as right after a spike. One that ends before its last spike has the rest of its
+    window as one interval, and then intervals as long as the window: rare where that is long.
     """
-    neuron = parameters.neuron()
-
-    def of_condition(current, key):
-        trains = rs.simulate(
-            neuron, 0.0, plan.window, plan.dt0, key=key, num_samples=plan.batch,
-            max_spikes=plan.spikes, stop_after=plan.spikes, input_current=current,
-        )  # fmt: skip
-        late = jnp.arange(plan.spikes, dtype=trains.times.dtype) + 1
-        times = jnp.where(
-            trains.mask, trains.times, jnp.broadcast_to(plan.window * late, trains.times.shape)
-        )
-        return jnp.diff(times, axis=-1)[:, -plan.length :]
-
-    currents = parameters.currents()
-    keys = jr.split(key, currents.shape[0])
-    return jnp.stack([of_condition(c, k) for c, k in zip(currents, keys, strict=True)])
+    trains = rs.simulate(
+        parameters.neuron(), 0.0, plan.window, plan.dt0, key=key, num_samples=plan.batch,
+        max_spikes=plan.spikes, stop_after=plan.spikes,
+        input_current=parameters.currents()[condition],
+    )  # fmt: skip
+    late = jnp.arange(plan.spikes, dtype=trains.times.dtype) + 1
+    times = jnp.where(
+        trains.mask, trains.times, jnp.broadcast_to(plan.window * late, trains.times.shape)
+    )
+    return jnp.diff(times, axis=-1)[:, plan.warm_up :]
 
 
-def prepare(parts: list[Part], plan: Plan, loss: Loss) -> tuple[Fitted, Any]:
-    """One neuron where its training starts, and its loss."""
+class Target(eqx.Module):
+    r"""What a condition is compared with.
+
+    A distance of means counts every direction of the features in units of its spread over the
+    recorded sequences, $(\Sigma + \epsilon)^{-1/2}$ with $\Sigma$ their covariance and $\epsilon$ a
+    thousandth of its largest eigenvalue: directions that vary much are known little.
+    """
+
+    clock: Clock
+    features: Features
+    weights: Float[Array, "directions features"]
+    values: Float[Array, " directions"]
+
+    @classmethod
+    def of(cls, part: Part, unit: float, plan: Plan, loss: Loss) -> "Target":
+        """The target of the training part of a condition."""
+        clock = IntervalClock(part.train, unit)
+        arrays = Clock(clock.log_quantiles, clock.shares, clock.weight)
+        count = min(plan.data, part.train.size - plan.length + 1)
+        runs = jnp.asarray(sequences(part.train, plan.length, count) / unit)
+        data = sequences_on_clock(runs, arrays)
+        features = loss.features(data)
+        found = np.asarray(eqx.filter_jit(features)(data), float)
+        spread, directions = np.linalg.eigh(np.atleast_2d(np.cov(found.T)))
+        seen = spread > 1e-4 * spread[-1]
+        weights = directions[:, seen].T / np.sqrt(spread[seen] + 1e-3 * spread[-1])[:, None]
+        dtype = jnp.result_type(float)
+        values = jnp.asarray(weights @ found.mean(axis=0), dtype)
+        return cls(arrays, features, jnp.asarray(weights, dtype), values)
+
+
+@eqx.filter_jit
+def residual(x, template: Parameters, targets: list[Target], key, plan: Plan):
+    """Features of the model less those of the recording, and the share of unfinished intervals.
+
+    `x` are the parameters, in the order of the leaves of `template`.
+    """
+    parameters = jax.flatten_util.ravel_pytree(template)[1](x)
+    values, unfinished = [], []
+    for c, target in enumerate(targets):
+        intervals = generated_intervals(parameters, c, jr.fold_in(key, c), plan)
+        runs = jnp.stack(
+            [intervals[:, i : i + plan.length] for i in range(plan.sequences)], axis=1
+        ).reshape(-1, plan.length)
+        found = target.features(sequences_on_clock(runs, target.clock))
+        values.append(target.weights @ jnp.mean(found, axis=0) - target.values)
+        unfinished.append(jnp.mean((intervals >= plan.window).astype(x.dtype)))
+    return jnp.concatenate(values) / np.sqrt(len(targets)), jnp.mean(jnp.stack(unfinished))
+
+
+@eqx.filter_jit
+def jacobian(x, template: Parameters, targets: list[Target], key, plan: Plan):
+    """Derivatives of the residual by central differences, with the same noise on both sides.
+
+    One simulation after another: a sample is large enough to fill a processor.
+    """
+    shifts = STEP * jnp.eye(x.size, dtype=x.dtype)
+    ends = jnp.concatenate([x[None, :] + shifts, x[None, :] - shifts])
+    values = jax.lax.map(lambda at: residual(at, template, targets, key, plan)[0], ends)
+    return (values[: x.size] - values[x.size :]).T / (2 * STEP)
+
+
+def fit(parts: list[Part], plan: Plan, loss: Loss, *, steps: int, seed: int) -> Trained:
+    """Fit a neuron.
+
+    Args:
+        parts: the data of the neuron in each condition.
+        plan: sizes.
+        loss: what is minimised.
+        steps: evaluations of the residual at most.
+        seed: of the noise.
+    """
+    from scipy.optimize import least_squares
+
     unit = parts[0].unit
-    clocks = [IntervalClock(part.train, unit) for part in parts]
-    joined = Clocks(
-        jnp.stack([c.log_quantiles for c in clocks]), jnp.stack([c.shares for c in clocks])
+    template = MODELS[plan.model].start([part.train for part in parts], unit)
+    targets = [Target.of(part, unit, plan, loss) for part in parts]
+    flat, unravel = jax.flatten_util.ravel_pytree(template)
+    key = jr.key(seed)
+    history: list[float] = []
+
+    def found(x, key):
+        values, unfinished = residual(jnp.asarray(x, flat.dtype), template, targets, key, plan)
+        return np.asarray(values, float), float(unfinished)
+
+    def evaluate(x):
+        values = found(x, key)[0]
+        history.append(float(values @ values))
+        return values
+
+    def slopes(x):
+        return np.asarray(jacobian(jnp.asarray(x, flat.dtype), template, targets, key, plan), float)
+
+    # The unit of potential is free, and with it one direction; the trust region copes.
+    start = np.asarray(flat, float)
+    solution = least_squares(
+        evaluate, start, slopes, max_nfev=steps, xtol=1e-3, ftol=1e-3,
+        bounds=(start - 3.0, start + 3.0),
+    )  # fmt: skip
+    keys = jr.split(jr.fold_in(key, 1), FRESH)
+
+    def fresh(x):
+        # the mean of the residuals, as of one sample of the size of all
+        values, unfinished = zip(*[found(x, k) for k in keys], strict=True)
+        mean = np.mean(values, axis=0)
+        return float(mean @ mean), float(np.mean(unfinished))
+
+    loss_before, (loss_after, unfinished) = fresh(start)[0], fresh(solution.x)
+    kept = solution.x if loss_after < loss_before else start
+    return Trained(
+        unravel(jnp.asarray(kept, flat.dtype)),
+        {"loss": np.array(history), "best": np.minimum.accumulate(history)},
+        loss_before,
+        loss_after,
+        unfinished,
+        len(history),
     )
-    targets = []
-    function = None
-    for condition, part in enumerate(parts):
-        runs = jnp.asarray(sequences(part.train, plan.length, plan.data) / unit)
-        data = sequences_on_clock(runs, joined, condition)
-        if function is None:
-            # One kernel for all conditions: on their clocks they are alike.
-            function = loss.make(data)
-        targets.append(function.target(data))
-    start = MODELS[plan.model].start([part.train for part in parts], unit)
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *targets)
-    return Fitted(start, joined, stacked), function
-
-
-def fit(
-    parts: list[list[Part]],
-    plan: Plan,
-    loss: Loss,
-    *,
-    steps: int,
-    learning_rate: float,
-    seed: int,
-    progress: bool,
-) -> list[Trained]:
-    """Fit every neuron, `parts[neuron][condition]`, side by side in one compiled program."""
-    prepared = [prepare(of_neuron, plan, loss) for of_neuron in parts]
-    function = prepared[0][1]
-    models = jax.tree.map(lambda *x: jnp.stack(x), *[p[0] for p in prepared])
-    num_conditions = len(parts[0])
-
-    def simulate(model: Fitted, key):
-        return model, generated_intervals(model.parameters, key, plan)
-
-    def distance(generated, _):
-        model, intervals = generated
-        values = []
-        for c in range(num_conditions):
-            target = jax.tree.map(lambda x, c=c: x[c], model.targets)
-            values.append(function(sequences_on_clock(intervals[c], model.clocks, c), target))
-        return sum(values[1:], values[0]) / num_conditions
-
-    def mean_interval(model, generated, _):
-        return jnp.mean(generated[1])
-
-    def unfinished(model, generated, _):
-        return jnp.mean((generated[1] >= plan.window).astype(generated[1].dtype))
-
-    schedule = optax.cosine_decay_schedule(learning_rate, steps, alpha=0.02)
-    results = rs.fit_many(
-        models,
-        None,
-        simulate=simulate,
-        loss=distance,
-        optimiser=optax.chain(optax.clip_by_global_norm(0.3), optax.adam(schedule)),
-        num_steps=steps,
-        keys=jr.split(jr.key(seed), len(parts)),
-        trainable=lambda model: model.parameters,
-        metrics={"mean_interval": mean_interval, "unfinished": unfinished},
-        log_every=min(25, steps),
-        progress=progress,
-    )
-    starts = [start for start, _ in prepared]
-    return [
-        _better(start, r, simulate, distance, seed)
-        for start, r in zip(starts, results, strict=True)
-    ]
-
-
-def _better(start: Fitted, result: rs.FitResult, simulate, distance, seed: int) -> Trained:
-    """The start or the trained model, whichever is closer to the training data with fresh noise."""
-
-    @jax.jit
-    def value(model):
-        keys = jr.split(jr.fold_in(jr.key(seed), 1), 6)
-        return jnp.mean(jax.lax.map(lambda key: distance(simulate(model, key), None), keys))
-
-    before, after = float(value(start)), float(value(result.model))
-    chosen = result.model if after < before else start
-    return Trained(chosen.parameters, result, before, after)
 
 
 def simulate_windows(
@@ -250,7 +318,7 @@ def simulate_windows(
     *,
     window: float,
     count: int,
-    room: int,
+    room: int | None,
     seed: int,
 ) -> tuple[rs.SpikeTrains, np.ndarray]:
     """Stationary windows and intervals of a fitted model, in units of the mean interval.
@@ -263,20 +331,22 @@ def simulate_windows(
         plan: of the fit.
         window: length of a window.
         count: windows at least.
-        room: spikes that a trial may have at most.
+        room: spikes that a trial may have at most; by default four times as many as at rate 1.
         seed: of the noise.
 
     Returns:
         the long trials, without the start-up, which overflow where the room was too small, and
         their intervals.
     """
-    start_up = 10.0
-    trials = 32
+    start_up = 20.0
+    trials = min(128, count)
     per_trial = -(-count // trials)
-    t1 = start_up + per_trial * window
+    # In tens, so that neurons and conditions share a compiled program.
+    t1 = 10.0 * math.ceil((start_up + per_trial * window) / 10.0)
     trains = rs.simulate(
         parameters.neuron(), 0.0, t1, plan.dt0, key=jr.key(seed), num_samples=trials,
-        max_spikes=room, input_current=parameters.currents()[condition], throw=False,
+        max_spikes=room or int(4 * t1 + 100), throw=False,
+        input_current=parameters.currents()[condition],
     )  # fmt: skip
     times = np.asarray(trains.times)
     intervals = []

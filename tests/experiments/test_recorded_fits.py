@@ -1,0 +1,137 @@
+"""The filter behind time rescaling, training, and the command from files to the report."""
+
+import json
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from scipy import integrate
+
+import roughsnn as rs
+from experiments.recorded_spike_trains import Settings, run
+from experiments.recorded_spike_trains import fit as recorded_fit
+from experiments.recorded_spike_trains.baselines import Renewal
+from experiments.recorded_spike_trains.judging import correlogram
+from experiments.recorded_spike_trains.reading import Columns, read_recording
+from experiments.recorded_spike_trains.rescaling import rescale
+from experiments.recorded_spike_trains.splitting import split
+from experiments.recorded_spike_trains.training import LOSSES, Plan, fit
+
+
+def test_rescaling_with_a_constant_intensity():
+    rate, alpha = 2.0, 0.3
+    neuron = rs.StochasticLIF(1, sigma=0.5, alpha=alpha, beta=0.0, tau_s=1 / rate)
+    intervals = np.array([0.5, 0.9, 0.2, 1.7, 0.16])
+    z, log_rate = rescale(neuron, jnp.asarray(1.0), intervals, 0.05, particles=8, seed=0)
+    # The dead part lasts alpha / rate = 0.15; 1e-12 is the intensity there, 1e-6 rounding.
+    np.testing.assert_allclose(z, rate * intervals - alpha, atol=1e-6)
+    np.testing.assert_allclose(log_rate, np.log(rate), atol=1e-6)
+
+
+def test_rescaling_without_noise_against_quadrature():
+    mu1, beta, v_th, tau_s, reset, alpha, current = 1.5, 3.0, 1.0, 0.5, 0.7, 0.1, 1.3
+    neuron = rs.StochasticLIF(
+        1, mu1=mu1, sigma=None, beta=beta, v_th=v_th, tau_s=tau_s, v_reset=reset, alpha=alpha,
+        v0=-reset,
+    )  # fmt: skip
+    intervals = np.array([0.8, 1.1, 0.5])
+
+    def rate(t, v0):
+        return np.exp(beta * (current + (v0 - current) * np.exp(-mu1 * t) - v_th)) / tau_s
+
+    v0, expected, log_rates = -reset, [], []
+    for x in intervals:
+        expected.append(integrate.quad(rate, 0, x, args=(v0,))[0] - alpha)
+        log_rates.append(np.log(rate(x, v0)))
+        v0 = current + (v0 - current) * np.exp(-mu1 * x) - reset
+
+    def error(dt0):
+        z, log_rate = rescale(neuron, jnp.asarray(current), intervals, dt0, particles=2, seed=0)
+        return max(np.max(np.abs(z - expected)), np.max(np.abs(log_rate - log_rates)))
+
+    # Euler steps: the error is of the order of beta * dv/dt * dt, 6 dt at most, and shrinks with it
+    coarse, fine = error(0.004), error(0.001)
+    assert coarse < 6 * 0.004
+    assert fine < coarse / 3
+
+
+def test_survival_of_a_noisy_neuron_against_simulation():
+    neuron = rs.StochasticLIF(
+        1, mu1=0.5, sigma=1.0, v_reset=1.0, beta=6.0, v_th=0.5, alpha=0.1, v0=0.0
+    )
+    trials, time = 4000, 0.9
+    trains = rs.simulate(
+        neuron, 0.0, time, 0.02, key=jr.key(0), num_samples=trials, max_spikes=1, stop_after=1,
+        input_current=jnp.asarray(0.5),
+    )  # fmt: skip
+    survived = np.mean(np.asarray(trains.counts) == 0)
+    z, _ = rescale(neuron, jnp.asarray(0.5), np.array([time]), 0.02, particles=1000, seed=1)
+    assert 0.2 < survived < 0.8
+    # five standard errors of both samples together
+    slack = 5 * np.sqrt(survived * (1 - survived) * (1 / trials + 1 / 1000))
+    assert abs(np.exp(-z[0]) - survived) < slack
+
+
+def _recording(folder, seed, cvs, neurons, trials, intervals):
+    """Gamma renewal trains, a CSV file with columns for all that can be told apart."""
+    random = np.random.default_rng(seed)
+    lines = ["spike_time_s,trial,neuron,light"]
+    for light, cv in cvs.items():
+        for neuron in range(neurons):
+            for trial in range(trials):
+                gaps = random.gamma(1 / cv**2, 0.05 * cv**2 * (1 + 0.2 * neuron), intervals)
+                lines += [f"{t:.6f},{trial},{neuron},{light}" for t in np.cumsum(gaps)]
+    (folder / "recorded.csv").write_text("\n".join(lines) + "\n")
+    return folder / "recorded.csv"
+
+
+def test_training_brings_the_model_closer(tmp_path):
+    """Gamma intervals are no inverse Gaussian ones, which the start is made for."""
+    path = _recording(tmp_path, 0, {"on": 0.5}, 1, 1, 400)
+    recording = read_recording([path], columns=Columns(time="spike_time_s"))
+    part = split(recording, 10.0)[0][0]
+    plan = Plan("lif", 2, 1, 12.0, 0.04, 100, sequences=4)
+    trained = fit([part], plan, LOSSES["signature-kernel"], steps=4, seed=0)
+    # Judged with noise that training did not see; the gain is most of the loss.
+    assert trained.loss_after < 0.7 * trained.loss_before
+    assert trained.history["loss"].size == trained.evaluations <= 4
+    assert trained.unfinished < 0.01
+
+
+def test_a_fit_with_trials_neurons_and_conditions(tmp_path, monkeypatch):
+    # The other baselines compile for long.
+    monkeypatch.setattr(recorded_fit, "fit_baselines", lambda part: ([Renewal.poisson(part)], []))
+    path = _recording(tmp_path, 1, {"on": 0.5, "off": 0.8}, 2, 2, 80)
+    settings = Settings(
+        spikes=(path,), trial_column="trial", neuron_column="neuron", condition_column="light",
+        losses=("expected-signature",), steps=2, batch=50, sequence=2, overlap=2, warm_up=1,
+        dt0=0.05, particles=20, generated_windows=40, output=tmp_path / "runs",
+    )  # fmt: skip
+    outcome = run(settings)
+    assert outcome.recording.neurons == ["0", "1"]
+    assert outcome.recording.conditions == ["on", "off"]
+    found = json.loads((outcome.folder / "results.json").read_text())
+    rows = {(v["neuron"], v["condition"], v["generator"]) for v in found["verdicts"]}
+    assert len(rows) == len(found["verdicts"]) == 4 * 3
+    for verdict in found["verdicts"]:
+        if verdict["generator"] != "recorded, held out":
+            assert 0 <= verdict["interval_distance"] <= 1
+            assert 0 < verdict["kernel_p"] <= 1
+            assert np.isfinite(verdict["log_likelihood"])
+    for n in (1, 2):
+        for c in (1, 2):
+            assert (outcome.folder / f"neuron-{n}-condition-{c}.png").stat().st_size > 10_000
+    assert "time constant of the leak" in (outcome.folder / "report.md").read_text()
+
+
+def test_correlogram_of_regular_and_poisson_trains():
+    random = np.random.default_rng(0)
+    # Windows of 50 bins with a spike in the middle of every fifth: 5 at lags that 5 divides.
+    regular = rs.SpikeTrains.from_lists([[np.arange(2.5, 50, 5)]] * 3, t0=0.0, t1=50.0)
+    observed = correlogram(regular)
+    np.testing.assert_allclose(observed[4::5], 5.0, rtol=1e-6)
+    np.testing.assert_allclose(np.delete(observed, np.s_[4::5]), 0.0, atol=1e-6)
+    windows = [[np.sort(random.uniform(0, 50, random.poisson(50)))] for _ in range(200)]
+    poisson = correlogram(rs.SpikeTrains.from_lists(windows, t0=0.0, t1=50.0))
+    # about 200 * 40 pairs in each lag: five standard errors are 0.06
+    np.testing.assert_allclose(poisson, 1.0, atol=0.08)
