@@ -2,16 +2,21 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from scipy import stats
 
 import roughsnn as rs
 
-from .splitting import Part, windows_as_trains
+from .splitting import IntervalClock, Part, sequences, windows_as_trains
+from .training import Clock, sequences_on_clock
 
-TESTED = 96
-"""Generated windows in the two-sample test, beside all that are held out."""
+RUN = 3
+"""Intervals in a sequence of the two-sample test."""
+
+TESTED = 300
+"""Generated sequences in the two-sample test, beside all that are held out."""
 
 LAGS = 25
 """Lags of an autocorrelogram, over half a window."""
@@ -35,7 +40,7 @@ class Verdict:
             exponential law.
         rescaling_p: its p-value: the time-rescaling test.
         log_likelihood: of a held-out interval in nats, above that of the Poisson process.
-        kernel_p: p-value of the two-sample test of windows by signature kernels.
+        kernel_p: p-value of the two-sample test of sequences of intervals by signature kernels.
     """
 
     neuron: str
@@ -82,6 +87,7 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
     )  # fmt: skip
     verdicts = [recorded]
     observed = correlogram(trains)
+    runs = _sequences(part.held, part.held.size // RUN, part)
     poisson = samples[0].log_likelihood
     for number, sample in enumerate(samples):
         gaps = sample.intervals
@@ -90,14 +96,8 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
         if sample.rescaled is not None:
             distance, p = stats.kstest(sample.rescaled, stats.expon.cdf)
         generated = windows_as_trains(sample.windows, part.window / part.unit, part.unit)
-        chosen = np.linspace(0, len(generated) - 1, min(TESTED, len(generated)))
-        tested = [sample.windows[i] for i in chosen.astype(int)]
-        tested = windows_as_trains(tested, part.window / part.unit, part.unit)
-        # Powers of two, so that generators share a compiled program.
-        room = 1 << (max(tested.max_spikes, trains.max_spikes) - 1).bit_length()
-        test = rs.two_sample_test(
-            trains.pad_to(room), tested.pad_to(room), key=jr.fold_in(jr.key(seed), number)
-        )
+        tested = _sequences(gaps, min(TESTED, gaps.size // RUN), part)
+        test = rs.two_sample_test(runs, tested, key=jr.fold_in(jr.key(seed), number))
         error = correlogram(generated) - observed
         verdicts.append(
             Verdict(
@@ -116,6 +116,13 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
             )
         )
     return verdicts
+
+
+def _sequences(intervals: np.ndarray, count: int, part: Part) -> rs.SpikeTrains:
+    """Intervals that follow each other, from spike to spike, on the clock of the training part."""
+    clock = IntervalClock(part.train, part.unit)
+    arrays = Clock(clock.log_quantiles, clock.shares, clock.weight)
+    return sequences_on_clock(jnp.asarray(sequences(intervals, RUN, count) / part.unit), arrays)
 
 
 def _fano(trains: rs.SpikeTrains) -> float:

@@ -5,13 +5,16 @@ import json
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 from scipy import integrate
 
 import roughsnn as rs
+from experiments.benchmarks.recorded_spike_trains import judge_fits, study
 from experiments.recorded_spike_trains import Settings, run
 from experiments.recorded_spike_trains import fit as recorded_fit
 from experiments.recorded_spike_trains.baselines import Renewal
-from experiments.recorded_spike_trains.judging import correlogram
+from experiments.recorded_spike_trains.judging import Verdict, correlogram
+from experiments.recorded_spike_trains.models import MODELS
 from experiments.recorded_spike_trains.reading import Columns, read_recording
 from experiments.recorded_spike_trains.rescaling import rescale
 from experiments.recorded_spike_trains.splitting import split
@@ -86,18 +89,24 @@ def _recording(folder, seed, cvs, neurons, trials, intervals):
 
 
 def test_training_brings_the_model_closer(tmp_path):
-    """Gamma intervals are no inverse Gaussian ones, which the start is made for."""
-    path = _recording(tmp_path, 0, {"on": 0.5}, 1, 1, 400)
-    recording = read_recording([path], columns=Columns(time="spike_time_s"))
-    part = split(recording, 10.0)[0][0]
-    plan = Plan("lif", 2, 1, 12.0, 0.04, 100, sequences=4)
-    trained = fit([part], plan, LOSSES["signature-kernel"], steps=4, seed=0)
-    # Judged with noise that training did not see; the gain is most of the loss.
-    assert trained.loss_after < 0.7 * trained.loss_before
+    """Two trials in each of two conditions, with intervals that the start is not made for."""
+    path = _recording(tmp_path, 0, {"on": 0.4, "off": 0.6}, 1, 2, 100)
+    columns = Columns("spike_time_s", trial="trial", condition="light")
+    parts = split(read_recording([path], columns=columns), 10.0)[0]
+    plan = Plan("lif", 2, 1, 12.0, 0.05, 100, sequences=4)
+    trained = fit(parts, plan, LOSSES["expected-signature"], steps=4, seed=0)
     assert trained.history["loss"].size == trained.evaluations <= 4
+    # with the noise that training sees; half the loss goes at the first step
+    assert trained.history["best"][-1] < 0.8 * trained.history["loss"][0]
     assert trained.unfinished < 0.01
+    # what is kept is the better one with noise that training did not see
+    start = MODELS["lif"].start([part.train for part in parts], parts[0].unit)
+    moved = not np.allclose(trained.parameters.drive, start.drive)
+    assert moved == (trained.loss_after < trained.loss_before)
+    assert trained.parameters.drive.shape == (2,)
 
 
+@pytest.mark.slow
 def test_a_fit_with_trials_neurons_and_conditions(tmp_path, monkeypatch):
     # The other baselines compile for long.
     monkeypatch.setattr(recorded_fit, "fit_baselines", lambda part: ([Renewal.poisson(part)], []))
@@ -135,3 +144,39 @@ def test_correlogram_of_regular_and_poisson_trains():
     poisson = correlogram(rs.SpikeTrains.from_lists(windows, t0=0.0, t1=50.0))
     # about 200 * 40 pairs in each lag: five standard errors are 0.06
     np.testing.assert_allclose(poisson, 1.0, atol=0.08)
+
+
+def test_the_embedding_gives_the_kernel():
+    """Inner products of features of landmarks are their kernels, up to the ridge of 1e-3."""
+    times = np.cumsum(np.random.default_rng(0).uniform(0, 1, (8, 3)), axis=1)
+    trains = rs.SpikeTrains.from_lists([[row] for row in times], t0=0.0, t1=3.0)
+    embedding = LOSSES["signature-kernel"].features(trains)
+    found = np.asarray(embedding(trains))
+    gram = np.asarray(embedding.kernel(trains))
+    # K - K (K + r)^-1 K has eigenvalues r k / (k + r) < r
+    assert np.linalg.norm(found @ found.T - gram, 2) < 1e-3
+
+
+def test_the_study_says_what_is_missing_and_judges_a_run(tmp_path):
+    with pytest.raises(ValueError, match="not part of the repository"):
+        study()
+    with pytest.raises(ValueError, match="does not exist"):
+        study(spikes=(tmp_path / "none.csv",))
+    with pytest.raises(ValueError, match="no results"):
+        study(folder=(tmp_path,))
+
+    def verdict(generator, distance=0.1, rescaling=0.5, kernel=0.5):
+        return Verdict(
+            "0", "on", generator, 1.0, 1.0, 1.0, distance, 0.1, 0.1, rescaling, 0.0, kernel
+        )
+
+    recorded = Verdict("0", "on", "recorded, held out", 1.0, 1.0, 1.0)
+    rows = [
+        recorded, verdict("Poisson", 0.2, 0.01, 0.01), verdict("GLM with history"),
+        verdict("lif, signature-kernel MMD", 0.09),
+    ]  # fmt: skip
+    assert judge_fits(rows).holds
+    worse = [*rows[:-1], verdict("lif, signature-kernel MMD", 0.11, 0.01, 0.01)]
+    assert set(judge_fits(worse).missed) == {
+        "on_interval_distance_above_best_baseline", "on_kernel_test_p", "on_time_rescaling_p",
+    }  # fmt: skip
