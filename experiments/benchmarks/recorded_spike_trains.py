@@ -1,10 +1,10 @@
 """A neuron fitted to recorded spike trains, beside Poisson, renewal and GLM baselines.
 
 Judged is the fit by the signature-kernel MMD on the held-out third of each condition: its
-Kolmogorov-Smirnov distance of intervals less that of the best baseline, the two-sample test of
-sequences of intervals by signature kernels, which must also reject the Poisson baseline, and the time-rescaling
-test, which must pass where that of the GLM does. The recordings are not part of the repository:
-give the folders of finished runs, or files of spike times.
+Kolmogorov-Smirnov distance of intervals less that of the best baseline; the two-sample test of
+sequences of intervals by signature kernels, which must also reject the Poisson baseline; and the
+time-rescaling test, which must pass where that of the GLM does. The recordings are not part of the
+repository: give the folders of finished runs, or files of spike times.
 """
 
 import json

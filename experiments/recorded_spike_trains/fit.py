@@ -285,8 +285,8 @@ def report(outcome: Outcome) -> str:
         "Every third block is held out. *KS of intervals* is the Kolmogorov-Smirnov distance of "
         "generated from held-out intervals; the *time-rescaling* test passes at p > 0.05; "
         "*log-likelihood* is that of a held-out interval, in nats above the Poisson process; the "
-        "*kernel test* compares held-out with generated sequences of three intervals and rejects at "
-        "p <= 0.05.", "",
+        "*kernel test* compares held-out with generated sequences of three intervals and rejects "
+        "at p <= 0.05.", "",
         table(outcome.verdicts), "",
     ]  # fmt: skip
     for remark in outcome.remarks:
