@@ -40,6 +40,7 @@ from .networks import random_connections as random_connections
 from .neurons import LIF as LIF
 from .neurons import AdaptiveLIFState as AdaptiveLIFState
 from .neurons import AdaptiveStochasticLIF as AdaptiveStochasticLIF
+from .neurons import CurrentOnGrid as CurrentOnGrid
 from .neurons import ExponentialIntensity as ExponentialIntensity
 from .neurons import Izhikevich as Izhikevich
 from .neurons import IzhikevichState as IzhikevichState

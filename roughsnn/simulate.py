@@ -49,8 +49,9 @@ def simulate(
         num_samples: how many trials. They are shared out among all devices.
         max_spikes: room for spikes, of all neurons together, in each trial. It costs memory, not
             time; one spike more is an error.
-        input_current: a number, an array of shape (K,), or a function of time that returns one;
-            it drives the potential. Default: none.
+        input_current: a number, an array of shape (K,), or a function of time that returns one,
+            for instance [`roughsnn.CurrentOnGrid`][], values on a grid of times; it drives the
+            potential. Default: none.
         input_spikes: [`roughsnn.SpikeTrains`][] that drive a network with `input_weights`: one
             trial for all samples, or a batch of `num_samples`. Each of its spikes cuts a step.
         stop_after: end each trial at its n-th spike (of all neurons together).

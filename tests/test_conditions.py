@@ -25,15 +25,15 @@ def _violated(report):
     return {c.name for c in report.conditions if not c.holds}
 
 
-def _threshold(noise, reset_to_value=False, noise_in=0):
-    """v' = 4 (i + 2 - v), i' = -i, a hard threshold v = 1; noise on coordinate `noise_in`."""
+def _threshold(noise, reset_to_value=False, noise_in=0, rest=2.0):
+    """v' = 4 (i + rest - v), i' = -i, a hard threshold v = 1; noise on coordinate `noise_in`."""
 
     def transition(t, y, k, u, args):
         v = jnp.zeros(()) if reset_to_value else y[0] - 1.0
         return jnp.stack([v, y[1]])
 
     return rs.EventSDE(
-        drift_fn=lambda t, y, args: jnp.stack([4 * (y[1] + 2 - y[0]), -y[1]]),
+        drift_fn=lambda t, y, args: jnp.stack([4 * (y[1] + rest - y[0]), -y[1]]),
         event_fn=lambda t, y, args: y[:1] - 1,
         transition_fn=transition,
         diffusion_fn=(lambda t, y, args: noise * jnp.eye(2)[:, noise_in : noise_in + 1])
@@ -50,6 +50,20 @@ def _intensity(diffusion, transition_v=lambda v: v - 1.0):
         event_fn=lambda t, y, args: y[1:],
         transition_fn=lambda t, y, k, u, args: jnp.stack([transition_v(y[0]), jnp.log(u) - 0.05]),
         diffusion_fn=lambda t, y, args: jnp.stack([diffusion(y), jnp.zeros(())])[:, None],
+        noise=(1,),
+    )
+
+
+def _noise_by_current(jump):
+    """As `_intensity`, with a third coordinate i, the strength of the noise in v, that grows by
+    `jump` at every spike."""
+    return rs.EventSDE(
+        drift_fn=lambda t, y, args: jnp.stack([4 * (2 - y[0]), jnp.exp(y[0] - 1), -y[2]]),
+        event_fn=lambda t, y, args: y[1:2],
+        transition_fn=lambda t, y, k, u, args: jnp.stack(
+            [y[0] - 1.0, jnp.log(u) - 0.05, y[2] + jump]
+        ),
+        diffusion_fn=lambda t, y, args: jnp.stack([0.5 * y[2], 0 * y[2], 0 * y[2]])[:, None],
         noise=(1,),
     )
 
@@ -83,17 +97,27 @@ def test_network_of_them_is_covered():
         (_intensity(lambda y: jnp.full((), 0.5), lambda v: 0 * v), {NAMES[4]}),
         (_intensity(lambda y: 0.5 * y[0]), {NAMES[4]}),
         (_threshold(0.3), {NAMES[2]}),
+        # noise alone lifts the potential over the threshold, against the drift
+        (_threshold(0.9, rest=0.9), {NAMES[2], NAMES[3]}),
         (_threshold(0.3, reset_to_value=True), {NAMES[2], NAMES[4]}),
     ],
     ids=[
         "intensity, additive noise", "threshold, no noise", "threshold, no noise, reset to value",
         "threshold, noise in the current", "intensity, reset to value", "multiplicative noise",
-        "threshold, noise in the potential", "the same, reset to value",
+        "threshold, noise in the potential", "the same, against the drift",
+        "the same, reset to value",
     ],
 )  # fmt: skip
 def test_table_of_models(sde, violated):
     report = _check(sde, Y0)
     assert _violated(report) == violated, str(report)
+
+
+def test_noise_whose_strength_a_spike_does_not_touch_is_covered():
+    y0 = jnp.array([0.0, -0.5, 1.0])
+    assert _violated(_check(_noise_by_current(0.0), y0)) == set()
+    # one that jumps at a spike, as the synaptic current of a network does, is not
+    assert _violated(_check(_noise_by_current(0.4), y0)) == {NAMES[4]}
 
 
 def test_no_minimal_gap_without_alpha():

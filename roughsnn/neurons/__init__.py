@@ -3,6 +3,7 @@
 from ._adaptive_stochastic_lif import AdaptiveLIFState as AdaptiveLIFState
 from ._adaptive_stochastic_lif import AdaptiveStochasticLIF as AdaptiveStochasticLIF
 from ._base import AbstractNeuron as AbstractNeuron
+from ._current_on_grid import CurrentOnGrid as CurrentOnGrid
 from ._intensities import AbstractIntensity as AbstractIntensity
 from ._intensities import ExponentialIntensity as ExponentialIntensity
 from ._intensities import RectifiedPowerIntensity as RectifiedPowerIntensity
@@ -23,6 +24,7 @@ __all__ = [
     "AbstractNeuron",
     "AdaptiveLIFState",
     "AdaptiveStochasticLIF",
+    "CurrentOnGrid",
     "ExponentialIntensity",
     "Izhikevich",
     "IzhikevichState",

@@ -16,7 +16,8 @@ class AbstractNeuron(AbstractEventSDE):
     """A population of neurons of one kind, without synapses between them.
 
     Component k of the event function belongs to neuron k. `args` is the input current: an array
-    (a number, or one per neuron), or a function of time that returns one.
+    (a number, or one per neuron), or a function of time that returns one, such as
+    [`roughsnn.CurrentOnGrid`][].
     """
 
     num_neurons: eqx.AbstractVar[int]

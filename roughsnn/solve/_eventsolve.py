@@ -61,6 +61,13 @@ def eventsolve(
     $E_k(\text{step}(t, \tau, y)) = 0$ on that step. The rest of the cell is stepped over from the
     event, as often as there are events in it. Every sample of a batch goes at its own pace.
 
+    The search ends where $|E_k|$ is no more than two roundings of its own and two of time make of
+    it, or where the event lies in a bracket of length $2 \varepsilon (|t| + h)$, with the machine
+    precision $\varepsilon$ and the length $h$ of the step. `solution.stats` has the tolerance of
+    the window (`location_tolerance`) and the largest $|E_k|$ that was left (`location_residual`).
+    With a step size controller, the steps follow its tolerances, and events are located on them
+    just as sharply.
+
     Event times are differentiable by the implicit function theorem: with the dot for the
     derivative along the step, $d\tau = -dE_k / \dot E_k$. A driver that is piecewise linear on
     the grid is differentiated in time on both sides of the event, so that automatic
@@ -98,15 +105,15 @@ def eventsolve(
             theorem fails at its latest event (see [`roughsnn.check_conditions`][]): `"check"`
             raises a report, `"ignore"` goes on with a derivative that does not converge.
         stepsize_controller: for equations without noise, a `diffrax.PIDController`: steps of
-            adaptive size, `dt0` being the first, and events to the same tolerance. `max_steps` is
+            adaptive size, `dt0` being the first; events are as exact as the steps. `max_steps` is
             then 4096 by default. Derivatives are those for the steps that were taken.
         saveat: a `diffrax.SaveAt` with any of `t0`, `t1`, `ts`, `steps`, `fn`.
         save_event_states: whether to keep the states on both sides of every event.
         stop_after: end the simulation at the n-th event (a stopping time, not a truncation).
         max_steps: a limit on the number of (partial) steps; by default as many as are needed.
         progress_meter: a diffrax progress meter, for instance `diffrax.TqdmProgressMeter()`; it
-            moves every 64 steps (a solve of at most 1024 cells takes these in one go), by the time
-            that the slowest sample of a batch has reached.
+            moves every 64 steps or fewer (a solve of at most 1024 cells takes these in one go), by
+            the time that the slowest sample of a batch has reached.
         throw: whether to raise an error when the solve fails. With `throw=False` look at
             `solution.result`.
 

@@ -148,7 +148,11 @@ def _axes(inputs) -> PyTree[int]:
         return 0 if jnp.ndim(x) and x.shape[0] == sde.num_neurons else -1
 
     shared = jax.tree.map(lambda _: -1, driver)
-    return sde.neuron_axes(), jax.tree.map(lambda _: 0, y0), jax.tree.map(first, args), shared
+    if hasattr(args, "neuron_axes"):
+        args_axes = args.neuron_axes(sde.num_neurons)
+    else:
+        args_axes = jax.tree.map(first, args)
+    return sde.neuron_axes(), jax.tree.map(lambda _: 0, y0), args_axes, shared
 
 
 def _seeds(leaves, places):

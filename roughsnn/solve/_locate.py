@@ -21,6 +21,11 @@ def component(values: Array, index: Int[Array, ""]) -> Array:
     return values[0] if values.shape[0] == 1 else values[jnp.maximum(index, 0)]
 
 
+def time_tolerance(t: Array, length: Array) -> Array:
+    """How short a bracket around an event may get in a stretch that ends at `t`: two roundings."""
+    return 2 * jnp.finfo(t.dtype).eps * (jnp.abs(t) + length)
+
+
 class Event(eqx.Module):
     """The next event, if there is one.
 
@@ -71,7 +76,7 @@ def locate_event(stretch, tied, moves=True) -> Event:
     h = cell_end - t
     guess = jnp.where(is_crossing, t + first_share.astype(t.dtype) * h, cell_end)
 
-    t_tol = 2 * jnp.finfo(t.dtype).eps * (jnp.abs(cell_end) + h)
+    t_tol = time_tolerance(cell_end, h)
     own_tol = 2 * jnp.finfo(e0.dtype).eps * jnp.abs(e0)
 
     def look(tau, b, c):

@@ -12,8 +12,9 @@ from ..drivers import TimeGrid
 from ._problem import Carry, Problem
 from ._step import KEPT, micro_step
 
-# steps between two looks at whether every sample has ended
-_CHUNK = 64
+# steps between two looks at whether every sample has ended: about an eighth of those that may be
+# left, since a chunk is run to its end, but not so few that the looks cost more than they save
+_LEAST_CHUNK, _MOST_CHUNK = 16, 64
 # more steps than this are always taken in chunks, so that a progress meter moves
 _LONG = 1024
 
@@ -60,8 +61,9 @@ def _scan_while_running(
     first, head = lax.scan(step, first, None, length=sure)
     if sure == length:
         return first, head
-    num_chunks = -(-(length - sure) // _CHUNK)
-    chunk = -(-(length - sure) // num_chunks)
+    left = length - sure
+    num_chunks = -(-left // min(max(left // 8, _LEAST_CHUNK), _MOST_CHUNK))
+    chunk = -(-left // num_chunks)
 
     def run(carry):
         return lax.scan(step, carry, None, length=chunk)

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ._locate import time_tolerance
 from ._problem import AT_START, BACKLOG, IMMEDIATE, NOT_FINITE, TOO_MANY_EVENTS
 from ._solution import RESULTS, EventSolution
 
@@ -63,10 +64,17 @@ def collect(problem, subs, first, last, records, max_steps, num_steps=None, save
             num_cells=grid.num_cells,
             max_steps=max_steps,
             location_residual=jnp.max(records["residual"], initial=0.0),
+            location_tolerance=_location_tolerance(grid, dtype),
             failure_time=jnp.where(failed, last.t, jnp.inf),
             failure_component=jnp.where(failed, component, -1),
         ),
     )
+
+
+def _location_tolerance(grid, dtype):
+    """The largest that any event of the solve is located to, in time."""
+    latest = jnp.asarray(max(abs(grid.t0), abs(grid.t1)), dtype)
+    return time_tolerance(latest, jnp.asarray(grid.dt0, dtype))
 
 
 def _suspect(problem, last, ended, indices, recorded):

@@ -44,7 +44,7 @@ class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
 
 
 class EventSolution(eqx.Module):
-    """The solution of an event SDE for one sample (under `jax.vmap`: with batch axes in front).
+    r"""The solution of an event SDE for one sample (under `jax.vmap`: with batch axes in front).
 
     Attributes:
         t0: start of the window.
@@ -64,8 +64,11 @@ class EventSolution(eqx.Module):
         final_state: the state there.
         result: a [`roughsnn.RESULTS`][].
         stats: `num_steps` (pieces of cells that were stepped over), `num_cells`, `max_steps`,
-            `location_residual` (the largest |E| left at an event), `failure_time`,
-            `failure_component`.
+            `location_residual` (the largest |E| left at an event), `location_tolerance` (the
+            time to which events are located, $2 \varepsilon (|t| + \mathrm{dt0})$ with the
+            machine precision $\varepsilon$, at its largest in the window), `failure_time` and
+            `failure_component` (when and in which component of the event function a solve
+            failed; `inf` and -1 where it did not).
     """
 
     t0: Float[Array, "*batch"]
@@ -111,12 +114,21 @@ def raise_unless_successful(solution: EventSolution) -> EventSolution:
     for member in _FAILURES:
         of_this_kind = np.asarray(solution.result == member)
         if of_this_kind.any():
-            where = ""
+            first = tuple(int(i) for i in np.argwhere(of_this_kind)[0])
+            where = _place_of_failure(solution, first)
             if of_this_kind.ndim:
-                first = tuple(int(i) for i in np.argwhere(of_this_kind)[0])
-                where = (
+                where += (
                     f" This happened in {of_this_kind.sum()} of {of_this_kind.size} samples, "
                     f"first in sample {first[0] if len(first) == 1 else first}."
                 )
             raise EventSolveError(RESULTS[member] + where)
     return solution
+
+
+def _place_of_failure(solution: EventSolution, sample: tuple[int, ...]) -> str:
+    """When and in which component a sample failed, as a sentence; nothing if that says nothing."""
+    component = int(np.asarray(solution.stats["failure_component"])[sample])
+    if component < 0:
+        return ""
+    time = float(np.asarray(solution.stats["failure_time"])[sample])
+    return f" It failed at t = {time:.6g}, in component (neuron) {component}."

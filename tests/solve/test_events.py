@@ -161,6 +161,35 @@ def test_a_nonlinear_event_function_is_located_to_rounding(power, dt0):
     out = solve(sde, 0.0, 0.7, dt0, jnp.zeros(1), 2)
     np.testing.assert_allclose(events(out)[0], [0.345], rtol=0, atol=4e-16)
     assert out.stats["location_residual"] < 1e-12
+    # as the docstring states it
+    tolerance = 2 * np.finfo(float).eps * (0.7 + dt0)
+    np.testing.assert_allclose(out.stats["location_tolerance"], tolerance, rtol=1e-12)
+
+
+def test_thousands_of_events_in_one_solve():
+    # two ramps that fall by one at each event of their own: every event time is known
+    slopes, y0, t1 = jnp.array([1000.0, 700.0]), jnp.array([-0.5, -0.3]), 2.0
+
+    def times(slopes):
+        sde = ramps(slopes, -jnp.eye(2))
+        return rs.eventsolve(
+            sde, 0.0, t1, 0.25, y0, key=jax.random.key(0), max_events=3500, conditions="ignore"
+        ).event_times
+
+    last = jnp.array([2000, 1400])
+    exact = [(np.arange(n) - y) / s for n, y, s in zip(last, y0, slopes, strict=True)]
+
+    def latest(slopes):
+        return times(slopes)[jnp.sum(last) - 1], times(slopes)
+
+    (_, found), gradient = jax.jit(jax.value_and_grad(latest, has_aux=True))(slopes)
+    # the state is rounded anew in each of the 3400 steps of size 1 at most: 3400 x 1e-16 / 700
+    np.testing.assert_allclose(found[: sum(last)], np.sort(np.concatenate(exact)), atol=1e-12)
+    assert not np.any(np.isfinite(found[sum(last) :]))
+    # the last of all is one of the first ramp, or of the second, and d tau / d slope = -tau / slope
+    ends = [e[-1] for e in exact]
+    expected = np.where(np.arange(2) == np.argmax(ends), -np.asarray(ends) / slopes, 0)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_hard_to_locate_events():

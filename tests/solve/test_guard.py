@@ -62,6 +62,31 @@ def test_every_engine_is_guarded():
             )
 
 
+def test_a_hard_threshold_that_only_input_jumps_drive_is_covered():
+    # v' = 4 (i + c - v), and i jumps at Poisson times: no noise moves the potential itself
+    sde = rs.EventSDE(
+        drift_fn=lambda t, y, args: jnp.stack([4 * (y[1] + args - y[0]), -2 * y[1]]),
+        event_fn=lambda t, y, args: y[:1] - 1,
+        transition_fn=lambda t, y, k, u, args: y.at[0].add(-1),
+        diffusion_fn=lambda t, y, args: jnp.array([[0.0], [0.7]]),
+        noise=(1,),
+    )
+    driver = rs.poisson_path(0.0, 3.0, 6.0, key=jr.key(2), max_jumps=60)
+
+    def times(c):
+        return rs.eventsolve(
+            sde, 0.0, 3.0, 0.02, jnp.zeros(2), key=jr.key(0), max_events=60, args=c,
+            driver=driver,
+        ).event_times[:3]  # fmt: skip
+
+    c, h, times = jnp.asarray(0.4), 1e-6, jax.jit(times)
+    difference = (times(c + h) - times(c - h)) / (2 * h)
+    assert np.all(np.isfinite(difference))
+    # no report is raised, and the path between the jumps is smooth: curvature h^2, rounding
+    # 1e-16 / h
+    np.testing.assert_allclose(jax.jacfwd(times)(c), difference, rtol=1e-7)
+
+
 def test_reset_to_a_value_with_noise():
     sde = rs.EventSDE(
         drift_fn=lambda t, y, args: jnp.stack([args - y[0], jnp.exp(y[0])]),

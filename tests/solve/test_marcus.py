@@ -8,24 +8,14 @@ import numpy as np
 import pytest
 
 import roughsnn as rs
+from experiments.benchmarks.marcus_jumps import decay_times_jumps
 from tests.solve.models import DOPRI8, HEUN, events, solve
-
-
-def _decay_times_jumps(level=1e6):
-    """dy = -y dt + y o dX, which X takes to y exp(X - t); it fires at `level` and loses 95 %."""
-    return rs.EventSDE(
-        drift_fn=lambda t, y, args: -y,
-        event_fn=lambda t, y, args: y - level,
-        transition_fn=lambda t, y, k, u, args: 0.05 * y,
-        diffusion_fn=lambda t, y, args: y[:, None],
-        noise=(1,),
-    )
 
 
 def _run(times, sizes, *, level=1e6, dt0=0.1, solver=DOPRI8, **kwargs):
     driver = rs.JumpPath(jnp.asarray(times, float), jnp.asarray(sizes, float)[:, None])
     return rs.eventsolve(
-        _decay_times_jumps(level), 0.0, 1.0, dt0, jnp.ones(1), key=jr.key(0), max_events=5,
+        decay_times_jumps(level), 0.0, 1.0, dt0, jnp.ones(1), key=jr.key(0), max_events=5,
         driver=driver, solver=solver, **kwargs,
     )  # fmt: skip
 
@@ -65,7 +55,7 @@ def test_a_field_on_two_directions_that_do_not_commute():
 def test_jumps_at_the_same_time_are_one_jump_in_sums_too():
     jump = rs.JumpPath(jnp.array([0.5]), jnp.array([[0.6]]))
     other = rs.JumpPath(jnp.array([0.5, 0.7]), jnp.array([[-0.2], [0.1]]))
-    sde = _decay_times_jumps()
+    sde = decay_times_jumps()
     kwargs = dict(solver=DOPRI8)
     ends = [
         solve(sde, 0.0, 1.0, 0.1, jnp.ones(1), 1, driver=d, **kwargs)
@@ -196,7 +186,7 @@ def test_jumps_outside_the_window_do_not_act():
         np.testing.assert_allclose(_run(times, [1.0, 1.0]).final_state, np.exp(-1), rtol=1e-9)
     # and no jumps at all
     empty = rs.JumpPath(jnp.zeros(0), jnp.zeros((0, 1)))
-    end = solve(_decay_times_jumps(), 0.0, 1.0, 0.1, jnp.ones(1), 1, driver=empty, solver=DOPRI8)
+    end = solve(decay_times_jumps(), 0.0, 1.0, 0.1, jnp.ones(1), 1, driver=empty, solver=DOPRI8)
     np.testing.assert_allclose(end.final_state, np.exp(-1), rtol=1e-9)
 
 

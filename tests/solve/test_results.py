@@ -141,6 +141,21 @@ def test_a_state_that_is_not_finite_is_reported_with_time_and_component(bad):
         solve(_explodes(), 0.0, 2.0, 0.25, jnp.zeros(2), 5, args=jnp.asarray(bad))
 
 
+def test_the_error_names_time_and_component():
+    args = (_explodes(), 0.0, 2.0, 0.25)
+    settings = dict(key=KEY, max_events=5, args=jnp.asarray(jnp.nan))
+    with pytest.raises(rs.EventSolveError, match=r"failed at t = 1, in component \(neuron\) 1\.$"):
+        rs.eventsolve(*args, jnp.zeros(2), **settings)
+    current = rs.CurrentOnGrid([0.0, 0.3], np.ones(2))
+    with pytest.raises(
+        rs.EventSolveError, match=r"component \(neuron\) 0\. This happened in 2 of 2"
+    ):
+        rs.simulate(
+            rs.StochasticLIF(sigma=None), 0.0, 0.5, 0.1, key=KEY, num_samples=2, max_spikes=5,
+            input_current=lambda t: jnp.where(t > 0.2, jnp.nan, current(t)),
+        )  # fmt: skip
+
+
 def test_nan_at_the_start_does_not_fire():
     out = solve(
         ramps([1.0, 1.0], -jnp.eye(2)), 0.0, 1.0, 0.25, jnp.array([-0.5, jnp.nan]), 5, throw=False

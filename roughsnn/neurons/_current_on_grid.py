@@ -1,0 +1,117 @@
+"""An input current given by its values on a grid of times."""
+
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+
+class CurrentOnGrid(eqx.Module):
+    r"""An input current given by its values at times $t_1 < \dots < t_n$: what a recording or an
+    experiment's protocol gives. Pass it as `input_current`.
+
+    Between the times it is
+
+    - `"linear"`: $c(t) = c_j + \frac{t - t_j}{t_{j+1} - t_j} (c_{j+1} - c_j)$ on
+      $[t_j, t_{j+1}]$;
+    - `"previous"`: $c(t) = c_j$ on $[t_j, t_{j+1})$, a current in steps.
+
+    Before $t_1$ it is $c_1$ and after $t_n$ it is $c_n$. The solution is differentiable in the
+    values. The grid is the current's own and need not be the solver's. A solver does not see where
+    a current jumps or bends inside one of its steps, and loses its order there: let the steps of
+    the current lie on the solver's grid where that matters.
+
+    Attributes:
+        times: the times, strictly increasing.
+        values: the current at each of them, one for all neurons or one for each.
+        interpolation: `"linear"` or `"previous"`.
+
+    Raises:
+        TypeError: times or values that are no real numbers.
+        ValueError: a grid or values of the wrong shape, not finite or not increasing; another
+            interpolation. Times that are only known inside `jit` raise at run time.
+    """
+
+    times: Float[Array, " n"]
+    values: Float[Array, "n"] | Float[Array, "n K"]
+    interpolation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        times: Any,
+        values: Any,
+        interpolation: Literal["linear", "previous"] = "linear",
+    ):
+        if interpolation not in ("linear", "previous"):
+            raise ValueError(
+                f'`interpolation` must be "linear" or "previous", got {interpolation!r}.'
+            )
+        times, values = _floats("times", times), _floats("values", values)
+        least = 2 if interpolation == "linear" else 1
+        if times.ndim != 1 or times.shape[0] < least:
+            raise ValueError(
+                f"`times` must have shape (n,) with n at least {least}, got shape {times.shape}."
+            )
+        n = times.shape[0]
+        if values.ndim not in (1, 2) or values.shape[0] != n:
+            raise ValueError(
+                f"`values` must have shape ({n},), or ({n}, K) for K neurons, one row for each of "
+                f"`times`, got shape {values.shape}."
+            )
+        _check_finite("times", times)
+        _check_finite("values", values)
+        increasing = jnp.all(times[1:] > times[:-1]) & jnp.all(jnp.isfinite(times))
+        if isinstance(times, jax.core.Tracer):
+            times = eqx.error_if(times, ~increasing, "`times` must be finite and increase.")
+        elif not increasing:
+            j = int(np.argmax(np.diff(np.asarray(times)) <= 0))
+            raise ValueError(
+                f"`times` must increase strictly, got {times[j]} followed by {times[j + 1]} (entry "
+                f"{j + 1}): sort the grid, and drop what is there twice."
+            )
+        self.times, self.values, self.interpolation = times, values, interpolation
+
+    def __call__(self, t: Float[Array, ""]) -> Float[Array, ""] | Float[Array, " K"]:
+        """The current at time t."""
+        times = self.times.astype(jnp.asarray(t).dtype)
+        n = times.shape[0]
+        place = jnp.searchsorted(times, t, side="right", method="scan_unrolled") - 1
+        if self.interpolation == "previous":
+            return self.values[jnp.clip(place, 0, n - 1)]
+        j = jnp.clip(place, 0, n - 2)
+        share = jnp.clip((t - times[j]) / (times[j + 1] - times[j]), 0, 1)
+        share = share.astype(self.values.dtype)
+        return (1 - share) * self.values[j] + share * self.values[j + 1]
+
+    def neuron_axes(self, num_neurons: int) -> PyTree[int]:
+        """Along which axis of times and values the neurons lie; -1 for none."""
+        axes = jax.tree.map(lambda _: -1, self)
+        own = self.values.ndim == 2 and self.values.shape[1] == num_neurons
+        return eqx.tree_at(lambda c: c.values, axes, 1 if own else -1)
+
+
+def _floats(name: str, given: Any) -> Array:
+    try:
+        array = jnp.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{name}` must be an array of numbers, got {given!r}.") from error
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        return array.astype(jnp.result_type(float))
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"`{name}` must be real numbers, got {array.dtype}.")
+    return array
+
+
+def _check_finite(name: str, array: Array) -> None:
+    if isinstance(array, jax.core.Tracer):
+        return
+    bad = np.argwhere(~np.isfinite(np.asarray(array)))
+    if len(bad):
+        place = tuple(int(i) for i in bad[0])
+        raise ValueError(
+            f"`{name}` must be finite, got {array[place]} at place "
+            f"{place[0] if len(place) == 1 else place}."
+        )
