@@ -1,6 +1,6 @@
 """An input current given by its values on a grid of times."""
 
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -43,7 +43,7 @@ class CurrentOnGrid(eqx.Module):
         self,
         times: Any,
         values: Any,
-        interpolation: Literal["linear", "previous"] = "linear",
+        interpolation: str = "linear",
     ):
         if interpolation not in ("linear", "previous"):
             raise ValueError(

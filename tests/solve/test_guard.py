@@ -71,7 +71,7 @@ def test_a_hard_threshold_that_only_input_jumps_drive_is_covered():
         diffusion_fn=lambda t, y, args: jnp.array([[0.0], [0.7]]),
         noise=(1,),
     )
-    driver = rs.poisson_path(0.0, 3.0, 6.0, key=jr.key(2), max_jumps=60)
+    driver = rs.poisson_path(0.0, 3.0, jnp.array([6.0]), key=jr.key(2), max_jumps=60)
 
     def times(c):
         return rs.eventsolve(
