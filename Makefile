@@ -78,8 +78,9 @@ docs: $(VENV)/.installed-dev ## the documentation site, into site/
 	@echo "== mkdocs"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs/mkdocs.yml
 
-figures: $(VENV)/.installed ## run the example of the README and draw its picture
+figures: $(VENV)/.installed ## draw the pictures of the README and of the pages that draw their own
 	$(BIN)/python docs/assets/example.py
+	$(BIN)/python docs/assets/pages.py
 
 notebooks: $(VENV)/.installed-dev ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py $(PYTEST_ARGS)

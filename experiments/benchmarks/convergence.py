@@ -204,26 +204,25 @@ def draw(dt0s, outcomes):
     import matplotlib.pyplot as plt
     from matplotlib.ticker import NullFormatter
 
-    from roughsnn.plotting.style import colour, tidy
+    from roughsnn.plotting import plot_convergence
 
     figure, axes = plt.subplots(1, 2, figsize=(6.8, 3.0), layout="constrained")
-    for i, (name, (median, _)) in enumerate(outcomes.items()):
-        style = "--" if name == PARABOLA else "-"
-        for ax, errors in zip(
-            axes, (median["times"][:, -1], median["derivatives"][:, -1, 0]), strict=True
-        ):
-            ax.loglog(dt0s, errors, style, color=colour(i), marker=".", linewidth=1, label=name)
-    for ax, orders in zip(axes, ((1, 1.5), (0.5, 1)), strict=True):
-        top = max(line.get_ydata()[0] for line in ax.lines)
-        for order in orders:
-            ax.loglog(dt0s, 1.6 * top * (dt0s / dt0s[0]) ** order, ":", color="0.6", linewidth=1)
-            ax.text(
-                dt0s[-1], 1.6 * top * (dt0s[-1] / dt0s[0]) ** order, f"{order}",
-                fontsize=7, color="0.4", ha="left", va="bottom",
+    panels = [
+        (axes[0], lambda median: median["times"][:, -1], (1, 1.5), r"median error of $\tau_3$"),
+        (
+            axes[1], lambda median: median["derivatives"][:, -1, 0], (0.5, 1),
+            r"median error of $d\tau_3/dc$",
+        ),
+    ]  # fmt: skip
+    for ax, errors_of, orders, what in panels:
+        for i, (name, (median, _)) in enumerate(outcomes.items()):
+            plot_convergence(
+                dt0s, errors_of(median), ax, label=name, name=what, fitted=False,
+                linestyle="--" if name == PARABOLA else "-",
+                orders=orders if i == 0 else (),
             )  # fmt: skip
-    for ax in axes:
+        ax.set_xlabel("dt0", fontsize=8)
         ax.xaxis.set_minor_formatter(NullFormatter())
-    tidy(axes[0], "dt0", r"median error of $\tau_3$")
-    tidy(axes[1], "dt0", r"median error of $d\tau_3/dc$")
     axes[0].legend(fontsize=6, frameon=False)
+    axes[1].get_legend().remove()
     return figure

@@ -27,7 +27,7 @@ def plot_convergence(
         steps: step sizes, shape `(steps,)`.
         errors: the error at each; those that are not positive and finite are left out.
         ax: axes to draw on; by default those of a new figure.
-        orders: slopes to draw as dotted lines, for comparison, through the largest error.
+        orders: slopes to draw as dotted lines above the largest error, for comparison.
         label: name of the curve, for a legend.
         name: what the error is of, for the label of the axis.
         fitted: say in the legend the slope of the least-squares line through all points.
@@ -54,8 +54,12 @@ def plot_convergence(
         slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
         label = f"order {slope:.2f}" if label is None else f"{label}, order {slope:.2f}"
     ax = new_axes(ax, height=2.6)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    from matplotlib.ticker import NullFormatter
+
+    for axis, scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
+        scale("log")
+        # Labels of minor ticks would lie on each other where the steps span less than a decade.
+        axis.set_minor_formatter(NullFormatter())
     ax.plot(
         steps,
         errors,
@@ -68,11 +72,12 @@ def plot_convergence(
     )
     for order in orders if steps.size else ():
         ends = np.array([steps.min(), steps.max()])
-        line = errors.max() * (ends / ends[1]) ** order
+        line = 1.5 * errors.max() * (ends / ends[1]) ** order
         ax.plot(ends, line, color="0.6", linewidth=0.9, linestyle=":", zorder=0)
+        middle = np.sqrt(ends.prod()), np.sqrt(line.prod())
         ax.annotate(
-            f"{order:g}", (ends[0], line[0]), (-2, 0), textcoords="offset points",
-            fontsize=7, color="0.4", ha="right", va="center",
+            f"{order:g}", middle, (-3, 1), textcoords="offset points",
+            fontsize=7, color="0.4", ha="right", va="bottom",
         )  # fmt: skip
     tidy(ax, with_unit(r"step $\Delta t$", time_unit), name)
     legend(ax)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import CURVE, colour, colour_scale, legend, new_axes, num_curves, tidy
+from .style import CURVE, colour, colour_scale, legend, new_axes, num_curves, tidy, whole_numbers
 
 
 def plot_gram(
@@ -103,6 +103,7 @@ def _matrix(argument, matrix, ax, sizes, names, order, colour_bar, scale, *, sor
     for end in ends[:-1]:
         ax.axhline(end - 0.5, color="white", linewidth=0.8)
         ax.axvline(end - 0.5, color="white", linewidth=0.8)
+    whole_numbers(ax)
     tidy(ax, "train", "train")
     if names is not None:
         middle = ends - np.asarray(sizes) / 2 - 0.5

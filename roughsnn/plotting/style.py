@@ -63,6 +63,12 @@ def tidy(ax: Any, xlabel: str, ylabel: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def whole_numbers(ax: Any) -> None:
+    """Ticks at whole numbers only, for axes that number neurons or trains."""
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.get_major_locator().set_params(integer=True)
+
+
 def legend(ax: Any) -> None:
     """A small frameless legend, if anything on the axes has a label."""
     if ax.get_legend_handles_labels()[0]:

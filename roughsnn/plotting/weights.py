@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import CURVE, colour, colour_scale, legend, new_axes, num_curves, tidy
+from .style import CURVE, colour, colour_scale, legend, new_axes, num_curves, tidy, whole_numbers
 
 
 def plot_weights(
@@ -111,6 +111,7 @@ def plot_weight_matrix(
         aspect="equal",
         interpolation="nearest",
     )
+    whole_numbers(ax)
     tidy(ax, "to neuron", "from neuron")
     if colour_bar:
         colour_scale(ax, image, "weight")
