@@ -18,6 +18,7 @@ import roughsnn
 # In the order in which data flows; rooms not named here follow by name.
 _TITLES = {
     "simulate": "Simulate",
+    "simulate_on_grid": "Simulate on a grid",
     "neurons": "Neurons",
     "networks": "Networks",
     "gated": "Gated synapses",
@@ -31,7 +32,11 @@ _TITLES = {
     "trials": "Trials",
     "estimators": "Estimators",
     "training": "Training",
+    "diagnostics": "Diagnostics",
     "plotting": "Plotting",
+    "io": "Files and formats",
+    "runs": "Runs",
+    "devices": "Devices",
 }
 _NOT_API = {"cli"}
 
