@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ._event_gradient import kernel_and_gradient, rows_per_segment, storage
 from ._event_pairs import Events, gather_pairs, order_by_cost
-from ._event_sweep import Bounds, EventPairs, Orders, kernel_and_gradient, storage, sweep
+from ._event_sweep import Bounds, EventPairs, Orders, sweep
 
 # Pairs that run in lockstep: enough to hide the cost of a step, few enough for the cache of a core.
 _PAIRS_PER_BLOCK = 512
@@ -181,7 +182,14 @@ def _gradients_within(real: Real, discrete: Discrete, settings: Settings, slots:
     dtype = real.end.dtype
     orders, by_entry = settings.orders, settings.by_entry
     stored = 2 * orders.time + orders.jump * (2 if by_entry else 1)
-    size = pieces[0] * pieces[1] * stored * num_pairs * dtype.itemsize
+    one_row = pieces[1] * num_pairs * dtype.itemsize
+    size = pieces[0] * stored * one_row
+    segment = None
+    # What differentiates these loops cannot go through segments.
+    if size > _STORE and slots is None:
+        segment = rows_per_segment(pieces[0])
+        num_edges = orders.time + orders.jump
+        size = (-(-pieces[0] // segment) * num_edges + (segment + 1) * stored) * one_row
     groups = 1
     while size > groups * _STORE and num_pairs % (2 * groups) == 0:
         groups *= 2
@@ -202,14 +210,16 @@ def _gradients_within(real: Real, discrete: Discrete, settings: Settings, slots:
         def group(room, part):
             gaps_x, gaps_y, labels_x, labels_y = part
             part = EventPairs(gaps_x, gaps_y, pairs.table, labels_x, labels_y)
-            result, room = kernel_and_gradient(part, bounds, orders, room, by_entry=by_entry)
+            result, room = kernel_and_gradient(
+                part, bounds, orders, room, by_entry=by_entry, segment=segment
+            )
             return room, result
 
         parts = tuple(map(split, (pairs.gaps_x, pairs.gaps_y, pairs.labels_x, pairs.labels_y)))
         room, results = jax.lax.scan(group, room, parts)
         return room, jax.tree.map(joined, results)
 
-    room = storage(shape, dtype, orders, by_entry=by_entry)
+    room = storage(shape, dtype, orders, by_entry=by_entry, segment=segment)
     return jax.lax.scan(block, room, (discrete.rows, discrete.columns))[1]
 
 

@@ -7,15 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._edge_series import (
-    Edge,
-    cross_rectangle,
-    increment,
-    materialised,
-    pairing,
-    rectangle_integral,
-    tail,
-)
+from ._edge_series import Edge, cross_rectangle, increment, materialised, tail
 
 
 class Orders(NamedTuple):
@@ -91,6 +83,29 @@ def sweep(
     Returns:
         kernel, estimate of its relative truncation error, and the last carry.
     """
+    rows = sweep_rows(pairs, bounds, orders, backwards=backwards, visit=visit)
+    return rows.last(jax.lax.fori_loop(0, bounds.x, rows.full, rows.start(carry)))
+
+
+class SweepRows(NamedTuple):
+    """The parts of a sweep. Between rows its state is the edges that the next row starts from, one
+    for each column, the kernel and the error so far, and the carry."""
+
+    start: Callable[[Any], Any]
+    # Row with the jump after it, (row, state) -> state.
+    full: Callable[[Any, Any], Any]
+    # The last piece of time, state -> kernel, error, carry.
+    last: Callable[[Any], Any]
+
+
+def sweep_rows(
+    pairs: EventPairs,
+    bounds: Bounds,
+    orders: Orders,
+    *,
+    backwards: bool = False,
+    visit: Visit | None = None,
+) -> SweepRows:
     row_of, column_of = _reader(pairs, bounds, backwards)
     num_pairs, dtype = pairs.gaps_x.shape[1], pairs.gaps_x.dtype
     one, zero = jnp.ones(num_pairs, dtype), jnp.zeros(num_pairs, dtype)
@@ -165,112 +180,10 @@ def sweep(
         error = error + (tail(right_time) + tail(upper_time)) / jnp.abs(end)
         return end, error, carry
 
-    state = ((blank,) * orders.time, (blank,) * orders.jump, one, zero, carry)
-    state = jax.lax.fori_loop(0, bounds.x, full_row, state)
-    return last_row(state)
+    def start(carry):
+        return (blank,) * orders.time, (blank,) * orders.jump, one, zero, carry
 
-
-def storage(
-    shape: tuple[int, int, int], dtype: Any, orders: Orders, *, by_entry: bool
-) -> tuple[Float[Array, "pieces_x pieces_y pairs"], ...]:
-    """Room for the edges that `kernel_and_gradient` stores; what is in it does not matter."""
-    count = 1 + 2 * (orders.time - 1) + 1 + orders.jump * (2 if by_entry else 1)
-    return (jnp.zeros(shape, dtype),) * count
-
-
-def kernel_and_gradient(
-    pairs: EventPairs,
-    bounds: Bounds,
-    orders: Orders,
-    room: tuple[Float[Array, "pieces_x pieces_y pairs"], ...],
-    *,
-    by_entry: bool,
-) -> tuple[tuple[Array, Array, tuple[Array, Array, Array]], tuple[Array, ...]]:
-    r"""Kernel of each pair and its derivatives with respect to pieces of time and inner products.
-
-    The signature of $x$ is the product of those of its past and its future, so that
-
-    $$
-    \frac{\partial k}{\partial \Delta_i} = \int f(s_i, t)\,g(s_i, t)\,dy^0_t, \qquad
-    \frac{\partial k}{\partial z_{ij}} = \int\!\!\int_{\text{rectangle } ij} f g,
-    $$
-
-    with $f$ the kernel of the pasts and $g$ the kernel of the futures. $f$ is one sweep that
-    stores its edges, $g$ a second one, backwards, that meets them.
-
-    Args:
-        pairs: the paths.
-        bounds: number of jumps to go through.
-        orders: of the series.
-        room: see `storage`. Several calls, one after the other, can use the same room, which
-            saves clearing it each time.
-        by_entry: give $\partial k / \partial z_{ij}$ for each pair of jumps, of shape
-            `(jumps_x, jumps_y, pairs)`. Otherwise, for jumps of one label and a diagonal `table`,
-            give the derivative with respect to the entry of each jump of `x`, summed over the jumps
-            of `y`: the same along the whole jump, and so an integral over one edge.
-
-    Returns:
-        kernel, error estimate and the derivatives with respect to `gaps_x`, `gaps_y` and entries
-        of `table`; and the room.
-    """
-    shape = (pairs.gaps_x.shape[0], pairs.gaps_y.shape[0], pairs.gaps_x.shape[1])
-    dtype = pairs.gaps_x.dtype
-
-    def store(i, j, stored, time, jump):
-        # The highest order of an edge along time pairs with nothing.
-        values = [time.corner, *time.lower[:-1], *time.left[:-1]]
-        if jump is not None:
-            values += [jump.corner, *jump.left]
-            if by_entry:
-                values += jump.lower
-        values += [None] * (len(stored) - len(values))
-        return tuple(
-            array if value is None else array.at[i, j].set(value)
-            for array, value in zip(stored, values, strict=True)
-        )
-
-    value, error, stored = sweep(pairs, bounds, orders, visit=store, carry=room)
-
-    def meet(i, j, gradient, time, jump):
-        by_x, by_y, by_table = gradient
-        row, column = bounds.x - i, bounds.y - j
-        past = [array[row, column] for array in stored[: 2 * orders.time - 1]]
-        lower, left = past[1 : orders.time], past[orders.time :]
-        none = (jnp.zeros_like(value),)
-        # Seen from the far end, `lower` of the backward sweep is the upper edge.
-        from_left = pairing(
-            past[0], (*left, *none), time.corner + increment(time.lower), time.right
-        )
-        from_below = pairing(
-            past[0], (*lower, *none), time.corner + increment(time.left), time.upper
-        )
-        by_x = by_x.at[row].add(pairs.gaps_y[column] * from_left)
-        by_y = by_y.at[column].add(pairs.gaps_x[row] * from_below)
-        if jump is not None:
-            row, column = row - 1, column - 1
-            past = [array[row, column] for array in stored[2 * orders.time - 1 :]]
-            corner, left, lower = past[0], past[1 : orders.jump + 1], past[orders.jump + 1 :]
-            if by_entry:
-                entry = rectangle_integral(
-                    jump.z, corner, tuple(lower), tuple(left), jump.corner, jump.lower, jump.left
-                )
-                by_table = by_table.at[row, column].set(entry)
-            else:
-                entry = pairing(
-                    corner, tuple(left), jump.corner + increment(jump.lower), jump.right
-                )
-                same = pairs.labels_x[row, 0] == pairs.labels_y[column, 0]
-                by_table = by_table.at[row].add(jnp.where(same, entry, 0))
-        return by_x, by_y, by_table
-
-    jumps = (shape[0] - 1, shape[1] - 1, shape[2]) if by_entry else (shape[0] - 1, shape[2])
-    gradient = (
-        jnp.zeros_like(pairs.gaps_x),
-        jnp.zeros_like(pairs.gaps_y),
-        jnp.zeros(jumps, dtype),
-    )
-    _, _, gradient = sweep(pairs, bounds, orders, backwards=True, visit=meet, carry=gradient)
-    return (value, error, gradient), stored
+    return SweepRows(start, full_row, last_row)
 
 
 def _reader(pairs: EventPairs, bounds: Bounds, backwards: bool):
