@@ -76,7 +76,7 @@ types: $(VENV)/.installed-dev ## pyright
 
 docs: $(VENV)/.installed-dev ## the documentation site, into site/
 	@echo "== mkdocs"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs/mkdocs.yml
 
 figures: $(VENV)/.installed ## draw the pictures of the README and of the pages that draw their own
 	$(BIN)/python docs/assets/example.py

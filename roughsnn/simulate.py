@@ -53,7 +53,8 @@ def simulate(
             for instance [`roughsnn.CurrentOnGrid`][], values on a grid of times; it drives the
             potential. Default: none.
         input_spikes: [`roughsnn.SpikeTrains`][] that drive a network with `input_weights`: one
-            trial for all samples, or a batch of `num_samples`. Each of its spikes cuts a step.
+            trial for all samples, or a batch of `num_samples`. Each of its spikes cuts a step;
+            one at t0 has no effect, as the trial begins after it.
         stop_after: end each trial at its n-th spike (of all neurons together).
         solver: a diffrax solver, by default `diffrax.Euler()`.
         bridge: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
@@ -135,7 +136,7 @@ def simulate_solution(
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 0:
         raise ValueError(f"`num_samples` must be a non-negative integer, got {num_samples!r}.")
     input_current = checked_current(model, input_current)
-    inputs = None if input_spikes is None else _checked_spikes(model, input_spikes, num_samples)
+    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples)
     operands = (model, key, input_current, inputs)
     mesh = trial_mesh(num_samples, operands)
     # On several devices a failure inside `jit` is raised where it happens, not gathered first.
@@ -192,17 +193,6 @@ def checked_current(model: AbstractNeuron, input_current: Any) -> Any:
     if isinstance(input_current, int | float):
         return jnp.asarray(float(input_current))
     return input_current
-
-
-def _checked_spikes(model: AbstractNeuron, input_spikes: Any, num_samples: int) -> Inputs:
-    inputs = Inputs.of(model, input_spikes)
-    batch = inputs.trains.times.shape[:-1]
-    if batch not in ((), (num_samples,)):
-        raise ValueError(
-            "`input_spikes` must be one trial, or a batch with one for each of the "
-            f"{num_samples} samples, got batch shape {batch}."
-        )
-    return inputs
 
 
 def spike_trains(solution: EventSolution, num_neurons: int, t0: float, t1: float) -> SpikeTrains:

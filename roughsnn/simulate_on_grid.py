@@ -92,7 +92,7 @@ def simulate_on_grid(
             "does not draw: use diffrax.Euler() or diffrax.Heun()."
         )
     current = checked_current(model, input_current)
-    inputs = None if input_spikes is None else Inputs.of(model, input_spikes)
+    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples)
     steps = _Steps(model, solver, grid, current)
     index = jnp.arange(num_samples, dtype=jnp.int32)
     carry, tables = _begin(steps, key, index, inputs)
@@ -304,11 +304,6 @@ def _begin(steps: _Steps, key, index, inputs):
     if inputs is not None:
         trains = inputs.trains
         shape = (n, trains.times.shape[-1])
-        if trains.times.shape[:-1] not in ((), (n,)):
-            raise ValueError(
-                "`input_spikes` must be one trial, or a batch with one for each of the "
-                f"{n} samples, got batch shape {trains.times.shape[:-1]}."
-            )
         times = jnp.broadcast_to(trains.times, shape).astype(dtype)
         rows = jnp.broadcast_to(jnp.maximum(trains.neurons, 0), shape)
         if not shape[1]:

@@ -51,7 +51,8 @@ class Settings(rs.RunSettings):
     mastery: float = 0.96
     """Share of right answers, of the average on those trials, that is enough."""
     setback: float = 0.15
-    """Training goes back to the best average if the share falls by so much below its own."""
+    """Training goes back to the best average if the share falls by so much below its own, once that
+    is above one half."""
     factor_after_setback: float = 0.7
     """By what the learning rates are then multiplied, down to a tenth of what they were; each 50
     steps without a setback raise them by 2 %."""

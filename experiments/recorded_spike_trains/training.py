@@ -6,6 +6,7 @@ large simulated sample whose noise stays the same throughout, with the Jacobian 
 differences. See the experiment's page for why not by stochastic steps along pathwise gradients.
 """
 
+import abc
 import dataclasses
 import math
 from collections.abc import Callable
@@ -96,9 +97,9 @@ class Trained:
 class Features(eqx.Module):
     """Features of sequences, whose mean over a sample is compared, see `LOSSES`."""
 
+    @abc.abstractmethod
     def __call__(self, trains: rs.SpikeTrains) -> Float[Array, "samples features"]:
         """Of each sequence of a sample."""
-        raise NotImplementedError
 
 
 class Words(Features):

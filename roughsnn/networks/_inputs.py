@@ -21,7 +21,8 @@ class Inputs(eqx.Module):
     trains: Any
 
     @classmethod
-    def of(cls, model, trains) -> "Inputs":
+    def of(cls, model, trains, num_samples: int) -> "Inputs":
+        """The input of a model, refused where it does not fit the model or the samples."""
         num_inputs = getattr(model, "num_inputs", 0)
         if not isinstance(trains, SpikeTrains):
             raise TypeError(
@@ -37,6 +38,12 @@ class Inputs(eqx.Module):
             raise ValueError(
                 f"`input_spikes` has {trains.num_neurons} trains, and `input_weights` has rows for "
                 f"{num_inputs}."
+            )
+        batch = trains.times.shape[:-1]
+        if batch not in ((), (num_samples,)):
+            raise ValueError(
+                "`input_spikes` must be one trial, or a batch with one for each of the "
+                f"{num_samples} samples, got batch shape {batch}."
             )
         return cls(trains)
 
