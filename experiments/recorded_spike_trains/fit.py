@@ -18,6 +18,7 @@ from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
 from .models import Parameters, describe
 from .reading import Columns, Recording, read_recording
+from .remembering import Memory, identity_of
 from .rescaling import rescale
 from .splitting import Part, split
 from .training import LOSSES, Plan, Trained, fit, simulate_windows
@@ -26,7 +27,7 @@ LossName = Literal["signature-kernel", "expected-signature"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(rs.RunSettings):
     """Fit a stochastic neuron to recorded spike trains and judge it on held-out windows."""
 
     spikes: tuple[Path, ...] = ()
@@ -78,6 +79,8 @@ class Settings:
     """Windows that each model and baseline generates, twenty or more."""
     seed: int = 0
     """Seed of all random numbers."""
+    checkpoint_every: int = 5
+    """Simulations between two checkpoints of a fit; a run that is killed loses at most so many."""
     output: Path = Path("runs/fit")
     """Folder under which the run gets a numbered folder of its own."""
 
@@ -104,7 +107,10 @@ class Outcome:
 
 
 def run(settings: Settings) -> Outcome:
-    """Fit, judge, and write the report into a new folder."""
+    """Fit, judge, and write the report into a new folder.
+
+    A run that is resumed goes on where its fits were cut off; judging, which follows, begins anew.
+    """
     recording = read_recording(
         settings.spikes,
         unit=settings.time_unit,
@@ -117,7 +123,7 @@ def run(settings: Settings) -> Outcome:
     )  # fmt: skip
     parts = split(recording, settings.window, settings.hold_out)
     print(_what_was_read(recording, parts), flush=True)
-    with rs.RunFolder.new(settings.output, settings) as folder:
+    with rs.RunFolder.start(settings) as folder:
         results: dict[str, list[Trained]] = {}
         plans: dict[str, Plan] = {}
         for name in settings.losses:
@@ -125,8 +131,16 @@ def run(settings: Settings) -> Outcome:
             plan = plan_for(settings, parts)
             label = f"{settings.model}, {loss.name}"
             plans[label], results[label] = plan, []
-            for neuron, of_neuron in zip(recording.neurons, parts, strict=True):
-                trained = fit(of_neuron, plan, loss, steps=settings.steps, seed=settings.seed)
+            for n, (neuron, of_neuron) in enumerate(zip(recording.neurons, parts, strict=True)):
+                memory = Memory(
+                    folder.checkpoints(f"{name}-neuron-{n + 1}", settings.checkpoint_every),
+                    identity_of(of_neuron, plan),
+                )
+                with memory.open():
+                    trained = fit(
+                        of_neuron, plan, loss, steps=settings.steps, seed=settings.seed,
+                        memory=memory, progress=settings.progress,
+                    )  # fmt: skip
                 results[label].append(trained)
                 print(
                     f"neuron {neuron}, {label}: loss {trained.loss_before:.3g} at the start, "

@@ -21,8 +21,10 @@ from jaxtyping import Array, Float
 
 import roughsnn as rs
 from roughsnn.signatures import event_signature
+from roughsnn.training.progress import Progress
 
 from .models import MODELS, Parameters
+from .remembering import Memory
 from .splitting import IntervalClock, Part, on_clock, sequences
 
 STEP = 0.1
@@ -255,7 +257,16 @@ def jacobian(x, template: Parameters, targets: list[Target], key, plan: Plan):
     return (values[: x.size] - values[x.size :]).T / (2 * STEP)
 
 
-def fit(parts: list[Part], plan: Plan, loss: Loss, *, steps: int, seed: int) -> Trained:
+def fit(
+    parts: list[Part],
+    plan: Plan,
+    loss: Loss,
+    *,
+    steps: int,
+    seed: int,
+    memory: Memory | None = None,
+    progress: bool = False,
+) -> Trained:
     """Fit a neuron.
 
     Args:
@@ -264,8 +275,12 @@ def fit(parts: list[Part], plan: Plan, loss: Loss, *, steps: int, seed: int) -> 
         loss: what is minimised.
         steps: evaluations of the residual at most.
         seed: of the noise.
+        memory: keeps what is computed, so that a fit that was cut off goes on.
+        progress: whether to show a progress bar.
     """
     from scipy.optimize import least_squares
+
+    memory = Memory() if memory is None else memory
 
     unit = parts[0].unit
     template = MODELS[plan.model].start([part.train for part in parts], unit)
@@ -274,24 +289,33 @@ def fit(parts: list[Part], plan: Plan, loss: Loss, *, steps: int, seed: int) -> 
     key = jr.key(seed)
     history: list[float] = []
 
-    def found(x, key):
+    def simulated(x, key):
         values, unfinished = residual(jnp.asarray(x, flat.dtype), template, targets, key, plan)
-        return np.asarray(values, float), float(unfinished)
+        return np.append(np.asarray(values, float), float(unfinished))
+
+    def found(x, key):
+        both = memory.recall("residual", simulated, x, key)
+        return both[:-1], float(both[-1])
 
     def evaluate(x):
         values = found(x, key)[0]
         history.append(float(values @ values))
+        bar.update(1, min(history))
         return values
 
-    def slopes(x):
+    def differences(x):
         return np.asarray(jacobian(jnp.asarray(x, flat.dtype), template, targets, key, plan), float)
+
+    def slopes(x):
+        return memory.recall("slopes", differences, x)
 
     # The unit of potential is free, and with it one direction; the trust region copes.
     start = np.asarray(flat, float)
-    solution = least_squares(
-        evaluate, start, slopes, max_nfev=steps, xtol=1e-3, ftol=1e-3,
-        bounds=(start - 3.0, start + 3.0),
-    )  # fmt: skip
+    with Progress(steps, progress) as bar:
+        solution = least_squares(
+            evaluate, start, slopes, max_nfev=steps, xtol=1e-3, ftol=1e-3,
+            bounds=(start - 3.0, start + 3.0),
+        )  # fmt: skip
     keys = jr.split(jr.fold_in(key, 1), FRESH)
 
     def fresh(x):

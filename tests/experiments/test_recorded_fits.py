@@ -1,7 +1,9 @@
 """The filter behind time rescaling, training, and the command from files to the report."""
 
+import dataclasses
 import json
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -16,6 +18,7 @@ from experiments.recorded_spike_trains.baselines import Renewal
 from experiments.recorded_spike_trains.judging import Verdict, correlogram
 from experiments.recorded_spike_trains.models import MODELS
 from experiments.recorded_spike_trains.reading import Columns, read_recording
+from experiments.recorded_spike_trains.remembering import Memory, identity_of
 from experiments.recorded_spike_trains.rescaling import rescale
 from experiments.recorded_spike_trains.splitting import split
 from experiments.recorded_spike_trains.training import LOSSES, Plan, fit
@@ -105,6 +108,42 @@ def test_training_brings_the_model_closer(tmp_path):
     assert moved == (trained.loss_after < trained.loss_before)
     assert trained.parameters.drive.shape == (2,)
 
+    # cut off after three values: the others are computed, and the numbers are the same
+    kept, identity = (
+        rs.Checkpoints(tmp_path / "fit", every=1, resume=True),
+        identity_of(parts, plan),
+    )
+    cut_off = Watched(kept, identity, limit=3)
+    with pytest.raises(KeyboardInterrupt), cut_off.open():
+        fit(parts, plan, LOSSES["expected-signature"], steps=4, seed=0, memory=cut_off)
+    with Watched(kept, identity).open() as memory:
+        again = fit(parts, plan, LOSSES["expected-signature"], steps=4, seed=0, memory=memory)
+    assert memory.computed == len(memory.values) - 3
+    for ours, theirs in zip(
+        jax.tree.leaves(vars(again)), jax.tree.leaves(vars(trained)), strict=True
+    ):
+        assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+    other = identity_of(parts[:1], plan)
+    with pytest.raises(rs.CheckpointError, match="another recording"), Memory(kept, other).open():
+        pass
+
+
+class Watched(Memory):
+    """Counts what is computed, and is interrupted at a limit."""
+
+    def __init__(self, checkpoints, identity, limit=None):
+        super().__init__(checkpoints, identity)
+        self.computed, self.limit = 0, limit
+
+    def recall(self, name, compute, *inputs):
+        def count(*inputs):
+            if self.computed == self.limit:
+                raise KeyboardInterrupt
+            self.computed += 1
+            return compute(*inputs)
+
+        return super().recall(name, count, *inputs)
+
 
 @pytest.mark.slow
 def test_a_fit_with_trials_neurons_and_conditions(tmp_path, monkeypatch):
@@ -131,6 +170,14 @@ def test_a_fit_with_trials_neurons_and_conditions(tmp_path, monkeypatch):
         for c in (1, 2):
             assert (outcome.folder / f"neuron-{n}-condition-{c}.png").stat().st_size > 10_000
     assert "time constant of the leak" in (outcome.folder / "report.md").read_text()
+    # resumed with a checkpoint less, the run writes the same
+    before = {
+        p.name: p.read_bytes() for p in outcome.folder.glob("*.[cjm]*") if p.stem != "settings"
+    }
+    max((outcome.folder / "checkpoints/expected-signature-neuron-2").glob("*.ckpt")).unlink()
+    assert run(dataclasses.replace(settings, resume=outcome.folder)).folder == outcome.folder
+    del before["status.json"]
+    assert {name: (outcome.folder / name).read_bytes() for name in before} == before
 
 
 def test_correlogram_of_regular_and_poisson_trains():
