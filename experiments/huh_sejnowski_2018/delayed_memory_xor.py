@@ -18,6 +18,7 @@ Trained from random weights it stays with the answer 0. What leads out, together
 
 import io
 import json
+import re
 from pathlib import Path
 
 import equinox as eqx
@@ -37,27 +38,44 @@ from .xor_training import PROGRESS_COLUMNS, Progress, Settings, train
 def run(settings: Settings) -> tuple[dict[int, dict[str, float]], Path]:
     """Train and judge every seed; settings, checkpoints, figures and numbers go into a folder."""
     settings = settings.resized()
-    outcomes = {}
+    outcomes, rows = {}, []
     with rs.RunFolder.start(settings) as folder:
-        for seed in settings.seeds:
-            checkpoints = folder.checkpoints(f"seed-{seed}", settings.checkpoint_every)
-            network, progress = train(settings, seed, checkpoints)
-            outcomes[seed] = judge(settings, network, seed) | {
-                "steps": progress.done,
-                "setbacks": progress.setbacks,
-                "cpu_minutes": progress.cpu_seconds / 60,
-                "minutes": progress.seconds / 60,
-            }
-            folder.write_json("outcomes.json", outcomes)
-            folder.write_table(f"seed-{seed}-metrics.csv", PROGRESS_COLUMNS, progress.rows)
-            weights = io.BytesIO()
-            eqx.tree_serialise_leaves(weights, network)
-            folder.write_bytes(f"seed-{seed}-network.eqx", weights.getvalue())
-            for name, figure in draw_figures(settings, network, progress).items():
-                folder.write_figure(f"seed-{seed}-{name}.png", figure)
+        for seeds in _groups(settings, folder.path):
+            name = "-".join(["seed" if len(seeds) == 1 else "seeds", *map(str, seeds)])
+            checkpoints = folder.checkpoints(name, settings.checkpoint_every)
+            trained = train(settings, seeds, checkpoints)
+            for seed, (network, progress) in zip(seeds, trained, strict=True):
+                outcomes[seed] = judge(settings, network, seed) | {
+                    "steps": progress.done,
+                    "setbacks": progress.setbacks,
+                    "cpu_minutes": progress.cpu_seconds / 60,
+                    "minutes": progress.seconds / 60,
+                }
+                folder.write_json("outcomes.json", outcomes)
+                rows += [[seed, *row] for row in progress.rows]
+                folder.write_table("metrics.csv", ["seed", *PROGRESS_COLUMNS], rows)
+                weights = io.BytesIO()
+                eqx.tree_serialise_leaves(weights, network)
+                folder.write_bytes(f"seed-{seed}-network.eqx", weights.getvalue())
+                for figure, drawn in draw_figures(settings, network, progress).items():
+                    folder.write_figure(f"seed-{seed}-{figure}.png", drawn)
     print(report(outcomes))
     print(f"Written to {folder.path}; go on from there with --resume {folder.path}")
     return outcomes, folder.path
+
+
+def _groups(settings: Settings, folder: Path) -> list[tuple[int, ...]]:
+    """The seeds that are trained together: those that an earlier session began together, and then
+    the others."""
+    begun = [
+        tuple(map(int, re.findall(r"(?<=-)-?\d+", path.name)))
+        for path in sorted((folder / "checkpoints").glob("seed*-*"))
+    ]
+    groups = [seeds for seeds in begun if set(seeds) <= set(settings.seeds)]
+    rest = tuple(s for s in settings.seeds if not any(s in seeds for seeds in groups))
+    if rest:
+        groups += [rest] if settings.side_by_side else [(seed,) for seed in rest]
+    return groups
 
 
 def read_outcomes(folder: Path) -> dict[int, dict[str, float]]:

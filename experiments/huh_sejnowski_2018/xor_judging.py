@@ -3,12 +3,12 @@
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from roughsnn.gated import GatedNetwork
 
 from .xor_network import initial_network, respond
-from .xor_task import ANSWERS, draw_trials, nearest_answer
+from .xor_task import ANSWERS, Task, draw_trials, nearest_answer
 from .xor_training import Settings
 
 
@@ -46,17 +46,8 @@ def judge(
     """
     task = settings.task
 
-    @eqx.filter_jit
-    def response(network, seed):
-        trials = draw_trials(task, jr.key(seed), num)
-        solution = respond(task, network, trials, jr.key(seed + 1_000_000), throw=False)
-        # the mean readout is that of the mean traces
-        traces = solution.traces[..., network.read_from, :]
-        means = jnp.einsum("bt,btn->bn", trials.weight, traces)
-        return means, trials.target, jnp.mean(solution.num_spikes)
-
     def respond_to(network, first_seed):
-        return response(network, jnp.asarray(seed + first_seed))
+        return _response(task, network, jnp.asarray(seed + first_seed), num)
 
     def refitted(network):
         means, target, _ = respond_to(network, 3_000_000)
@@ -89,6 +80,17 @@ def judge(
     outcome["readout_alone"] = refitted(start)
     outcome["refitted"] = refitted(network)
     return outcome
+
+
+@eqx.filter_jit
+def _response(task: Task, network: GatedNetwork, seed: Int[Array, ""], num: int):
+    """Mean traces, answers asked for, and spikes of a neuron, of fresh trials."""
+    trials = draw_trials(task, jr.key(seed), num)
+    solution = respond(task, network, trials, jr.key(seed + 1_000_000), throw=False)
+    # the mean readout is that of the mean traces
+    traces = solution.traces[..., network.read_from, :]
+    means = jnp.einsum("bt,btn->bn", trials.weight, traces)
+    return means, trials.target, jnp.mean(solution.num_spikes)
 
 
 def share_in_order(low: Float[Array, " a"], high: Float[Array, " b"]) -> Float[Array, ""]:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -11,10 +12,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 import roughsnn as rs
 from roughsnn.gated import GatedNetwork
+from roughsnn.training.progress import Progress as ProgressBar
 from roughsnn.training.step import TrainState, TrainStep
 
 from .xor_network import initial_network, respond
@@ -32,7 +34,10 @@ class Settings(rs.RunSettings):
     longest_delay: float = 50.0
     """Longest delay between pulses and before the cue, ms; the shortest is 15."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds, trained one after another."""
+    """Seeds of the networks that are trained."""
+    side_by_side: bool = True
+    """Whether the seeds are trained side by side in one compiled program, or one after another. The
+    rounding differs, and spikes make much of it."""
     max_steps: int = 8000
     """Gradient steps for each seed, over which the learning rates fall to 0 as half a period of a
     cosine; training ends earlier once `mastery` is reached."""
@@ -181,6 +186,18 @@ def take_steps(
     settings: Settings, step: TrainStep, learner: Learner, key: PRNGKeyArray
 ) -> tuple[Learner, Float[Array, " recorded"]]:
     """`CHUNK` steps, and the mean of what they record."""
+    return _take_steps(settings, step, learner, key)
+
+
+@eqx.filter_jit
+def take_steps_together(
+    settings: Settings, step: TrainStep, learners: Learner, keys: Key[Array, " seeds"]
+) -> tuple[Learner, Float[Array, "seeds recorded"]]:
+    """`take_steps` of several seeds, whose arrays are stacked along their first axis."""
+    return eqx.filter_vmap(partial(_take_steps, settings, step))(learners, keys)
+
+
+def _take_steps(settings, step, learner, key):
     arrays, static = eqx.partition(learner, eqx.is_array)
 
     def towards(average, new):
@@ -206,53 +223,149 @@ def validate(settings: Settings, network: GatedNetwork, key: PRNGKeyArray) -> Fl
     return jnp.mean(answer_of(solution.readout[..., 0], trials) == trials.target)
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The training of one seed.
+
+    Attributes:
+        seed: the seed.
+        key: of the noise of the steps.
+        validation_key: of the trials for validation.
+        learner: what is trained.
+        best: the learner whose average was best.
+        progress: how far it has got.
+    """
+
+    seed: int
+    key: PRNGKeyArray
+    validation_key: PRNGKeyArray
+    learner: Learner
+    best: Learner
+    progress: Progress
+
+    @classmethod
+    def begin(cls, settings: Settings, step: TrainStep, seed: int) -> "Training":
+        """The training of a seed before its first step."""
+        start_key, key, validation_key = jr.split(jr.key(seed), 3)
+        network = initial_network(settings.num_neurons, settings.assemblies, start_key)
+        learner = Learner(step.init(network), network)
+        return cls(seed, key, validation_key, learner, learner, Progress())
+
+
 def train(
-    settings: Settings, seed: int, checkpoints: rs.Checkpoints
-) -> tuple[GatedNetwork, Progress]:
-    """Train one seed from its newest checkpoint, or from the start, and keep checkpoints.
+    settings: Settings, seeds: tuple[int, ...], checkpoints: rs.Checkpoints
+) -> list[tuple[GatedNetwork, Progress]]:
+    """Train seeds side by side from the newest checkpoint, or from the start; keep checkpoints.
 
     The network that comes back is the average that was right most often on the trials it was
     validated with. They are the same throughout, and neither trained on nor judged by. Steps
-    depend on the seed and their number alone: a run that was cut off goes on to the same network.
+    depend on the seed and their number alone: a run that was cut off goes on to the same networks.
+    Each seed has its own learning rates, setbacks and end.
     """
-    start_key, key, validation_key = jr.split(jr.key(seed), 3)
     step = training_step(settings)
-    network = initial_network(settings.num_neurons, settings.assemblies, start_key)
-    learner = best = Learner(step.init(network), network)
-    progress = Progress()
+    trainings = [Training.begin(settings, step, seed) for seed in seeds]
     with checkpoints.open():
-        found = checkpoints.restore((learner, best))
+        found = checkpoints.restore([(t.learner, t.best) for t in trainings])
         if found is not None:
-            (learner, best), progress = found.tree, Progress(**found.notes)
-        cpu_before = progress.cpu_seconds - time.process_time()
-        before = progress.seconds - time.perf_counter()
-        while not progress.finished(settings):
-            done = progress.done
-            scale = progress.factor * _schedule(settings, done)
-            learner = eqx.tree_at(
-                lambda x: x.state.optimiser_state.hyperparams["scale"], learner, jnp.asarray(scale)
-            )
-            learner, values = take_steps(settings, step, learner, jr.fold_in(key, done))
-            recorded = dict(zip(step.recorded, np.asarray(values).tolist(), strict=True))
-            validated = float(validate(settings, learner.average, validation_key))
-            progress.rows.append(
-                [done + CHUNK, recorded["loss"], recorded["accuracy"], validated]
-                + [recorded["gradient_norm"], scale]
-            )
-            learner, best = go_on(settings, progress, learner, best)
-            progress.cpu_seconds = cpu_before + time.process_time()
-            progress.seconds = before + time.perf_counter()
-            done, at_end = progress.done, progress.finished(settings)
-            if len(progress.rows) % 4 == 0 or at_end:
-                print(
-                    f"seed {seed}, step {done}: {recorded['accuracy']:.1%} right, the average "
-                    f"{validated:.1%} (best {progress.best:.1%}), loss {recorded['loss']:.3f}, "
-                    f"{progress.setbacks} setbacks, {progress.cpu_seconds / 60:.1f} CPU minutes",
-                    flush=True,
+            trainings = [
+                dataclasses.replace(t, learner=learner, best=best, progress=Progress(**notes))
+                for t, (learner, best), notes in zip(
+                    trainings, found.tree, found.notes["seeds"], strict=True
                 )
-            if at_end or done // checkpoints.every > (done - CHUNK) // checkpoints.every:
-                checkpoints.save(done, (learner, best), notes=dataclasses.asdict(progress))
-    return best.average, progress
+            ]
+        kept = _chunks(trainings)
+
+        def keep():
+            nonlocal kept
+            if kept != _chunks(trainings):
+                kept = _chunks(trainings)
+                notes = {"seeds": [dataclasses.asdict(t.progress) for t in trainings]}
+                checkpoints.save(
+                    kept * CHUNK, [(t.learner, t.best) for t in trainings], notes=notes
+                )
+
+        done = max(t.progress.done for t in trainings)
+        with ProgressBar(settings.max_steps, settings.progress, done) as bar:
+            try:
+                while not all(t.progress.finished(settings) for t in trainings):
+                    # replaced as a whole, so that an interrupt leaves it consistent
+                    trainings = _take_chunk(settings, step, trainings)
+                    last = [t.progress for t in trainings]
+                    bar.update(
+                        CHUNK,
+                        float(np.mean([p.rows[-1][1] for p in last])),
+                        f", right {' '.join(f'{p.rows[-1][3]:.0%}' for p in last)}",
+                    )
+                    done, every = max(p.done for p in last), checkpoints.every
+                    ended = all(p.finished(settings) for p in last)
+                    if ended or done // every > (done - CHUNK) // every:
+                        keep()
+            except KeyboardInterrupt:
+                keep()
+                raise
+    return [(t.best.average, t.progress) for t in trainings]
+
+
+def _chunks(trainings: list[Training]) -> int:
+    """Chunks that were taken, of all seeds together."""
+    return sum(len(t.progress.rows) for t in trainings)
+
+
+def _take_chunk(settings: Settings, step: TrainStep, trainings: list[Training]) -> list[Training]:
+    """The trainings after a chunk of those that are not finished."""
+    cpu_before, before = time.process_time(), time.perf_counter()
+    going = [t for t in trainings if not t.progress.finished(settings)]
+    learners, keys, scales = [], [], []
+    for t in going:
+        scale = t.progress.factor * _schedule(settings, t.progress.done)
+        learners.append(
+            eqx.tree_at(
+                lambda x: x.state.optimiser_state.hyperparams["scale"],
+                t.learner,
+                jnp.asarray(scale),
+            )
+        )
+        keys.append(jr.fold_in(t.key, t.progress.done))
+        scales.append(scale)
+    if len(going) == 1:
+        learner, values = take_steps(settings, step, learners[0], keys[0])
+        learners, values = [learner], [values]
+    else:
+        # The program is compiled anew once half of the seeds are finished, and a quarter; between
+        # these, others stand in for those that are finished.
+        room = min(len(trainings), 2 ** (len(going) - 1).bit_length())
+        stand_in = [0] * (room - len(going))
+        together = _stacked([learners[i] for i in [*range(len(going)), *stand_in]])
+        together, values = take_steps_together(
+            settings, step, together, jnp.stack([*keys, *(keys[i] for i in stand_in)])
+        )
+        learners = [_one_of(together, i) for i in range(len(going))]
+    validated = [
+        float(validate(settings, learner.average, t.validation_key))
+        for t, learner in zip(going, learners, strict=True)
+    ]
+    cpu_seconds, seconds = time.process_time() - cpu_before, time.perf_counter() - before
+    after = {}
+    for i, t in enumerate(going):
+        recorded = dict(zip(step.recorded, np.asarray(values[i]).tolist(), strict=True))
+        row = [t.progress.done + CHUNK, recorded["loss"], recorded["accuracy"], validated[i]]
+        progress = dataclasses.replace(
+            t.progress,
+            rows=[*t.progress.rows, [*row, recorded["gradient_norm"], scales[i]]],
+            cpu_seconds=t.progress.cpu_seconds + cpu_seconds / len(going),
+            seconds=t.progress.seconds + seconds,
+        )
+        learner, best = go_on(settings, progress, learners[i], t.best)
+        after[t.seed] = dataclasses.replace(t, learner=learner, best=best, progress=progress)
+    return [after.get(t.seed, t) for t in trainings]
+
+
+def _stacked(learners: list[Learner]) -> Learner:
+    return jax.tree.map(lambda *x: jnp.stack(x) if eqx.is_array(x[0]) else x[0], *learners)
+
+
+def _one_of(learners: Learner, i: int) -> Learner:
+    return jax.tree.map(lambda x: x[i] if eqx.is_array(x) else x, learners)
 
 
 def go_on(

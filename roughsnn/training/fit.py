@@ -141,6 +141,7 @@ def fit_many(
     batch_size: int | None = None,
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
+    callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
     checkpoint: Checkpoints | None = None,
     log_every: int = 10,
     progress: bool = True,
@@ -162,6 +163,8 @@ def fit_many(
         metrics: as in `fit`.
         holdout: as in `fit`, its arrays with a leading axis of length `len(keys)`; the window of
             spike trains stays shared.
+        callback: as in `fit`; models and histories have a leading axis over seeds, and all stop if
+            it returns True.
         checkpoint: as in `fit`; all seeds are in one checkpoint.
         log_every: as in `fit`.
         progress: whether to show a progress bar, with the mean loss over seeds.
@@ -195,8 +198,16 @@ def fit_many(
     def run(state, failed, steps):
         return _run_many(step, state, failed, data, keys, holdout, steps, log_every)
 
+    def stop_reason(reached: "Reached") -> tuple[FitStatus, str] | None:
+        if callback is None:
+            return None
+        history = reached.history(step.recorded)
+        if callback(reached.done, reached.state.model, history) is True:
+            return FitStatus.STOPPED_BY_CALLBACK, f"the callback returned True at {reached.done}"
+        return None
+
     start = Reached(eqx.filter_vmap(step.init)(models), jnp.zeros(num_seeds, dtype=bool))
-    reached = loop(run, start, num_steps, log_every, progress, lambda _: None, keeper)
+    reached = loop(run, start, num_steps, log_every, progress, stop_reason, keeper)
     history = reached.history(step.recorded)
     return [_result(step, reached, history, seed) for seed in range(num_seeds)]
 

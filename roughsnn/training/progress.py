@@ -38,8 +38,8 @@ class Progress:
         elif self._enabled and sys.stderr.isatty():
             print(file=sys.stderr)
 
-    def update(self, steps: int, loss: float) -> None:
-        """Report `steps` more steps, the last with this loss."""
+    def update(self, steps: int, loss: float, note: str = "") -> None:
+        """Report `steps` more steps, the last with this loss; `note` is shown after it."""
         self.done += steps
         if self._done_before is None:
             # The first steps include compilation and say nothing about the rate.
@@ -47,7 +47,7 @@ class Progress:
         if not self._enabled:
             return
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
+            self._bar.set_postfix_str(f"loss {loss:.4g}{note}", refresh=False)
             self._bar.update(steps)
             return
         terminal = sys.stderr.isatty()
@@ -55,7 +55,7 @@ class Progress:
         if terminal or twentieth > self._last_line or self.done >= self.num_steps:
             self._last_line = twentieth
             print(
-                self.line(loss),
+                self.line(loss) + note,
                 file=sys.stderr,
                 end="\r" if terminal else "\n",
                 flush=True,
