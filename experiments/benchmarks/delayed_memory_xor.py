@@ -3,13 +3,14 @@
 Three networks of 40 theta neurons, delays of 15 to 50 ms. Asked for are nine right answers of ten
 on 2000 fresh trials by at least two of them, and chance once the recurrent weights are put to 0.
 The three answers are equally frequent, so chance is a third; a share of a third that is above it by
-four standard errors of 2000 trials is not chance. The time is the CPU's, of all cores.
+four standard errors of 2000 trials is not chance. The time is the CPU's, of all cores. Seeds are
+trained one after another: side by side they are other runs, by rounding.
 """
 
 from pathlib import Path
 
 from experiments.huh_sejnowski_2018.delayed_memory_xor import read_outcomes, run
-from experiments.huh_sejnowski_2018.xor_training import Settings
+from experiments.huh_sejnowski_2018.xor_settings import Settings
 
 from ._study import Study, format_table
 
@@ -21,7 +22,10 @@ def study(folder: Path | None = None, seeds: tuple[int, ...] = (20, 21, 22)) -> 
         folder: read the run that is in this folder instead of a new one.
         seeds: seeds to train; by default three that were not used to choose the settings.
     """
-    outcomes = run(Settings(seeds=seeds))[0] if folder is None else read_outcomes(folder)
+    if folder is None:
+        outcomes = run(Settings(seeds=seeds, side_by_side=False))[0]
+    else:
+        outcomes = read_outcomes(folder)
     figures: dict[str, float] = {
         "seeds": len(outcomes),
         "seeds_with_nine_right_of_ten": sum(o["accuracy"] >= 0.9 for o in outcomes.values()),

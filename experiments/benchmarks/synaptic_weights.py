@@ -36,7 +36,9 @@ def study(
     if folder:
         outcomes = [outcome for one in folder for outcome in read_outcomes(one)]
     else:
-        outcomes = run(Settings(seeds=seeds, progress=progress))[0]
+        # the time is that of one seed
+        published = Settings(seeds=seeds, progress=progress, side_by_side=False)
+        outcomes = run(published)[0]
         outcomes += run(Settings(seeds=seeds, progress=progress, improved=True))[0]
     figures, bounds, seconds = {}, {}, defaultdict(float)
     for (design, n), group in by_setting(outcomes).items():

@@ -12,6 +12,8 @@ import warnings
 from pathlib import Path
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
@@ -40,6 +42,9 @@ class Settings(rs.RunSettings):
     """Numbers n of observed trials."""
     seeds: tuple[int, ...] = (1,)
     """Each seed draws true and first weights, trials, and the noise of the training."""
+    side_by_side: bool = True
+    """Whether the published design fits the seeds side by side in one compiled program, or one
+    after another."""
     batch_size: int = 128
     """Trials that are observed and simulated in each step."""
     steps: tuple[int, ...] = (1000, 500)
@@ -88,55 +93,90 @@ TEST_LOSS = rs.ExpectedSignatureLoss(depth=3)
 
 
 def fit_published(
-    settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFolder
-) -> Outcome:
-    """Fit the weights by the published loss and optimiser."""
+    settings: Settings, tasks: dict[int, WeightsTask], folder: rs.RunFolder
+) -> list[Outcome]:
+    """Fit the weights by the published loss and optimiser; several seeds side by side in one
+    compiled program, each with its own data, holdout and noise."""
     started = time.monotonic()
-    name = f"published-{len(task.data)}-seed-{seed}"
-    tester = Tester(task, settings.batch_size)
-    losses = _read_losses(folder, name) | {0: tester(task.start, 0)}
-    model, errors, done = task.start, [], 0
+    seeds, each = list(tasks), list(tasks.values())
+    n = len(each[0].data)
+    name = "-".join([f"published-{n}-seed{'s' if len(seeds) > 1 else ''}", *map(str, seeds)])
+    testers = [Tester(task, settings.batch_size) for task in each]
+    losses = []
+    for seed, task, tester in zip(seeds, each, testers, strict=True):
+        losses.append(
+            _read_losses(folder, f"published-{n}-seed-{seed}") | {0: tester(task.start, 0)}
+        )
+    models, done = [task.start for task in each], 0
+    errors: list[list[np.ndarray]] = [[] for _ in seeds]
     seconds = time.monotonic() - started
     for phase, (steps, rate) in enumerate(
         zip(settings.steps, settings.learning_rates, strict=True)
     ):
 
         def test(step, model, history, done=done):
-            losses[done + step] = tester(model, done + step)
-            rows = sorted(losses.items())
-            folder.write_table(f"test-loss/{name}.csv", ["step", "test_loss"], rows)
+            for i, seed in enumerate(seeds):
+                of_seed = model if len(seeds) == 1 else _one_of(model, i)
+                losses[i][done + step] = testers[i](of_seed, done + step)
+                rows = sorted(losses[i].items())
+                file = f"test-loss/published-{n}-seed-{seed}.csv"
+                folder.write_table(file, ["step", "test_loss"], rows)
 
+        options = dict(
+            simulate=lambda model, key: trials(model, key, settings.batch_size),
+            loss=PUBLISHED_LOSS,
+            optimiser=optax.rmsprop(rate, momentum=0.3),
+            num_steps=steps,
+            trainable=lambda model: model.weights,
+            batch_size=settings.batch_size,
+            metrics={"error": lambda model, generated, truth: weight_error(model, truth)},
+            callback=test,
+            checkpoint=folder.checkpoints(f"{name}-phase-{phase}", settings.checkpoint_every),
+            log_every=settings.test_every,
+            progress=settings.progress,
+        )
+        keys = [jr.fold_in(task.key, phase) for task in each]
         with warnings.catch_warnings():
             # a trial ends at its hundredth spike, as published: no accident
             warnings.filterwarnings("ignore", message="In some step .* more spikes than")
-            result = rs.fit(
-                model,
-                task.data,
-                simulate=lambda model, key: trials(model, key, settings.batch_size),
-                loss=PUBLISHED_LOSS,
-                optimiser=optax.rmsprop(rate, momentum=0.3),
-                num_steps=steps,
-                key=jr.fold_in(task.key, phase),
-                trainable=lambda model: model.weights,
-                batch_size=settings.batch_size,
-                metrics={"error": lambda model, generated, truth: weight_error(model, truth)},
-                holdout=task.truth,
-                callback=test,
-                checkpoint=folder.checkpoints(f"{name}-phase-{phase}", settings.checkpoint_every),
-                log_every=settings.test_every,
-                progress=settings.progress,
-            ).raise_unless_trained()
-        model, done = result.model, done + result.num_steps
-        seconds += result.seconds
-        errors.append(result.history["error"])
+            if len(seeds) == 1:
+                (task,), (model,), (key,) = each, models, keys
+                results = [rs.fit(model, task.data, key=key, holdout=task.truth, **options)]
+            else:
+                data = rs.SpikeTrains.stack([task.data for task in each])
+                truth = _stacked([task.truth for task in each])
+                results = rs.fit_many(
+                    _stacked(models), data, keys=jnp.stack(keys), holdout=truth, **options
+                )
+        for i, result in enumerate(results):
+            models[i] = result.raise_unless_trained().model
+            errors[i].append(result.history["error"])
+        done += results[0].num_steps
+        seconds += results[0].seconds
+    return [
+        _outcome(seed, task, model, error, of_seed, seconds)
+        for seed, task, model, error, of_seed in zip(
+            seeds, each, models, errors, losses, strict=True
+        )
+    ]
+
+
+def _outcome(seed, task: WeightsTask, model, errors, losses, seconds) -> Outcome:
     # the recorded error is that before each step; the last update is added
-    errors.append(np.array([weight_error(model, task.truth)]))
-    error = np.concatenate(errors)
+    error = np.concatenate([*errors, np.array([weight_error(model, task.truth)])])
     steps, test_losses = map(np.array, zip(*sorted(losses.items()), strict=True))
     return Outcome(
         "published", len(task.data), seed, steps, error[steps], test_losses,
         np.asarray(model.effective_weights), seconds,
     )  # fmt: skip
+
+
+def _stacked(models: list[rs.SpikingNetwork]) -> rs.SpikingNetwork:
+    return jax.tree.map(lambda *x: jnp.stack(x) if eqx.is_array(x[0]) else x[0], *models)
+
+
+def _one_of(models: rs.SpikingNetwork, i: int) -> rs.SpikingNetwork:
+    return jax.tree.map(lambda x: x[i] if eqx.is_array(x) else x, models)
 
 
 def _read_losses(folder: rs.RunFolder, name: str) -> dict[int, float]:
@@ -148,7 +188,14 @@ def _read_losses(folder: rs.RunFolder, name: str) -> dict[int, float]:
     return {int(step): float(loss) for step, loss in rows}
 
 
-def fit_words(settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFolder) -> Outcome:
+def fit_words(
+    settings: Settings, tasks: dict[int, WeightsTask], folder: rs.RunFolder
+) -> list[Outcome]:
+    """Fit the weights of each seed by `_fit_words`, one seed after another."""
+    return [_fit_words(settings, task, seed, folder) for seed, task in tasks.items()]
+
+
+def _fit_words(settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFolder) -> Outcome:
     """Fit the weights by the loss of whitened words: Adam, then Gauss-Newton steps with fresh noise
     of which the later ones are averaged, as step m moves by 3 / (m + 1) of its way."""
     started = time.monotonic()
@@ -184,9 +231,13 @@ def fit_words(settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFo
 
 
 def fit_likelihood(
-    settings: Settings, task: WeightsTask, seed: int, folder: rs.RunFolder
-) -> Outcome:
-    """Fit the weights by maximum likelihood."""
+    settings: Settings, tasks: dict[int, WeightsTask], folder: rs.RunFolder
+) -> list[Outcome]:
+    """Fit the weights of each seed by maximum likelihood, one seed after another."""
+    return [_fit_likelihood(settings, task, seed) for seed, task in tasks.items()]
+
+
+def _fit_likelihood(settings: Settings, task: WeightsTask, seed: int) -> Outcome:
     started = time.monotonic()
     curve = _Curve(task)
     found = maximise(
@@ -253,21 +304,21 @@ def run(settings: Settings) -> tuple[list[Outcome], Path]:
 def _run(settings: Settings, folder: rs.RunFolder) -> list[Outcome]:
     outcomes = read_outcomes(folder.path) if (folder.path / "metrics.csv").exists() else []
     found = {(o.design, o.sample_size, o.seed) for o in outcomes}
-    fits = (
-        {"words": fit_words, "likelihood": fit_likelihood}
-        if settings.improved
-        else {"published": fit_published}
-    )
-    for seed in settings.seeds:
+    fits = {"words": fit_words, "likelihood": fit_likelihood}
+    if not settings.improved:
+        fits = {"published": fit_published}
+    together = settings.side_by_side and not settings.improved
+    for seeds in [settings.seeds] if together else [(seed,) for seed in settings.seeds]:
         for n in settings.sample_sizes:
-            missing = [fit for design, fit in fits.items() if (design, n, seed) not in found]
-            if not missing:
+            missing = {d: [s for s in seeds if (d, n, s) not in found] for d in fits}
+            if not any(missing.values()):
                 continue
-            task = draw_task(seed, n)
-            print(f"seed {seed}, n = {n}", flush=True)
-            for fit in missing:
-                outcomes.append(fit(settings, task, seed, folder))
-                write_metrics(outcomes, folder)
+            tasks = {seed: draw_task(seed, n) for seed in seeds}
+            print(f"seed {', '.join(map(str, seeds))}, n = {n}", flush=True)
+            for design, fit in fits.items():
+                if missing[design]:
+                    outcomes += fit(settings, {s: tasks[s] for s in missing[design]}, folder)
+                    write_metrics(outcomes, folder)
     text = table(outcomes)
     if settings.improved:
         task = draw_task(settings.seeds[0], 2)

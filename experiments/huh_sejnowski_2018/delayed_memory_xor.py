@@ -31,8 +31,9 @@ from roughsnn.gated import GatedNetwork
 from .currents import currents, draw_balance
 from .xor_judging import judge
 from .xor_network import respond
+from .xor_settings import Settings
 from .xor_task import ANSWERS, draw_trials
-from .xor_training import PROGRESS_COLUMNS, Progress, Settings, train
+from .xor_training import PROGRESS_COLUMNS, Progress, train
 
 
 def run(settings: Settings) -> tuple[dict[int, dict[str, float]], Path]:

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Int
 from roughsnn.gated import GatedNetwork
 
 from .xor_network import initial_network, respond
+from .xor_settings import Settings
 from .xor_task import ANSWERS, Task, draw_trials, nearest_answer
-from .xor_training import Settings
 
 
 def judge(

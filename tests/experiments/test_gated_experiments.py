@@ -18,6 +18,8 @@ from experiments.huh_sejnowski_2018 import predictive_coding as coding
 from experiments.huh_sejnowski_2018 import xor_training
 from experiments.huh_sejnowski_2018.xor_judging import share_in_order
 from experiments.huh_sejnowski_2018.xor_network import initial_network
+from experiments.huh_sejnowski_2018.xor_settings import Settings
+from experiments.huh_sejnowski_2018.xor_steps import CHUNK, Learner, take_steps, training_step
 from experiments.huh_sejnowski_2018.xor_task import Task, answer_of, draw_trials
 from roughsnn.training.step import TrainState
 
@@ -61,7 +63,7 @@ def test_the_training_of_the_xor_goes_on_as_if_it_had_not_been_cut_off(
     tmp_path, capsys, standard_dtype_promotion, monkeypatch
 ):
     """Two seeds side by side, interrupted between two checkpoints; and each as it is alone."""
-    settings = xor_training.Settings(
+    settings = Settings(
         num_neurons=8, assemblies=4, batch_size=2, max_steps=100, seeds=(0, 1), progress=False,
         longest_delay=15.0, output=tmp_path, checkpoint_every=1000, validation=100,
     )  # fmt: skip
@@ -110,7 +112,7 @@ def test_the_training_of_the_xor_goes_on_as_if_it_had_not_been_cut_off(
 
 def test_seeds_that_are_finished_leave_the_program(monkeypatch):
     """Of five seeds two are finished, then three, then four: the others stand in until half are."""
-    settings = xor_training.Settings(max_steps=200, mastery=0.9)
+    settings = Settings(max_steps=200, mastery=0.9)
     rooms = []
 
     class Rates(NamedTuple):
@@ -118,7 +120,7 @@ def test_seeds_that_are_finished_leave_the_program(monkeypatch):
 
     def training(seed, chunks):
         state = TrainState(jnp.asarray(seed), Rates({"scale": jnp.asarray(1.0)}), jnp.asarray(0))
-        learner = xor_training.Learner(state, jnp.asarray(seed))
+        learner = Learner(state, jnp.asarray(seed))
         rows = [[50.0 * (i + 1), 0.1, 0.5, 0.5, 1.0, 1.0] for i in range(chunks)]
         progress = xor_training.Progress(rows, best=0.5)
         return xor_training.Training(
@@ -158,16 +160,16 @@ def test_seeds_that_are_finished_leave_the_program(monkeypatch):
 
 
 def test_the_average_is_that_of_the_steps(standard_dtype_promotion):
-    settings = xor_training.Settings(
+    settings = Settings(
         num_neurons=8, assemblies=4, batch_size=2, longest_delay=15.0, averaging=0.9
     )
     network = initial_network(8, 4, jax.random.key(0))
-    step = xor_training.training_step(settings)
-    learner = xor_training.Learner(step.init(network), network)
-    after, _ = xor_training.take_steps(settings, step, learner, jax.random.key(1))
+    step = training_step(settings)
+    learner = Learner(step.init(network), network)
+    after, _ = take_steps(settings, step, learner, jax.random.key(1))
 
     taken, state, average = eqx.filter_jit(step), learner.state, np.asarray(network.weights[0])
-    for key in jax.random.split(jax.random.key(1), xor_training.CHUNK):
+    for key in jax.random.split(jax.random.key(1), CHUNK):
         state, _ = taken(state, None, key)
         average = 0.9 * average + 0.1 * np.asarray(state.model.weights[0])
     np.testing.assert_allclose(after.state.model.weights[0], state.model.weights[0], atol=1e-7)
@@ -175,15 +177,13 @@ def test_the_average_is_that_of_the_steps(standard_dtype_promotion):
 
 
 def test_the_training_of_the_xor_goes_back_to_its_best():
-    settings = xor_training.Settings(
-        max_steps=1000, mastery=0.97, setback=0.15, factor_after_setback=0.7
-    )
+    settings = Settings(max_steps=1000, mastery=0.97, setback=0.15, factor_after_setback=0.7)
     progress = xor_training.Progress()
 
     def at(step, of_average=None):
         """Parameters of the network, and of its average: the step at which they were."""
         state = TrainState(jnp.asarray(step), (), jnp.asarray(0))
-        return xor_training.Learner(state, jnp.asarray(of_average or step))
+        return Learner(state, jnp.asarray(of_average or step))
 
     def after(step, right, validated, best):
         progress.rows.append([step, 0.1, right, validated, 1.0, 1.0])

@@ -350,8 +350,16 @@ def test_fit_many_equals_fit_seed_by_seed():
     metrics = {"mae": lambda m, g, h: MAE(g, h)}
     settings = {name: SETTINGS[name] for name in SETTINGS if name != "key"}
     settings |= {"num_steps": 12, "metrics": metrics}
-    results = fit_many(models, data, **settings, keys=keys, holdout=data)
+    seen = []
+
+    def callback(step, models, history):
+        seen.append((step, models.mean.shape, history["mae"].shape))
+
+    results = fit_many(
+        models, data, **settings, keys=keys, holdout=data, callback=callback, log_every=5
+    )
     assert len(results) == 3
+    assert seen == [(5, (3,), (3, 5)), (10, (3,), (3, 10)), (12, (3,), (3, 12))]
     for seed, result in enumerate(results):
         alone = fit(start(), samples[seed], **settings, key=keys[seed], holdout=samples[seed])
         assert result.status is FitStatus.COMPLETED
