@@ -81,6 +81,7 @@ docs: $(VENV)/.installed-dev ## the documentation site, into site/
 figures: $(VENV)/.installed ## draw the pictures of the README and of the pages that draw their own
 	$(BIN)/python docs/assets/example.py
 	$(BIN)/python docs/assets/pages.py
+	$(BIN)/python docs/assets/signature_kernel.py
 
 notebooks: $(VENV)/.installed-dev ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py $(PYTEST_ARGS)

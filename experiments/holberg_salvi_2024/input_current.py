@@ -229,44 +229,33 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def draw_figure(outcomes: list[Outcome]):
-    """The two panels of figure 1: hold-out error and current over steps. Lines are means over
-    seeds, bands reach from the lowest to the highest seed."""
+    """The two panels of figure 1: hold-out error (running means over 21 steps) and current. Lines
+    are means over seeds, bands reach from the lowest to the highest seed."""
     import matplotlib.pyplot as plt
 
-    from roughsnn.plotting.style import COLOURS
+    from roughsnn.plotting import plot_learning_curve, plot_parameter
+    from roughsnn.plotting.style import colour, legend
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.6), layout="constrained")
     sizes = sorted({o.sample_size for o in outcomes})
     sigmas = sorted({o.sigma for o in outcomes})
+    styles = ("-", "--", ":", "-.")
     for o in outcomes:
-        colour = COLOURS[sizes.index(o.sample_size)]
-        style = ("-", "--", ":", "-.")[sigmas.index(o.sigma) % 4]
-        for ax, values in ((left, o.holdout_error), (right, o.current)):
-            steps = np.arange(values.shape[1])
-            mean = values.mean(0)
-            if ax is left and len(mean) > 100:
-                # a running mean over 21 steps
-                mean, steps = np.convolve(mean, np.full(21, 1 / 21), "valid"), steps[10:-10]
-            ax.plot(steps, mean, style, color=colour, linewidth=1)
-            if ax is right:
-                ax.fill_between(
-                    steps, values.min(0), values.max(0), color=colour, alpha=0.12, linewidth=0
-                )
-    left.set_yscale("log")
-    left.set_xlabel("step", fontsize=8)
-    left.set_ylabel("hold-out error of mean spike times", fontsize=8)
-    right.axhline(TRUE_CURRENT, color="0.4", linestyle=(0, (1, 1)), linewidth=1)
-    right.set_xlabel("step", fontsize=8)
-    right.set_ylabel("input current $c$", fontsize=8)
-    handles = [plt.Line2D([], [], color=COLOURS[i], label=f"$n={n}$") for i, n in enumerate(sizes)]
-    handles += [
-        plt.Line2D(
-            [], [], color="0.3", linestyle=("-", "--", ":", "-.")[i % 4], label=rf"$\sigma={s}$"
+        drawn = dict(
+            color=colour(sizes.index(o.sample_size)),
+            linestyle=styles[sigmas.index(o.sigma) % len(styles)],
         )
-        for i, s in enumerate(sigmas)
-    ]
-    right.legend(handles=handles, fontsize=7, frameon=False, loc="lower right", ncols=2)
-    for ax in (left, right):
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=7)
+        name = "hold-out error of mean spike times"
+        smooth = 21 if o.holdout_error.shape[1] > 100 else 1
+        plot_learning_curve(
+            {name: o.holdout_error}, left, name=name, smooth=smooth, band=False, **drawn
+        )
+        plot_parameter(o.current, right, name="input current $c$", **drawn)
+    right.axhline(TRUE_CURRENT, color="0.4", linestyle=(0, (1, 1)), linewidth=1)
+    # colours say the sample size, and kinds of line the noise
+    for i, n in enumerate(sizes):
+        right.plot([], [], color=colour(i), label=f"$n={n}$")
+    for i, sigma in enumerate(sigmas):
+        right.plot([], [], color="0.3", linestyle=styles[i % 4], label=rf"$\sigma={sigma}$")
+    legend(right)
     return figure

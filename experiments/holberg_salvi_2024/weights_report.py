@@ -122,36 +122,29 @@ def draw_figure(outcomes: Sequence[Outcome]):
     seeds, bands reach from the lowest to the highest seed, dots are the published values."""
     import matplotlib.pyplot as plt
 
-    from roughsnn.plotting.style import COLOURS
+    from roughsnn.plotting import plot_learning_curve
+    from roughsnn.plotting.style import colour
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.6), layout="constrained")
-    groups = by_setting(outcomes)
-    for i, ((design, n), group) in enumerate(groups.items()):
-        colour = COLOURS[i % len(COLOURS)]
+    panels = (
+        (left, "test loss", "test_loss"),
+        (right, "mean absolute error of the weights", "error"),
+    )
+    for i, ((design, n), group) in enumerate(by_setting(outcomes).items()):
         label = f"$n={n}$" if design == "published" else f"{design}, $n={n}$"
         shared = min(len(o.steps) for o in group)
-        steps = group[0].steps[:shared]
-        for ax, name in ((left, "test_loss"), (right, "error")):
-            values = np.array([getattr(o, name)[:shared] for o in group])
-            ax.plot(steps, values.mean(0), color=colour, linewidth=1, label=label)
-            if len(group) > 1:
-                ax.fill_between(
-                    steps, values.min(0), values.max(0), color=colour, alpha=0.12, linewidth=0
-                )
         published = SYNAPTIC_WEIGHTS.get(n) if design == "published" else None
-        if published is not None:
-            dots = dict(marker="o", markersize=2.5, linestyle="none", color=colour)
-            left.plot(published.steps, published.test_losses, **dots)
-            right.plot(published.steps, published.weight_errors, **dots)
-    left.set_yscale("log")
-    left.set_ylabel("test loss", fontsize=8)
-    right.set_ylabel("mean absolute error of the weights", fontsize=8)
+        for ax, name, attribute in panels:
+            values = np.array([getattr(o, attribute)[:shared] for o in group])
+            plot_learning_curve(
+                {name: values}, ax, name=name, steps=group[0].steps[:shared], label=label,
+                color=colour(i), log=ax is left,
+            )  # fmt: skip
+            if published is not None:
+                theirs = published.test_losses if ax is left else published.weight_errors
+                ax.plot(published.steps, theirs, "o", markersize=2.5, color=colour(i))
     right.set_ylim(bottom=0)
-    left.legend(fontsize=7, frameon=False)
-    for ax in (left, right):
-        ax.set_xlabel("step", fontsize=8)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=7)
+    right.get_legend().remove()
     return figure
 
 
@@ -160,7 +153,7 @@ def draw_errors(outcomes: Sequence[Outcome], bounds: dict[str, dict[str, float]]
     from the lowest to the highest seed, dashed what the information in the data allows."""
     import matplotlib.pyplot as plt
 
-    from roughsnn.plotting.style import COLOURS
+    from roughsnn.plotting.style import colour, tidy
 
     figure, ax = plt.subplots(figsize=(5.6, 2.8), layout="constrained")
     for i, design in enumerate(dict.fromkeys(o.design for o in outcomes)):
@@ -168,16 +161,16 @@ def draw_errors(outcomes: Sequence[Outcome], bounds: dict[str, dict[str, float]]
         sizes = sorted(groups)
         errors = [[o.error[-1] for o in groups[n]] for n in sizes]
         ax.plot(
-            sizes, [np.mean(e) for e in errors], "o-", color=COLOURS[i], label=design,
+            sizes, [np.mean(e) for e in errors], "o-", color=colour(i), label=design,
             linewidth=1, markersize=3,
         )  # fmt: skip
         ax.fill_between(
-            sizes, [min(e) for e in errors], [max(e) for e in errors], color=COLOURS[i],
+            sizes, [min(e) for e in errors], [max(e) for e in errors], color=colour(i),
             alpha=0.12, linewidth=0,
         )  # fmt: skip
         if all(design in bounds.get(str(n), {}) for n in sizes):
             known = [bounds[str(n)][design] for n in sizes]
-            ax.plot(sizes, known, "--", color=COLOURS[i], linewidth=1, label=f"{design}, bound")
+            ax.plot(sizes, known, "--", color=colour(i), linewidth=1, label=f"{design}, bound")
     sizes = sorted({o.sample_size for o in outcomes})
     theirs = [(n, SYNAPTIC_WEIGHTS[n].weight_error) for n in sizes if n in SYNAPTIC_WEIGHTS]
     if theirs:
@@ -189,9 +182,6 @@ def draw_errors(outcomes: Sequence[Outcome], bounds: dict[str, dict[str, float]]
     ax.minorticks_off()
     ticks = (0.02, 0.05, 0.1, 0.2, 0.3)
     ax.set_yticks(ticks, [str(tick) for tick in ticks])
-    ax.set_xlabel("observed trials $n$", fontsize=8)
-    ax.set_ylabel("mean absolute error of the weights", fontsize=8)
+    tidy(ax, "observed trials $n$", "mean absolute error of the weights")
     figure.legend(fontsize=7, frameon=False, loc="outside right center")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize=7)
     return figure

@@ -108,7 +108,7 @@ def draw_figures(settings: Settings, network: GatedNetwork, progress: Progress) 
     """Three trials with their spikes, the currents in one of them, and the learning curve."""
     import matplotlib.pyplot as plt
 
-    from roughsnn.plotting import plot_raster, plot_readout
+    from roughsnn.plotting import plot_learning_curve, plot_raster, plot_readout
     from roughsnn.plotting.style import COLOURS, legend, tidy
 
     task = settings.task
@@ -143,15 +143,15 @@ def draw_figures(settings: Settings, network: GatedNetwork, progress: Progress) 
     shown = [int(np.flatnonzero(np.asarray(trials.target) == ANSWERS[-1])[0])]
     balance = draw_balance(ts, external[shown], {p: x[shown] for p, x in recurrent.items()})
 
-    rows = np.array(progress.rows)
+    columns = dict(zip(PROGRESS_COLUMNS, np.array(progress.rows).T, strict=True))
     curve, (top, bottom) = plt.subplots(2, 1, figsize=(3.4, 3.0), sharex=True, layout="constrained")
-    top.plot(rows[:, 0], rows[:, 2], color=COLOURS[0], linewidth=0.6, label="trained network")
-    top.plot(rows[:, 0], rows[:, 3], color="black", linewidth=1, label="average")
-    legend(top)
+    steps = columns["step"]
+    for name, label in (("accuracy", "trained network"), ("validated", "average")):
+        right = {"right answers": columns[name]}
+        plot_learning_curve(right, top, name="right answers", steps=steps, label=label, log=False)
     top.axhline(1 / 3, color="0.5", linewidth=0.8, linestyle="--", zorder=0)
     top.set_ylim(0, 1)
-    bottom.plot(rows[:, 0], rows[:, 1], color=COLOURS[1], linewidth=1)
+    top.set_xlabel("")
+    plot_learning_curve(columns, bottom, steps=steps, log=False)
     bottom.set_ylim(bottom=0)
-    tidy(top, "", "right answers")
-    tidy(bottom, "training step", "loss")
     return {"examples": examples, "balance": balance, "learning-curve": curve}

@@ -59,7 +59,7 @@ def tidy(ax: Any, xlabel: str, ylabel: str) -> None:
     """Small type, labels, and no box: what is legible at one-column width."""
     ax.set_xlabel(xlabel, fontsize=8)
     ax.set_ylabel(ylabel, fontsize=8)
-    ax.tick_params(labelsize=7)
+    ax.tick_params(labelsize=7, which="both")
     ax.spines[["top", "right"]].set_visible(False)
 
 

@@ -101,6 +101,21 @@ def test_curves():
     assert plot_parameter([1.0, 2.0], true=1.5, name="$c$").get_ylabel() == "$c$"
 
 
+def test_curves_of_several_seeds():
+    values = [[4.0, 2.0, 3.0, 1.0], [2.0, 2.0, 5.0, 1.0]]
+    ax = plot_parameter(values, smooth=2, steps=[0, 10, 20, 30], color="black", linestyle="--")
+    (mean,) = [line for line in ax.lines if line.get_gid()]
+    assert mean.get_xdata().tolist() == [10, 20, 30]
+    assert mean.get_ydata().tolist() == [2.5, 3.0, 2.5]
+    assert (mean.get_color(), mean.get_linestyle()) == ("black", "--")
+    (band,) = ax.collections
+    y = band.get_paths()[0].vertices[:, 1]
+    assert (y.min(), y.max()) == (2.0, 3.5)
+    assert not plot_parameter(values, band=False).collections
+    # one seed is drawn as no band
+    assert not plot_learning_curve({"loss": values[:1]}).collections
+
+
 def test_errors(trains):
     with pytest.raises(ValueError, match=r"`trains` has batch shape \(1, 3\)"):
         plot_raster(trains.reshape(1, 3))
@@ -112,5 +127,7 @@ def test_errors(trains):
         plot_learning_curve({"loss": [1.0]}, name="x")
     with pytest.raises(ValueError, match="`smooth` is 0"):
         plot_parameter([1.0], smooth=0)
-    with pytest.raises(ValueError, match=r"The values have shape \(1, 1\)"):
-        plot_parameter([[1.0]])
+    with pytest.raises(ValueError, match=r"The values have shape \(1, 1, 1\)"):
+        plot_parameter([[[1.0]]])
+    with pytest.raises(ValueError, match=r"`steps` has shape \(3,\)"):
+        plot_parameter([1.0, 2.0], steps=[0, 1, 2])
