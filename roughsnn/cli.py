@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import errno
 import importlib
+import importlib.metadata
 import importlib.util
 import signal
 import sys
@@ -37,6 +38,7 @@ _USAGE = """usage: roughsnn COMMAND ...
   roughsnn fit                    fit a model to recorded spike trains
   roughsnn simulate               simulate a model; write its spikes and a raster
   roughsnn plot PATH              draw a file of spikes or the curves of a run
+  roughsnn --version              the version that is installed
 
   roughsnn --distributed COMMAND ...
                                   one of several processes that share out the trials, started by
@@ -55,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     match arguments:
         case [] | ["-h" | "--help"]:
             print(_USAGE, end="")
+            return 0
+        case ["--version"]:
+            print(f"roughsnn {importlib.metadata.version('roughsnn')}")
             return 0
         case ["--distributed", *rest]:
             refusal = _join_processes()

@@ -42,6 +42,8 @@ def test_usage_and_list(capsys):
     usage = capsys.readouterr().out
     for command in ("list", "run", "fit", "simulate", "plot"):
         assert f"roughsnn {command}" in usage
+    assert cli.main(["--version"]) == 0
+    assert re.fullmatch(r"roughsnn \d+\.\d+\.\d+\n", capsys.readouterr().out)
     assert cli.main(["list"]) == 0
     assert cli.main(["run", "--help"]) == 0
     listed = capsys.readouterr().out
@@ -247,6 +249,10 @@ def test_plot_refuses_what_is_no_spikes(tmp_path, capsys):
     np.savez(tmp_path / "values.npz", x=np.zeros(2))
     assert cli.main(["plot", str(tmp_path / "values.npz")]) == 1
     said = capsys.readouterr().err
+    for rows in ("", "time\n0.5\n", "step,loss\n"):
+        (tmp_path / "table.csv").write_text(rows)
+        assert cli.main(["plot", str(tmp_path / "table.csv")]) == 1
+        assert "table.csv has no curves" in capsys.readouterr().err
     for message in ("holds no file of spikes", "there is no file", "damaged", "no array 'times'"):
         assert message in said
     assert not (tmp_path / "figures").exists()

@@ -51,6 +51,11 @@ def run(settings: Settings) -> list[Path]:
     for source in found:
         stem = "-".join(source.relative_to(root).with_suffix("").parts)
         drawn = _raster(source, settings) if source.suffix == ".npz" else _curves(source, settings)
+        if not drawn and source == path:
+            raise ValueError(
+                f"{path} has no curves: a table of curves has a column `step`, and rows. Of spike "
+                "times in CSV, `roughsnn.io.read_csv` and `write_npz` make a file that is drawn."
+            )
         for name, figure in drawn.items():
             target = output / f"{stem}{name}.{settings.format}"
             if target.exists() and not settings.overwrite:
@@ -82,7 +87,7 @@ def _curves(path: Path, settings: Settings) -> dict:
     from roughsnn.plotting import plot_learning_curve
 
     with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
+        header, *rows = [*csv.reader(file)] or [[]]
     if "step" not in header or not rows:
         return {}
     at = header.index("step")
