@@ -38,7 +38,7 @@ Spikes = tuple[np.ndarray, np.ndarray]
 
 def study(
     level_repetitions: int = 2000,
-    power_repetitions: int = 500,
+    power_repetitions: int = 2000,
     trains: int = 30,
     permutations: int = 499,
     seed: int = 0,
