@@ -1,13 +1,12 @@
 """A process of the study `devices`: simulates, trains, times, and prints what it found as JSON.
 
-Run as `python -m experiments.benchmarks._devices_worker TRIALS ROUNDS`. Several processes join by
+Run as `python -m experiments.benchmarks._devices_worker TRIALS`. Several processes join by
 JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 """
 
 import hashlib
 import json
 import os
-import statistics
 import sys
 import time
 
@@ -43,8 +42,9 @@ def digest(*arrays) -> str:
     return found.hexdigest()
 
 
-def main(trials: int, rounds: int) -> None:
-    """Simulate, train, time."""
+def main(trials: int) -> None:
+    """Simulate and train; then simulate so many trials, and say how long it took, for each line
+    that comes in."""
     current = jnp.asarray(1.5)
     observed = draw(current, jax.random.key(0))
     odd = draw(current, jax.random.key(0), 61)
@@ -53,11 +53,6 @@ def main(trials: int, rounds: int) -> None:
         jnp.asarray(1.3), observed, simulate=draw, loss=rs.FirstSpikesLoss(2, missing="horizon"),
         optimiser=optax.adam(0.02), num_steps=10, key=jax.random.key(1), progress=False,
     )  # fmt: skip
-    seconds = []
-    for number in range(rounds + 1):
-        started = time.perf_counter()
-        jax.block_until_ready(draw(current, jax.random.key(2 + number), trials).times)
-        seconds.append(time.perf_counter() - started)
     found = {
         "devices": jax.device_count(),
         "spikes": digest(observed.times, observed.neurons, observed.overflowed),
@@ -65,11 +60,19 @@ def main(trials: int, rounds: int) -> None:
         "metrics": digest(rates, rs.cv(observed), rs.fano_factor(observed)),
         "losses": result.history["loss"].tolist(),
         "model": float(result.model),
-        "trials_per_second": trials / statistics.median(seconds[1:]),
     }
+    say(found)
+    for number, _ in enumerate(sys.stdin):
+        started = time.perf_counter()
+        jax.block_until_ready(draw(current, jax.random.key(2 + number), trials).times)
+        say({"seconds": time.perf_counter() - started})
+
+
+def say(found: dict) -> None:
+    """Print a line of JSON, once for all processes."""
     if jax.process_index() == 0:
-        print(json.dumps(found))
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))
