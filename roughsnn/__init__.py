@@ -72,6 +72,7 @@ from .solve import EligibilityTraces as EligibilityTraces
 from .solve import EventSolution as EventSolution
 from .solve import EventSolveError as EventSolveError
 from .solve import ForwardMode as ForwardMode
+from .solve import NoGradient as NoGradient
 from .solve import ReverseMode as ReverseMode
 from .solve import StochasticAdjoint as StochasticAdjoint
 from .solve import eventsolve as eventsolve

@@ -12,7 +12,7 @@ from .devices import map_trials, trial_mesh, whole_on_each_host
 from .drivers import BrownianGrid
 from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
-from .solve import RESULTS, EventSolution, eventsolve
+from .solve import RESULTS, AbstractEventAdjoint, EventSolution, eventsolve
 from .solve._eventsolve import levy_area_for
 from .solve._solution import raise_unless_successful
 from .spikes import SpikeTrains
@@ -33,6 +33,7 @@ def simulate(
     stop_after: int | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
+    adjoint: AbstractEventAdjoint | None = None,
     progress_meter: dfx.AbstractProgressMeter | None = None,
     throw: bool = True,
 ) -> SpikeTrains:
@@ -58,6 +59,8 @@ def simulate(
         stop_after: end each trial at its n-th spike (of all neurons together).
         solver: a diffrax solver, by default `diffrax.Euler()`.
         bridge: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
+        adjoint: how the spikes are differentiated, see [`roughsnn.eventsolve`][]; by default
+            [`roughsnn.ReverseMode`][]. [`roughsnn.NoGradient`][] samples at the least cost.
         progress_meter: a diffrax progress meter, see [`roughsnn.eventsolve`][].
         throw: whether to raise an error when a trial outgrows `max_spikes` or fails. With
             `throw=False` such trials are flagged in `trains.overflowed`.
@@ -75,7 +78,7 @@ def simulate(
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
         input_current=input_current, input_spikes=input_spikes, stop_after=stop_after,
-        solver=solver, bridge=bridge, progress_meter=progress_meter, throw=throw,
+        solver=solver, bridge=bridge, adjoint=adjoint, progress_meter=progress_meter, throw=throw,
     )  # fmt: skip
     return spike_trains(solution, model.num_neurons, t0, t1)
 
@@ -94,6 +97,7 @@ def simulate_solution(
     stop_after: int | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
+    adjoint: AbstractEventAdjoint | None = None,
     saveat: dfx.SaveAt | None = None,
     save_event_states: bool = False,
     progress_meter: dfx.AbstractProgressMeter | None = None,
@@ -114,6 +118,7 @@ def simulate_solution(
         stop_after: as in `simulate`.
         solver: as in `simulate`.
         bridge: as in `simulate`.
+        adjoint: as in `simulate`.
         saveat: a `diffrax.SaveAt` that says at which times states are kept.
         save_event_states: whether to keep the states on both sides of every spike.
         progress_meter: a diffrax progress meter, see [`roughsnn.eventsolve`][].
@@ -143,7 +148,7 @@ def simulate_solution(
     at_once = throw and mesh is not None and is_traced(operands)
     solution = _simulate(
         model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
-        bridge, saveat, save_event_states, progress_meter, mesh, at_once,
+        bridge, adjoint, saveat, save_event_states, progress_meter, mesh, at_once,
     )  # fmt: skip
     if at_once:
         return solution
@@ -154,17 +159,18 @@ def simulate_solution(
 @eqx.filter_jit
 def _simulate(
     model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
-    bridge, saveat, save_event_states, progress_meter, mesh, at_once,
+    bridge, adjoint, saveat, save_event_states, progress_meter, mesh, at_once,
 ):  # fmt: skip
     def one(operands, index):
         model, key, input_current, inputs = operands
-        start, driver, marks = randomness(model, t0, t1, dt0, key, index, solver, bridge)
+        stored = adjoint is None or adjoint.stores_driver
+        start, driver, marks = randomness(model, t0, t1, dt0, key, index, solver, bridge, stored)
         driver = driver if inputs is None else inputs.of_sample(index).beside(driver)
         solution = eventsolve(
             model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
             max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,
-            saveat=saveat, save_event_states=save_event_states, progress_meter=progress_meter,
-            throw=False,
+            adjoint=adjoint, saveat=saveat, save_event_states=save_event_states,
+            progress_meter=progress_meter, throw=False,
         )  # fmt: skip
         if not at_once:
             return solution
@@ -174,7 +180,7 @@ def _simulate(
     return map_trials(one, (model, key, input_current, inputs), num_samples, mesh)
 
 
-def randomness(model, t0, t1, dt0, key, index, solver, bridge):
+def randomness(model, t0, t1, dt0, key, index, solver, bridge, stored=True):
     """What trial number `index` draws: the key of its first state, its driver, the key of its
     marks."""
     start, noise, marks = (jr.fold_in(jr.fold_in(key, index), i) for i in range(3))
@@ -182,7 +188,7 @@ def randomness(model, t0, t1, dt0, key, index, solver, bridge):
         return start, None, marks
     driver = BrownianGrid(
         t0, t1, dt0, model.noise_shape, noise, bridge=bridge,
-        levy_area=levy_area_for(dfx.Euler() if solver is None else solver),
+        levy_area=levy_area_for(dfx.Euler() if solver is None else solver), stored=stored,
     )  # fmt: skip
     return start, driver, marks
 

@@ -6,6 +6,7 @@ from ._assumptions import ConditionsError as ConditionsError
 from ._eventsolve import eventsolve as eventsolve
 from ._forward import EligibilityTraces as EligibilityTraces
 from ._forward import ForwardMode as ForwardMode
+from ._sampling import NoGradient as NoGradient
 from ._solution import RESULTS as RESULTS
 from ._solution import EventSolution as EventSolution
 from ._solution import EventSolveError as EventSolveError
@@ -19,6 +20,7 @@ __all__ = [
     "EventSolution",
     "EventSolveError",
     "ForwardMode",
+    "NoGradient",
     "ReverseMode",
     "StochasticAdjoint",
     "eventsolve",

@@ -29,6 +29,8 @@ class Settings(eqx.Module):
     max_events: int = eqx.field(static=True)
     stop_after: int | None = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
+    # whether that is less than a solve may need
+    limited: bool = eqx.field(static=True)
     save_event_states: bool = eqx.field(static=True)
     check: bool = eqx.field(static=True)
 

@@ -77,9 +77,9 @@ def eventsolve(
 
     `adjoint` says how derivatives are computed: [`roughsnn.ReverseMode`][] (the default, which
     serves forward mode as well), [`roughsnn.ForwardMode`][], [`roughsnn.StochasticAdjoint`][] and
-    [`roughsnn.EligibilityTraces`][]. All of them are the derivative of the same scheme. Derivatives
-    are of first order: a second one raises a `NotImplementedError`. A sample that fails does not
-    touch the gradient of others.
+    [`roughsnn.EligibilityTraces`][]; or that there are none, [`roughsnn.NoGradient`][]. All of them
+    are the derivative of the same scheme. Derivatives are of first order: a second one raises a
+    `NotImplementedError`. A sample that fails does not touch the gradient of others.
 
     A driver may jump ([`roughsnn.JumpPath`][], alone or in a [`roughsnn.SumPath`][] or
     [`roughsnn.ProductPath`][]): the grid is cut at its jumps too, which act by the Marcus rule.
@@ -143,8 +143,8 @@ def eventsolve(
     adjoint = ReverseMode() if adjoint is None else adjoint
     if not isinstance(adjoint, AbstractEventAdjoint):
         raise TypeError(
-            "`adjoint` must be one of roughsnn.ReverseMode(), ForwardMode(), StochasticAdjoint() "
-            f"and EligibilityTraces(), got {adjoint!r}."
+            "`adjoint` must be one of roughsnn.ReverseMode(), ForwardMode(), StochasticAdjoint(), "
+            f"EligibilityTraces() and NoGradient(), got {adjoint!r}."
         )
     if conditions not in ("check", "ignore"):
         raise ValueError(f'`conditions` must be "check" or "ignore", got {conditions!r}.')
@@ -192,16 +192,19 @@ def _solve(
     driver = as_grid_driver(driver, grid)
     check_roughness(driver, sde, jnp.asarray(grid.t0, dtype), y0, args)
     jumps = jumps_of(driver, dtype)
+    limited = True
     if max_steps is None or controller is None:
         cells = _ADAPTIVE_STEPS if controller is not None else grid.num_cells
         events = max_events + 1 if stop_after is None else stop_after
         # a step to every jump, and one through it
         events = events * (1 + sde.silent_per_event)
         needed = cells + events + (0 if jumps is None else 2 * jumps.times.shape[0])
+        limited = controller is not None or (max_steps is not None and max_steps < needed)
         max_steps = needed if max_steps is None else min(max_steps, needed)
     settings = Settings(
         solver=solver, grid=grid, key=jax.random.fold_in(key, 1), controller=controller, subs=subs,
         meter=progress_meter, max_events=max_events, stop_after=stop_after, max_steps=max_steps,
+        limited=limited,
         save_event_states=save_event_states, check=check,
     )  # fmt: skip
     return adjoint.solve((sde, y0, args, driver), settings)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 NO_EVENT, NONFINITE = -1, -2
-_MAX_ITERATIONS = 64
+# looks by interpolation alone, which nearly always suffice, and all looks
+_SWIFT_LOOKS, _MAX_LOOKS = 6, 64
 
 
 def component(values: Array, index: Int[Array, ""]) -> Array:
@@ -24,6 +25,83 @@ def component(values: Array, index: Int[Array, ""]) -> Array:
 def time_tolerance(t: Array, length: Array) -> Array:
     """How short a bracket around an event may get in a stretch that ends at `t`: two roundings."""
     return 2 * jnp.finfo(t.dtype).eps * (jnp.abs(t) + length)
+
+
+class Search(eqx.Module):
+    """Where the search for one event stands.
+
+    - `tau`: the next time to look at.
+    - `lower`, `upper`: the bracket around the event.
+    - `b`, `c`: the two times seen before, and the values of E there.
+    - `looks`: how many there have been.
+    """
+
+    tau: Float[Array, ""]
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+    b: tuple[Float[Array, ""], Float[Array, " K"]]
+    c: tuple[Float[Array, ""], Float[Array, " K"]]
+    looks: Int[Array, ""]
+
+    def judge(self, e, e0, crosses, standing, t_tol):
+        """Of the values at tau: what a rounding may make of each of them, by the slope towards the
+        two points seen before; and the component that is furthest with its value in these units:
+        zero at the event, infinite where a component stands at zero already."""
+        own_tol = 2 * jnp.finfo(e.dtype).eps * jnp.abs(e0)
+        slope = jnp.minimum(*(_slope(self.tau, e, *x) for x in (self.b, self.c)))
+        tol = own_tol + slope * t_tol.astype(e.dtype)
+        score = jnp.where(crosses, e / tol, -jnp.inf)
+        score = jnp.where(standing, jnp.inf, score)
+        several = e.shape[0] > 1
+        index = jnp.argmax(score).astype(jnp.int32) if several else jnp.zeros((), jnp.int32)
+        return tol, component(score, index), index
+
+    def settled(self, top, t_tol):
+        """Whether the search ends here."""
+        unsettled = (jnp.abs(top) > 1) & (self.upper - self.lower > t_tol)
+        return ~unsettled | (self.looks >= _MAX_LOOKS)
+
+    def refined(self, e, top, crosses) -> "Search":
+        """What to look at next, from the values at tau."""
+        tau, b, c = self.tau, self.b, self.c
+        lower = jnp.where(top >= 0, self.lower, tau)
+        upper = jnp.where(top >= 0, tau, self.upper)
+        shift = _inverse_quadratic(e, b[0] - tau, b[1], c[0] - tau, c[1])
+        shift = jnp.min(jnp.where(crosses & jnp.isfinite(shift), shift, jnp.inf))
+        proposed = tau + shift.astype(tau.dtype)
+        inside = (proposed > lower) & (proposed < upper)
+        # what has not settled by now halves its bracket every other time
+        slow = (self.looks >= _SWIFT_LOOKS) & (self.looks % 2 == 0)
+        return Search(
+            tau=jnp.where(inside & ~slow, proposed, 0.5 * (lower + upper)),
+            lower=lower,
+            upper=upper,
+            b=(tau, e),
+            c=b,
+            looks=self.looks + 1,
+        )
+
+
+def begin_search(t, end, e0, e1, guess) -> Search:
+    """A search between two times, from the values there."""
+    zero = jnp.zeros((), jnp.int32)
+    return Search(guess, t, end, (end, e1), (t, e0), zero)
+
+
+def first_crossing(e0, e1, standing):
+    """Which components rise through zero between two times, and the share of the stretch after
+    which the first of them does by the secant: -1 where one stands at zero already, 2 for none."""
+    crosses = (e0 < 0) & (e1 >= 0)
+    share = jnp.where(crosses, e0 / jnp.where(crosses, e0 - e1, -1), 2)
+    return crosses, jnp.min(jnp.where(standing, -1, share))
+
+
+def is_finite(*trees) -> Bool[Array, ""]:
+    """Whether all numbers are."""
+    # 0 * x is not 0 where x is not finite
+    leaves = jax.tree.leaves(trees)
+    zeros = [0 * x.astype(leaves[0].dtype) for x in leaves]
+    return sum(jnp.sum(z) for z in _added_by_shape(zeros)) == 0
 
 
 class Event(eqx.Module):
@@ -69,50 +147,28 @@ def locate_event(stretch, tied, moves=True) -> Event:
         cell_end, e1 = _until_first_peak(stretch, y1, e0, e1, moves)
 
     standing = tied | (e0 >= 0)
-    crosses = (e0 < 0) & (e1 >= 0)
-    share = jnp.where(crosses, e0 / jnp.where(crosses, e0 - e1, -1), 2)
-    first_share = jnp.min(jnp.where(standing, -1, share))
+    crosses, first_share = first_crossing(e0, e1, standing)
     is_crossing = moves & (first_share <= 1) & (first_share >= 0)
     h = cell_end - t
     guess = jnp.where(is_crossing, t + first_share.astype(t.dtype) * h, cell_end)
 
     t_tol = time_tolerance(cell_end, h)
-    own_tol = 2 * jnp.finfo(e0.dtype).eps * jnp.abs(e0)
 
-    def look(tau, b, c):
-        """The values at tau; what a rounding may make of each of them, by the slope towards the two
-        points seen before; and the component that is furthest with its value in these units: zero
-        at the event, infinite where a component stands at zero already."""
-        e = values(tau)
-        tol = own_tol + jnp.minimum(*(_slope(tau, e, *x) for x in (b, c))) * t_tol.astype(e.dtype)
-        score = jnp.where(crosses, e / tol, -jnp.inf)
-        score = jnp.where(standing, jnp.inf, score)
-        index = jnp.argmax(score).astype(jnp.int32) if num > 1 else jnp.zeros((), jnp.int32)
-        return (tau, e), tol, component(score, index), index
+    def judged(search):
+        e = values(search.tau)
+        return search, e, *search.judge(e, e0, crosses, standing, t_tol)
 
     def not_done(state):
-        _, lower, upper, (_, _, top, _), _, _, n = state
-        unsettled = (jnp.abs(top) > 1) & (upper - lower > t_tol)
-        return is_crossing & unsettled & (n < _MAX_ITERATIONS)
+        search, _, _, top, _ = state
+        return is_crossing & ~search.settled(top, t_tol)
 
     def refine(state):
-        width, lower, upper, ((tau, e), _, top, _), b, c, n = state
-        lower = jnp.where(top >= 0, lower, tau)
-        upper = jnp.where(top >= 0, tau, upper)
-        shift = _inverse_quadratic(e, b[0] - tau, b[1], c[0] - tau, c[1])
-        shift = jnp.min(jnp.where(crosses & jnp.isfinite(shift), shift, jnp.inf))
-        proposed = tau + shift.astype(t.dtype)
-        inside = (proposed > lower) & (proposed < upper)
-        # two steps halve the bracket at least, whatever the interpolation proposes
-        slow = (n % 2 == 1) & (upper - lower > 0.5 * width)
-        width = jnp.where(n % 2 == 1, upper - lower, width)
-        new = jnp.where(inside & ~slow, proposed, 0.5 * (lower + upper))
-        return width, lower, upper, look(new, (tau, e), b), (tau, e), b, n + 1
+        search, e, _, top, _ = state
+        return judged(search.refined(e, top, crosses))
 
-    b, c = (cell_end, e1), (t, e0)
-    start = (h, t, cell_end, look(guess, b, c), b, c, jnp.zeros((), jnp.int32))
-    end_state = lax.while_loop(not_done, refine, start)
-    (tau, e), tol, _, index = end_state[3]
+    search = begin_search(t, cell_end, e0, e1, guess)
+    search, e, tol, _, index = lax.while_loop(not_done, refine, judged(search))
+    tau = search.tau
 
     # components within a few roundings of zero fire together, one after the other
     is_standing = first_share < 0
@@ -120,9 +176,7 @@ def locate_event(stretch, tied, moves=True) -> Event:
     set_off = component(standing & ~tied, index)
     decision = jnp.where(set_off, num + index, index)
     decision = jnp.where(is_standing | is_crossing, decision, NO_EVENT)
-    # 0 * x is not 0 where x is not finite
-    zeros = [0 * x.astype(e1.dtype) for x in (e_end, *jax.tree.leaves(y1))]
-    finite = sum(jnp.sum(z) for z in _added_by_shape(zeros)) == 0
+    finite = is_finite(e_end, y1)
     return Event(
         time=jnp.where(is_standing, t, jnp.where(is_crossing, tau, end)),
         decision=jnp.where(finite, decision, NONFINITE).astype(jnp.int32),
@@ -175,7 +229,7 @@ def _until_first_peak(stretch, y1, e0, e1, moves):
     def earlier_peak(earliest, k):
         def not_done(state):
             *_, open_, n = state
-            return humps[k] & open_ & (n < _MAX_ITERATIONS)
+            return humps[k] & open_ & (n < _MAX_LOOKS)
 
         def refine(state):
             _, lower, low_dot, upper, up_dot, _, n = state

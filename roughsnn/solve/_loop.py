@@ -9,8 +9,9 @@ import jax.lax as lax
 import jax.numpy as jnp
 
 from ..drivers import TimeGrid
+from ._account import KEPT
 from ._problem import Carry, Problem
-from ._step import KEPT, micro_step
+from ._step import micro_step
 
 # steps between two looks at whether every sample has ended: about an eighth of those that may be
 # left, since a chunk is run to its end, but not so few that the looks cost more than they save

@@ -16,32 +16,15 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-from .._random import event_key
-from ._locate import NO_EVENT, NONFINITE, Event, component, locate_event
-from ._problem import (
-    BACKLOG,
-    DONE,
-    IMMEDIATE,
-    NOT_FINITE,
-    TOO_MANY_EVENTS,
-    Carry,
-    Problem,
-    freeze,
-    where_rows,
-    where_tree,
-)
-
-_OVERFLOW = -3
+from ._account import OVERFLOW, Moved, account, is_recorded, kept
+from ._locate import NO_EVENT, Event, component, locate_event
+from ._problem import Carry, Problem, freeze, where_rows, where_tree
 
 _FIRST_ORDER = (
     "An event solve has first derivatives only: a second derivative (jax.hessian, a gradient of a "
     "gradient) would miss how an event time moves its own derivative. Take central differences of "
     "the gradient, or Gauss--Newton (jax.jvp and jax.vjp of the residuals)."
 )
-
-# what the backward pass keeps beside where each step began, so that it never searches for an
-# event, draws a mark or looks into the driver again
-KEPT = ("event_time", "event_decision", "event_mark", "driver_piece")
 
 
 class Known(eqx.Module):
@@ -55,21 +38,9 @@ class Known(eqx.Module):
     decision: Int[Array, ""]
 
 
-def kept(tree, name: str):
-    """The tree, with its arrays kept for the backward pass. They are computed once, which the
-    barrier sees to: the hash behind a mark must not be done anew for every component."""
-    arrays, rest = eqx.partition(tree, eqx.is_array)
-    arrays = jax.tree.map(lambda x: checkpoint_name(x, name), lax.optimization_barrier(arrays))
-    return eqx.combine(arrays, rest)
-
-
 def pick(one_hot: Bool[Array, " K"], values: Array) -> Array:
     """The value of one component: a masked sum, since the transpose of indexing is a scatter."""
     return jnp.sum(jnp.where(one_hot, values, 0))
-
-
-def _is_recorded(sde, index: Int[Array, ""]):
-    return True if sde.num_recorded is None else index < sde.num_recorded
 
 
 @jax.custom_jvp
@@ -170,8 +141,8 @@ def micro_step(
         # (frozen on the way out as well, for parameters that a function closes over)
         event = freeze(locate_event(freeze(stretch), tied, running & accepted))
         full = carry.num_events >= problem.max_events
-        too_many = full & (event.decision >= 0) & _is_recorded(sde, event.decision % num)
-        decision = jnp.where(too_many, _OVERFLOW, event.decision)
+        too_many = full & (event.decision >= 0) & is_recorded(sde, event.decision % num)
+        decision = jnp.where(too_many, OVERFLOW, event.decision)
         decision = jnp.where(running & accepted, decision, NO_EVENT)
     else:
         decision = known.decision
@@ -209,78 +180,8 @@ def micro_step(
     shifted = jax.tree.map(lambda x, x_dot: moved_by_event(x, x_dot, early, slope), y_next, y_dot)
     y_next = where_rows(one_hot, shifted, y_next) if problem.local else shifted
 
-    # jump
-    number = component(carry.fired, index) >> 1
-    mark = kept(sde.mark(event_key(problem.key, index, number)), "event_mark")
-    y_jumped = sde.transition(t_next, y_next, index, mark, args)
-    e_jumped = sde.event(t_next, lax.stop_gradient(y_jumped), args)
-    immediate = is_event & (component(e_jumped, index) >= 0)
-
-    # keep account
-    is_recorded = is_event & _is_recorded(sde, index)
-    num_events = carry.num_events + is_recorded.astype(jnp.int32)
-    jump, waiting = carry.jump, jnp.asarray(False)
-    if jump is not None:
-        through = moves & jumping & ~is_event
-        number_of_jump = jump[0] + through.astype(jnp.int32)
-        done = jnp.where(jumping & is_event, clock, jnp.where(through, 0, jump[1]))
-        jump = (number_of_jump, done)
-        waiting = problem.jumps.at(number_of_jump)[0] <= lax.stop_gradient(t_next)
-    # an event at the very end of the last cell is followed by a step of length zero, in which
-    # others can still happen with it
-    last_event = is_event & (carry.cell == cells - 1)
-    at_end = moves & (lax.stop_gradient(t_next) >= cell_end) & ~last_event & ~waiting
-    cell = carry.cell + at_end.astype(jnp.int32)
-    if problem.stop_after is not None:
-        cell = jnp.where(is_recorded & (num_events >= problem.stop_after), cells + DONE, cell)
-    overflowed = sde.overflowed(y_jumped)
-    if overflowed is not None:
-        cell = jnp.where(is_event & overflowed, cells + BACKLOG, cell)
-    cell = jnp.where(immediate, cells + IMMEDIATE, cell)
-    cell = jnp.where(decision == NONFINITE, cells + NOT_FINITE, cell)
-    cell = jnp.where(decision == _OVERFLOW, cells + TOO_MANY_EVENTS, cell)
-    cell = jnp.where(running, cell, carry.cell)
-    driver_state = carry.driver_state
-    if problem.driver is not None and jax.tree.leaves(driver_state):
-        left = problem.driver.left(driver_state, piece, t, t_next, cell_end)
-        fresh = problem.driver.start(jnp.minimum(cell, cells - 1))
-        cut = is_event
-        if jumping is not None:
-            cut = moves & ~jumping
-        driver_state = where_tree(cell > carry.cell, fresh, where_tree(cut, left, driver_state))
-    if control is not None:
-        stays = ~running if jumping is None else ~running | jumping
-        control = where_tree(stays, carry.control, control)
-    fresh_rows = carry.fresh
-    if problem.local:
-        fresh_rows = jnp.where(is_event, one_hot & has_own_time, fresh_rows & ~moves)
-    seen = carry.seen
-    if seen is not None:
-        now = has_own_time & _is_recorded(sde, index)
-        now = now if jumping is None else now & ~jumping
-        seen = where_tree(now, freeze((t_next, index, y_next)), seen)
-    new = Carry(
-        t=jnp.where(moves, t_next, t),
-        y=where_tree(is_event, y_jumped, where_tree(moves, y_next, y)),
-        cell=cell,
-        driver_state=driver_state,
-        num_events=num_events,
-        fired=(carry.fired & -2)
-        + jnp.where(is_event, 2 * one_hot.astype(jnp.int32) + event.tied.astype(jnp.int32), 0),
-        jump=jump,
-        control=control,
-        fresh=fresh_rows,
-        seen=seen,
-    )
-    record = dict(
-        # 0 for a sample that had ended, 1 for a step without a recorded event, 2 + k for one of
-        # component k
-        outcome=jnp.where(is_recorded, 2 + index, jnp.where(running, 1, 0)),
-        time=t_next,
-        residual=jnp.where(has_own_time, jnp.abs(lax.stop_gradient(residual)), 0),
-        y_left=y_next,
-        y_right=y_jumped,
-        decision=decision,
-        clock=lax.stop_gradient(clock),
-    )
-    return new, record
+    moved = Moved(
+        decision, clock, moves, t_next, y_next, residual, cell_end, piece, event.tied, jumping,
+        control,
+    )  # fmt: skip
+    return account(problem, carry, moved)

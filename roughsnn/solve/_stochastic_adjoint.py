@@ -8,15 +8,15 @@ import equinox.internal as eqxi
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int, PyTree
 
 from ._adjoints import AbstractEventAdjoint, Settings
 from ._guard import guard_derivatives
 from ._locate import NO_EVENT
-from ._output import collect, states_at
+from ._output import collect
 from ._problem import Carry, Problem
+from ._saved import most_times_in, path_of, put, saved_output, slots, states_of, take, times_asked
 from ._step import Known, micro_step
 
 
@@ -89,7 +89,7 @@ class StochasticAdjoint(AbstractEventAdjoint):
         )
         if events.y_left is not None:
             records |= dict(y_left=events.y_left, y_right=events.y_right)
-        saved = _saved(settings, problem, first, last, ts, ys)
+        saved = saved_output(settings, problem, first, last, ts, ys)
         solution = collect(
             problem, settings.subs, first, last, records, settings.max_steps, num_steps, saved
         )
@@ -170,8 +170,8 @@ def _forward(everything, chunk: int):
     problem = settings.problem(inputs)
     grid, first, n = problem.grid, problem.start(), problem.max_events
     num = first.fired.shape[0]
-    ts = _times(settings, first.t.dtype)
-    width = _most_times_in(chunk, settings)
+    ts = times_asked(settings, first.t.dtype)
+    width = most_times_in(chunk, settings)
 
     def filled(value, dtype):
         return jnp.full(n, value, dtype)
@@ -198,7 +198,7 @@ def _forward(everything, chunk: int):
             y_left=record["y_left"] if settings.save_event_states else None,
             y_right=record["y_right"] if settings.save_event_states else None,
         )  # fmt: skip
-        path = None if ts is None else _path(carry)
+        path = None if ts is None else path_of(carry)
         return new, (event, carry.cell < grid.num_cells, path)
 
     def run(state):
@@ -214,9 +214,9 @@ def _forward(everything, chunk: int):
             for x, old in zip((found.step, found.code), failure, strict=True)
         )
         if ts is not None:
-            within, place = _slots(ts, carry.t, new.t, width)
-            states = _states(problem, ts, place, path)
-            ys = jax.tree.map(lambda b, x: _put(b, x, within, place), ys, states)
+            within, place = slots(ts, carry.t, new.t, width)
+            states = states_of(problem, ts, place, path)
+            ys = jax.tree.map(lambda b, x: put(b, x, within, place), ys, states)
         return new, events, ys, num_steps + jnp.sum(ran, dtype=jnp.int32), failure, begin + chunk
 
     def chunk_step(state, _):
@@ -259,8 +259,8 @@ def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, c
     problem = problem_of(theta)
     settings = everything(theta)[1]
     n = events.time.shape[0]
-    ts = _times(settings, events.time.dtype)
-    width = _most_times_in(chunk, settings)
+    ts = times_asked(settings, events.time.dtype)
+    width = most_times_in(chunk, settings)
     num_chunks = jax.tree.leaves(checkpoints)[0].shape[0]
 
     steps = jnp.where(events.step >= 0, events.step, jnp.iinfo(jnp.int32).max)
@@ -301,12 +301,12 @@ def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, c
         smooth, fixed = eqx.partition(carries, eqx.is_inexact_array)
         from_path = jax.tree.map(jnp.zeros_like, smooth)
         if ts is not None:
-            within, at = _slots(ts, checkpoint.t, end.t, width)
-            ct_states = jax.tree.map(lambda x: _take(x, within, at), ct_ys)
+            within, at = slots(ts, checkpoint.t, end.t, width)
+            ct_states = jax.tree.map(lambda x: take(x, within, at), ct_ys)
 
             def saved(theta, smooth):
-                path = _path(eqx.combine(smooth, fixed))
-                return _states(problem_of(theta), ts, at, path)
+                path = path_of(eqx.combine(smooth, fixed))
+                return states_of(problem_of(theta), ts, at, path)
 
             _, pull = jax.vjp(saved, theta, smooth)
             from_theta, from_path = pull(ct_states)
@@ -354,83 +354,3 @@ def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, c
 
     _, pull = jax.vjp(start, theta)
     return jax.tree.map(jnp.add, gradient, pull(ct_first)[0])
-
-
-# --- states at the times asked for
-
-
-def _times(settings: Settings, dtype):
-    subs = settings.subs
-    return None if subs is None or subs.ts is None else jnp.sort(jnp.asarray(subs.ts, dtype))
-
-
-def _most_times_in(chunk: int, settings: Settings) -> int:
-    """How many of the times asked for a chunk can hold: it goes over at most `chunk` cells."""
-    if settings.subs is None or settings.subs.ts is None:
-        return 0
-    ts = settings.subs.ts
-    if isinstance(ts, jax.core.Tracer):
-        return ts.shape[0]
-    ts = np.sort(np.asarray(ts, float))
-    ends = np.searchsorted(ts, ts + chunk * settings.grid.dt0 * (1 + 1e-6), side="right")
-    return int(np.max(ends - np.arange(len(ts)), initial=0))
-
-
-def _slots(ts, begin, end, width: int):
-    """Places of the times in [begin, end): `width` of them, and which are inside."""
-    first = jnp.searchsorted(ts, begin, side="left").astype(jnp.int32)
-    place = first + jnp.arange(width, dtype=jnp.int32)
-    here = ts[jnp.minimum(place, ts.shape[0] - 1)]
-    within = (place < ts.shape[0]) & (here < end)
-    return lax.stop_gradient(within), jnp.where(within, place, ts.shape[0])
-
-
-def _path(carry: Carry):
-    return carry.t, carry.y, carry.cell, carry.driver_state
-
-
-def _states(problem, ts, place, path):
-    here = ts[jnp.minimum(place, ts.shape[0] - 1)]
-    ran = path[2] < problem.grid.num_cells
-    return states_at(problem, here, jnp.where(ran, path[0], jnp.inf), path)
-
-
-def _put(buffer, values, within, place):
-    del within
-    return buffer.at[place].set(values, mode="drop")
-
-
-def _take(buffer, within, place):
-    values = buffer[jnp.minimum(place, buffer.shape[0] - 1)]
-    return jnp.where(within.reshape((-1,) + (1,) * (values.ndim - 1)), values, 0)
-
-
-def _saved(settings, problem, first, last, ts, ys):
-    """The output asked for, in the order of `saveat`."""
-    subs = settings.subs
-    if subs is None:
-        return None, None
-    all_ts, all_ys = [], []
-
-    def add(t, y):
-        all_ts.append(jnp.atleast_1d(t))
-        all_ys.append(jax.vmap(lambda t, y: subs.fn(t, y, problem.args))(all_ts[-1], y))
-
-    def one(y):
-        return jax.tree.map(lambda x: x[None], y)
-
-    if subs.t0:
-        add(first.t, one(first.y))
-    if ts is not None:
-        # in the order that the times were given in
-        order = jnp.argsort(jnp.argsort(jnp.asarray(subs.ts), stable=True), stable=True)
-
-        def at(t, y):
-            y = jax.tree.map(lambda a, b: jnp.where(t >= last.t, b, a), y, last.y)
-            return jax.tree.map(lambda x: jnp.where(t > last.t, jnp.nan, x), y)
-
-        y = jax.vmap(at)(ts, ys)
-        add(ts[order], jax.tree.map(lambda x: x[order], y))
-    if subs.t1:
-        add(last.t, one(last.y))
-    return jnp.concatenate(all_ts), jax.tree.map(lambda *x: jnp.concatenate(x), *all_ys)
