@@ -1,5 +1,6 @@
 """Samples without derivatives: one look at the solver's step in every turn of the loop."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -96,7 +97,7 @@ def _sample(inputs, settings: Settings):
     width = most_times_in(_CHUNK, settings)
     zero = jnp.zeros((), jnp.int32)
     state = _State(first, zero)
-    advance = _step
+    advance: Callable = _step
     if problem.driver is not None and problem.jumps is None:
         e0 = problem.sde.event(first.t, first.y, problem.args)
         search = _without_looks(begin_search(first.t, first.t, e0, e0, first.t))
@@ -177,6 +178,7 @@ def _look(problem: Problem, state: _State, runs) -> tuple[_State, dict[str, Any]
     """One look: at the event by the secant through both ends of the cell, or at the time that the
     search proposes. The decisions are those of `locate_event`."""
     sde, args, carry = problem.sde, problem.args, state.carry
+    assert state.search is not None
     searching = state.search.looks >= 0
     t, y, num = carry.t, carry.y, carry.fired.shape[0]
     end = jnp.where(runs, problem.grid.end(carry.cell, t.dtype), t + problem.dt0)
