@@ -98,10 +98,7 @@ def fit(
     """
     step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
     _check_counts(num_steps, log_every)
-    if early_stop is not None and early_stop.monitor not in step.recorded:
-        raise ValueError(
-            f"`early_stop` watches {early_stop.monitor!r}; it must be one of {step.recorded}."
-        )
+    _check_early_stop(early_stop, step)
     _check_data(data, batch_size, batch_shape="(samples,)", rank=1)
     if data is not None and batch_size is not None and not 1 <= batch_size <= len(data):
         raise ValueError(
@@ -142,6 +139,7 @@ def fit_many(
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
     callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
+    early_stop: EarlyStop | None = None,
     checkpoint: Checkpoints | None = None,
     log_every: int = 10,
     progress: bool = True,
@@ -165,6 +163,7 @@ def fit_many(
             spike trains stays shared.
         callback: as in `fit`; models and histories have a leading axis over seeds, and all stop if
             it returns True.
+        early_stop: as in `fit`; each seed stops by itself, and waits for the others.
         checkpoint: as in `fit`; all seeds are in one checkpoint.
         log_every: as in `fit`.
         progress: whether to show a progress bar, with the mean loss over seeds.
@@ -180,6 +179,7 @@ def fit_many(
     """
     step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
     _check_counts(num_steps, log_every)
+    _check_early_stop(early_stop, step)
     _check_data(data, batch_size, batch_shape="(len(keys), samples)", rank=2)
     num_seeds = keys.shape[0]
     if num_seeds == 0:
@@ -206,10 +206,25 @@ def fit_many(
             return FitStatus.STOPPED_BY_CALLBACK, f"the callback returned True at {reached.done}"
         return None
 
+    def stop_of(reached: "Reached", seed: int) -> str | None:
+        """Why the early stop ends the training of a seed."""
+        if early_stop is None:
+            return None
+        done = int(reached.state.step[seed])
+        history = reached.history(step.recorded)
+        return early_stop.reason({name: x[seed, :done] for name, x in history.items()})
+
+    def waits(reached: "Reached") -> np.ndarray:
+        return np.array([stop_of(reached, seed) is not None for seed in range(num_seeds)])
+
     start = Reached(eqx.filter_vmap(step.init)(models), jnp.zeros(num_seeds, dtype=bool))
-    reached = loop(run, start, num_steps, log_every, progress, stop_reason, keeper)
-    history = reached.history(step.recorded)
-    return [_result(step, reached, history, seed) for seed in range(num_seeds)]
+    reached = loop(run, start, num_steps, log_every, progress, stop_reason, keeper, waits)
+    history, results = reached.history(step.recorded), []
+    for seed in range(num_seeds):
+        reason = stop_of(reached, seed)
+        ending = reached.ending if reason is None else (FitStatus.EARLY_STOP, reason)
+        results.append(_result(step, reached._replace(ending=ending), history, seed))
+    return results
 
 
 @eqx.filter_jit
@@ -344,6 +359,13 @@ def _check_counts(num_steps: int, log_every: int) -> None:
         raise ValueError(f"`num_steps` is {num_steps}; it must be 0 or more.")
     if log_every < 1:
         raise ValueError(f"`log_every` is {log_every}; it must be 1 or more.")
+
+
+def _check_early_stop(early_stop: EarlyStop | None, step: TrainStep) -> None:
+    if early_stop is not None and early_stop.monitor not in step.recorded:
+        raise ValueError(
+            f"`early_stop` watches {early_stop.monitor!r}; it must be one of {step.recorded}."
+        )
 
 
 def _check_data(

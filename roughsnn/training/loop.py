@@ -28,7 +28,11 @@ class Chunk(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """How far a run has come; replaced as a whole, so that an interrupt leaves it consistent."""
+    """How far a run has come; replaced as a whole, so that an interrupt leaves it consistent.
+
+    `failed` says whether it (each seed of it) takes no more steps: something was not finite, or
+    the early stop has ended a seed among others.
+    """
 
     state: TrainState
     failed: Array
@@ -110,10 +114,12 @@ def loop(
     progress: bool,
     stop_reason: Callable[[Reached], Ending | None],
     keeper: Keeper | None = None,
+    waits: Callable[[Reached], np.ndarray] | None = None,
 ) -> Reached:
-    """Call the compiled program until all steps are taken or something ends training."""
+    """Call the compiled program until all steps are taken or something ends training; `waits` says
+    which seeds take no more steps."""
     if keeper is None:
-        return _loop(run, reached, num_steps, log_every, progress, stop_reason, None)
+        return _loop(run, reached, num_steps, log_every, progress, stop_reason, None, waits)
     with keeper.checkpoints.open():
         reached = keeper.restore(reached)
         if reached.done > num_steps:
@@ -121,10 +127,12 @@ def loop(
                 f"{keeper.checkpoints.folder} has a fit of {reached.done} steps and `num_steps` is "
                 f"{num_steps}. Give at least {reached.done}, or another folder."
             )
-        return _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper)
+        return _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper, waits)
 
 
-def _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper) -> Reached:
+def _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper, waits) -> Reached:
+    # again, as an interrupt may have come before it
+    reached = _without(reached, waits)
     status, _ = reached.ending
     over = reached.done >= num_steps or bool(jnp.all(reached.failed))
     if over or status in (FitStatus.EARLY_STOP, FitStatus.STOPPED_BY_CALLBACK):
@@ -166,6 +174,9 @@ def _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper) -> 
                 if ending is not None:
                     reached = reached._replace(ending=ending)
                     break
+                reached = _without(reached, waits)
+                if waits is not None and bool(jnp.all(reached.failed)):
+                    break
                 if keeper is not None and reached.done < num_steps:
                     keeper.keep(reached, now=False)
         except KeyboardInterrupt:
@@ -178,6 +189,13 @@ def _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper) -> 
         with _no_interrupt():
             keeper.keep(reached, now=True)
     return reached
+
+
+def _without(reached: Reached, waits: Callable[[Reached], np.ndarray] | None) -> Reached:
+    """The run, in which the seeds that wait take no more steps."""
+    if waits is None:
+        return reached
+    return reached._replace(failed=reached.failed | jnp.asarray(waits(reached)))
 
 
 @contextlib.contextmanager

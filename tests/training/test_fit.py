@@ -12,6 +12,7 @@ import optax
 import pytest
 
 from roughsnn.losses import FirstSpikesLoss
+from roughsnn.runs import Checkpoints
 from roughsnn.spikes import SpikeTrains
 from roughsnn.training import EarlyStop, FitStatus, TrainStep, fit, fit_many
 
@@ -383,6 +384,34 @@ def test_fit_many_a_seed_stops_alone(data):
     assert fine.status is FitStatus.COMPLETED
     assert fine.history["loss"].shape == (25,)
     assert np.all(np.isfinite(fine.history["loss"]))
+
+
+def test_fit_many_stops_each_seed_early(data, tmp_path):
+    """Where `fit` stops it alone, also if the run is cut off right when one seed has stopped."""
+    keys, settings = jr.split(jr.key(5), 2), {**SETTINGS, "num_steps": 200}
+    del settings["key"]
+    settings["early_stop"] = EarlyStop(target=0.5, window=3)
+    both, means = SpikeTrains.stack([data, data]), (2.0, 1.3)
+    models = Renewal(jnp.array(means), jnp.array([7.0, 7.0]))
+    alone = [fit(start(m), data, **settings, key=k) for m, k in zip(means, keys, strict=True)]
+    late, early = (result.num_steps for result in alone)
+    assert 0 < early < late < 200
+
+    def interrupt(step, model, history):
+        if step == early:
+            raise KeyboardInterrupt
+
+    kept = Checkpoints(tmp_path, every=1000, resume=True)
+    cut_off = fit_many(models, both, **settings, keys=keys, checkpoint=kept, callback=interrupt)
+    assert [result.num_steps for result in cut_off] == [early, early]
+    for result, lone in zip(
+        fit_many(models, both, **settings, keys=keys, checkpoint=kept), alone, strict=True
+    ):
+        assert result.status is FitStatus.EARLY_STOP
+        assert result.message == lone.message
+        assert result.num_steps == lone.num_steps
+        np.testing.assert_allclose(result.model.mean, lone.model.mean, rtol=1e-9)
+        np.testing.assert_allclose(result.history["loss"], lone.history["loss"], rtol=1e-9)
 
 
 def test_step_maps_over_seeds_by_hand(data):
