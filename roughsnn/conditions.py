@@ -41,8 +41,10 @@ def check_conditions(
       smallest value against its median, at least 1 %);
     - *noise tangent to the event surface*: $\nabla E_k(y)\,\sigma_i(y) = 0$ near $y^-$ (relative
       to the lengths of both);
-    - *transversality*: $\partial_t E_k + \nabla E_k(y^-) \mu(y^-) > 0$ (judged against its
-      median);
+    - *transversality*: $\dot E_k = \partial_t E_k + \nabla E_k(y^-) \mu(y^-) > 0$ (judged against
+      its median, and where $\dot E_k$ falls, $\ddot E_k < 0$, against
+      $\sqrt{2 |\ddot E_k| |E_k(y^+)|}$, with which $E_k$ would come to rest as far above zero as
+      the transition takes it below: an event function that only grazes zero has none);
     - *noise commutes with the transition*: $DT_k(y^-)\,\sigma_i(y^-) = \sigma_i(T_k(y^-))$
       (relative to the length of $\sigma_i$).
 

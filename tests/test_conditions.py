@@ -1,10 +1,12 @@
 """Which models are covered by the theorem on pathwise gradients: the cases known by derivation."""
 
+import diffrax as dfx
 import jax.numpy as jnp
 import jax.random as jr
 import pytest
 
 import roughsnn as rs
+from tests.solve.models import ball_under_a_ceiling
 
 NAMES = (
     "no immediate refiring",
@@ -118,6 +120,32 @@ def test_noise_whose_strength_a_spike_does_not_touch_is_covered():
     assert _violated(_check(_noise_by_current(0.0), y0)) == set()
     # one that jumps at a spike, as the synaptic current of a network does, is not
     assert _violated(_check(_noise_by_current(0.4), y0)) == {NAMES[4]}
+
+
+@pytest.mark.parametrize(
+    ("w0", "x0", "grazes"),
+    [
+        (1.0, -0.75, True),
+        # a touch is found beside the regular events of the ramp, and where it is all there is
+        (1 + 1e-13, -10.0, True),
+        (1.125, -0.75, False),
+        (1.125, -10.0, False),
+        # below the ceiling only the ramp fires
+        (0.875, -0.75, False),
+    ],
+)
+def test_a_threshold_that_is_only_touched_is_not_covered(w0, x0, grazes):
+    report = rs.check_conditions(
+        ball_under_a_ceiling(), 0.0, 3.0, 0.25, jnp.array([0.0, w0, x0]), key=jr.key(0),
+        num_paths=1, max_events=4, solver=dfx.Heun(),
+    )  # fmt: skip
+    assert _violated(report) == ({NAMES[3]} if grazes else set()), str(report)
+    if grazes:
+        found = report.conditions[3]
+        # the touch is at t = 2 w0; the rise of height there is an error of sqrt(1e-13)
+        assert abs(found.time - 2) < 1e-6
+        assert found.component == 0
+        assert "grazes zero" in str(report)
 
 
 def test_no_minimal_gap_without_alpha():

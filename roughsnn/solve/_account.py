@@ -56,6 +56,8 @@ class Moved(eqx.Module):
     tied: Bool[Array, " K"]
     jumping: Bool[Array, ""] | None = None
     control: Any = None
+    # of the event function, where the event is looked at for the theorem's assumptions
+    speed: Float[Array, ""] | None = None
 
 
 def account(problem: Problem, carry: Carry, moved: Moved) -> tuple[Carry, dict[str, Any]]:
@@ -117,10 +119,11 @@ def account(problem: Problem, carry: Carry, moved: Moved) -> tuple[Carry, dict[s
     if problem.local:
         fresh_rows = jnp.where(is_event, one_hot & has_own_time, fresh_rows & ~moves)
     seen = carry.seen
-    if seen is not None:
+    if seen is not None and moved.speed is not None:
         now = has_own_time & is_recorded(sde, index)
         now = now if jumping is None else now & ~jumping
-        seen = where_tree(now, freeze((t_next, index, y_next)), seen)
+        now = now & (moved.speed <= seen[3])
+        seen = where_tree(now, freeze((t_next, index, y_next, moved.speed)), seen)
     new = Carry(
         t=jnp.where(moves, t_next, t),
         y=where_tree(is_event, y_jumped, where_tree(moves, y_next, y)),

@@ -102,19 +102,36 @@ def _speed(sde, args, t, k, y):
     return jax.jvp(lambda t, y: _value(sde, args, t, k, y), (t, y), along)[1]
 
 
+def _rise(sde, args, t, k, left, speed, right):
+    """The speed of the event function at an event, relative to the one with which it would come to
+    rest as far above zero as the transition takes it below: zero where it only touches zero,
+    infinite where it does not slow down."""
+    along = (jnp.ones_like(t), sde.drift(t, left, args))
+    bend = jax.jvp(lambda t, y: _speed(sde, args, t, k, y), (t, left), along)[1]
+    needed = 2 * jnp.maximum(-bend, 0) * jnp.abs(_value(sde, args, t, k, right))
+    slows = needed > 0
+    return jnp.where(slows, speed / jnp.sqrt(jnp.where(slows, needed, 1)), jnp.inf)
+
+
 def figures_of_noise(sde, args, t, k, left, increments, key):
     """How fast the event function rises at an event, and what noise does to it and through the
-    transition, for the given increments of the driver (the worst of them)."""
+    transition, for the given increments of the driver (the worst of them).
+
+    `rise` is not among the figures of a neuron that fires by an intensity: that is positive, and
+    never brings the event function to rest."""
     flat, unravel = ravel_pytree(left)
     out = {
         "speed": _speed(sde, args, t, k, left),
         "tangent": jnp.zeros_like(t),
         "commute": jnp.zeros_like(t),
     }
-    if increments is None:
-        return out
     mark_key, near_key = jr.split(key)
     mark = sde.mark(mark_key)
+    if getattr(sde, "dead_intensity", None) is None:
+        right = sde.transition(t, left, k, mark, args)
+        out["rise"] = _rise(sde, args, t, k, left, out["speed"], right)
+    if increments is None:
+        return out
 
     def noise(t, y, dx):
         vf = sde.diffusion(t, y, args)
@@ -204,6 +221,8 @@ def report(found, times, components, refires: bool = False) -> ConditionsReport:
     found = dict(found)
     middle = float(np.median(found["speed"]))
     found["speed"] = found["speed"] / max(middle, np.finfo(float).tiny)
+    if "rise" in found:
+        found["speed"] = np.minimum(found["speed"], found["rise"])
     holds = {
         "refire": lambda x: x < 0,
         "gap": lambda x: x >= 0.01,

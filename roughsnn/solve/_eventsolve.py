@@ -102,7 +102,8 @@ def eventsolve(
             `diffrax.Heun()`; for additive noise, `diffrax.SRA1()` has order 1.5.
         adjoint: how the solution is differentiated.
         conditions: what happens where the solution is differentiated though an assumption of the
-            theorem fails at its latest event (see [`roughsnn.check_conditions`][]): `"check"`
+            theorem fails at the event where the event function rose most slowly (see
+            [`roughsnn.check_conditions`][]): `"check"`
             raises a report, `"ignore"` goes on with a derivative that does not converge.
         stepsize_controller: for equations without noise, a `diffrax.PIDController`: steps of
             adaptive size, `dt0` being the first; events are as exact as the steps. `max_steps` is

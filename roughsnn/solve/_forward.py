@@ -64,13 +64,20 @@ class EligibilityTraces(AbstractEventAdjoint):
     to the parameters of its own neuron is exact where its spikes do not come back to it through
     the network: for every neuron of a feed-forward network. The derivative with respect to
     parameters of other neurons is taken as zero, so the gradient of a loss of the output spikes is
-    exact for the last layer (but for the discretisation: where the solver cuts the step of one
-    neuron at a spike of another is held fixed), and the hidden layers learn only from what a loss
-    says of their own spikes. There is one trace for each synapse, whatever the number of spikes
-    and steps.
+    exact for the last layer, and the hidden layers learn only from what a loss says of their own
+    spikes. There is one trace for each synapse, whatever the number of spikes and steps.
 
-    With `recursion="full"` the derivatives spread from neuron to neuron at spikes (real-time
-    recurrent learning): exact, for small networks.
+    Exact here means for the equation. The solver cuts a step of every neuron at a spike of any of
+    them, and where it is cut changes the end of the step by its discretisation error, also in
+    neurons that no synapse joins. The other engines are the derivative of the scheme and carry this
+    effect from neuron to neuron; local traces hold the cuts of other neurons' spikes fixed and are
+    without it. The difference vanishes with `dt0` (with noise like its square root) and can be as
+    large as the derivative itself where several spikes fall into one step: refine `dt0` if the
+    engines disagree.
+
+    With `recursion="full"` the derivatives spread from neuron to neuron at spikes and cuts
+    (real-time recurrent learning): the same derivative as that of [`roughsnn.ReverseMode`][], to
+    rounding, for small networks.
 
     Only event times have derivatives in the local form; all other outputs have none. (Holberg &
     Salvi 2024, on online learning; the traces are those of the theorem, restricted to one neuron.)

@@ -25,16 +25,17 @@ _OVERRIDE = (
 
 
 def guard_derivatives(inputs, settings, solution, seen):
-    """The solution, which raises a report where it is differentiated though its latest event
-    breaks an assumption of the theorem on pathwise gradients.
+    """The solution, which raises a report where it is differentiated though an event breaks
+    an assumption of the theorem on pathwise gradients.
 
-    `seen` is that event: its time, component (-1 if there was none) and the state before it.
+    `seen` is the event at which the event function rose most slowly, the one that comes nearest
+    to grazing zero: its time, component (-1 if there was none), the state before it and that speed.
     Its figures are only used by the derivative, and so never computed where there is none.
     """
     if not settings.check or seen is None:
         return solution
     sde, _, args, _ = freeze(inputs)
-    t, component, left = freeze(seen)
+    t, component, left, _ = freeze(seen)
     figures = freeze(
         figures_of_noise(
             sde, args, t, jnp.maximum(component, 0), left,
@@ -55,7 +56,10 @@ def _(primals, tangents, *, t, component, figures):
     (arrays,), (arrays_dot,) = primals, tangents
     small = tolerance(t.dtype)
     broken = (figures["tangent"] > small) | (figures["commute"] > small)
-    broken = (component >= 0) & (broken | ~(figures["speed"] > 0))
+    grazes = ~(figures["speed"] > 0)
+    if "rise" in figures:
+        grazes = grazes | (figures["rise"] < small)
+    broken = (component >= 0) & (broken | grazes)
     names = tuple(sorted(figures))
 
     one = jnp.ones_like(t)

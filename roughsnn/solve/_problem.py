@@ -23,7 +23,8 @@ class Carry(eqx.Module):
     a solve has no use for them: `jump` is the number of the driver's next jump and how much of it
     is done, `control` the length of the next step and the state of the step size controller,
     `fresh` the component whose state begins its step at a time that has a derivative, `seen` the
-    time, the component and the state before the latest event.
+    time, the component, the state before and the speed of the event function at the event where
+    that rose most slowly.
     """
 
     t: Float[Array, ""]
@@ -35,7 +36,7 @@ class Carry(eqx.Module):
     jump: tuple[Int[Array, ""], Float[Array, ""]] | None = None
     control: tuple[Float[Array, ""], PyTree] | None = None
     fresh: Bool[Array, " K"] | None = None
-    seen: tuple[Float[Array, ""], Int[Array, ""], PyTree] | None = None
+    seen: tuple[Float[Array, ""], Int[Array, ""], PyTree, Float[Array, ""]] | None = None
 
 
 class Problem(eqx.Module):
@@ -71,7 +72,9 @@ class Problem(eqx.Module):
             jump = (first, jnp.zeros_like(t))
         if self.controller is not None:
             control = self._first_step(t)
-        seen = (t, zero - 1, freeze(self.y0)) if self.look else None
+        seen = None
+        if self.look:
+            seen = (t, zero - 1, freeze(self.y0), jnp.asarray(jnp.inf, e0.dtype))
         return Carry(
             t=t,
             y=self.y0,

@@ -1,10 +1,14 @@
 """What an event solve returns."""
 
+import os
 from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
+import jax.lax as lax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
@@ -106,29 +110,59 @@ _FAILURES = (
 
 
 def raise_unless_successful(solution: EventSolution) -> EventSolution:
-    """The solution, or an error with the text of the result that applies: at once where values
-    are known, at run time inside a JAX transformation."""
+    """The solution, or an error with the text of the result that applies and where it happened: at
+    once where values are known, at run time inside a JAX transformation."""
     failed = solution.result != RESULTS.successful
-    if isinstance(failed, jax.core.Tracer):
-        return solution.result.error_if(solution, failed)
-    for member in _FAILURES:
-        of_this_kind = np.asarray(solution.result == member)
-        if of_this_kind.any():
-            first = tuple(int(i) for i in np.argwhere(of_this_kind)[0])
-            where = _place_of_failure(solution, first)
-            if of_this_kind.ndim:
-                where += (
-                    f" This happened in {of_this_kind.sum()} of {of_this_kind.size} samples, "
-                    f"first in sample {first[0] if len(first) == 1 else first}."
-                )
-            raise EventSolveError(RESULTS[member] + where)
-    return solution
+    if not isinstance(failed, jax.core.Tracer) and not np.any(failed):
+        return solution
+    kinds = jnp.stack([solution.result == member for member in _FAILURES], -1)
+    # what the host is told has no derivative
+    told = [
+        lax.stop_gradient(x)
+        for x in (kinds, solution.stats["failure_time"], solution.stats["failure_component"])
+    ]
+    if not any(isinstance(x, jax.core.Tracer) for x in told):
+        _raise_if_failed(*told)
+    named = lax.cond(
+        eqxi.unvmap_any(failed) & (_on_error() == "raise"),
+        lambda told: jax.pure_callback(
+            _raise_if_failed,
+            jax.ShapeDtypeStruct(failed.shape, bool),
+            *told,
+            vmap_method="broadcast_all",
+        ),
+        lambda told: told[0][..., 0],
+        told,
+    )
+    # whoever uses the solution has to ask the host first; where the host's error does not end the
+    # program, this one does
+    return solution.result.error_if(solution, failed | named)
 
 
-def _place_of_failure(solution: EventSolution, sample: tuple[int, ...]) -> str:
-    """When and in which component a sample failed, as a sentence; nothing if that says nothing."""
-    component = int(np.asarray(solution.stats["failure_component"])[sample])
-    if component < 0:
-        return ""
-    time = float(np.asarray(solution.stats["failure_time"])[sample])
-    return f" It failed at t = {time:.6g}, in component (neuron) {component}."
+def _on_error() -> str:
+    """What equinox does about an error at run time."""
+    return os.environ.get("EQX_ON_ERROR", "raise")
+
+
+def _raise_if_failed(kinds, times, components) -> np.ndarray:
+    """Raises what `kinds` says of each sample, with one entry for each of `_FAILURES` along its
+    last axis: the first of them that applies."""
+    kinds, times, components = (np.asarray(x) for x in (kinds, times, components))
+    for i, member in enumerate(_FAILURES):
+        of_this_kind = kinds[..., i]
+        if not of_this_kind.any():
+            continue
+        first = tuple(int(i) for i in np.argwhere(of_this_kind)[0])
+        where = ""
+        if components[first] >= 0:
+            where = (
+                f" It failed at t = {float(times[first]):.6g}, in component (neuron) "
+                f"{components[first]}."
+            )
+        if of_this_kind.ndim:
+            where += (
+                f" This happened in {of_this_kind.sum()} of {of_this_kind.size} samples, "
+                f"first in sample {first[0] if len(first) == 1 else first}."
+            )
+        raise EventSolveError(RESULTS[member] + where)
+    return kinds.any(-1)

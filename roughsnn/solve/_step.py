@@ -172,8 +172,8 @@ def micro_step(
     index = jnp.where(decision < num, decision, decision - num)
     one_hot = jnp.arange(num, dtype=jnp.int32) == index
     residual = pick(one_hot, e_next)
-    slope = component(e_dot, index)
-    slope = jnp.where(has_own_time & (slope != 0), slope, 1)
+    speed = component(e_dot, index)
+    slope = jnp.where(has_own_time & (speed != 0), speed, 1)
     early = jnp.where(has_own_time, residual, 0)
     clock = moved_by_event(clock, jnp.ones_like(clock), early, slope)
     t_next = stretch.time(clock)
@@ -182,6 +182,6 @@ def micro_step(
 
     moved = Moved(
         decision, clock, moves, t_next, y_next, residual, cell_end, piece, event.tied, jumping,
-        control,
+        control, speed,
     )  # fmt: skip
     return account(problem, carry, moved)

@@ -45,7 +45,7 @@ def test_spike_times_are_differentiable_in_the_values():
 
     gradient = jax.jit(jax.grad(total))(values)
     # rounding of two orders of sums
-    for adjoint in (rs.ForwardMode(), rs.StochasticAdjoint()):
+    for adjoint in (rs.EligibilityTraces("full"), rs.StochasticAdjoint()):
         other = jax.jit(jax.grad(lambda v, a=adjoint: total(v, a)))(values)
         np.testing.assert_allclose(other, gradient, rtol=1e-9, atol=1e-12)
     direction = jnp.cos(jnp.arange(8.0)).reshape(4, 2)
@@ -53,6 +53,41 @@ def test_spike_times_are_differentiable_in_the_values():
     difference = (total(values + h * direction) - total(values - h * direction)) / (2 * h)
     # curvature h^2 and rounding 1e-16 / h
     np.testing.assert_allclose(jnp.sum(gradient * direction), difference, rtol=1e-7)
+
+
+@pytest.mark.slow
+def test_local_traces_differ_by_an_effect_of_the_grid_that_vanishes_with_it():
+    """Two neurons that do not touch each other: the spike times of one have no derivative in the
+    current of the other, and local traces give none. The scheme has one, and so have the engines
+    that are the derivative of the scheme, since a spike of the one cuts a step of the other."""
+    neuron, fine, keys = rs.StochasticLIF(2, sigma=0.2, mu2=0.0), 0.01 / 32, jr.split(jr.key(3), 8)
+    values = jnp.stack([VALUES + 1, VALUES + 1.2], 1)
+
+    def derivatives(factor, adjoint):
+        def of_first_neuron(own, other, key):
+            noise, start, marks = jr.split(key, 3)
+            solution = rs.eventsolve(
+                neuron, 0.0, 0.4, factor * fine, neuron.initial_state(start), key=marks,
+                max_events=20, args=rs.CurrentOnGrid(TIMES, values + jnp.stack([own, other])[None]),
+                adjoint=adjoint,
+                driver=rs.BrownianGrid(0.0, 0.4, fine, (2,), noise).coarsen(factor),
+            )  # fmt: skip
+            times = jnp.where(solution.event_indices == 0, solution.event_times, 0)
+            return jnp.sum(jnp.sin(times))
+
+        both = jax.vmap(jax.jacfwd(of_first_neuron, (0, 1)), (None, None, 0))
+        return jax.jit(both)(jnp.zeros(()), jnp.zeros(()), keys)
+
+    differences = []
+    for factor in (32, 2):
+        own, other = derivatives(factor, rs.EligibilityTraces())
+        np.testing.assert_array_equal(other, 0)
+        assert np.all(own != 0)
+        own_exact, other_exact = derivatives(factor, rs.ReverseMode())
+        differences.append(np.abs(own - own_exact) + np.abs(other_exact))
+    # on the same paths, 16 times finer: a factor of 4 for the noise, half an order
+    coarse, finer = np.median(differences, 1)
+    assert coarse > 2 * finer > 0, (coarse, finer)
 
 
 def test_traces_know_whose_current_a_column_is():

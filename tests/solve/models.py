@@ -35,6 +35,17 @@ LIF_PARAMETERS = {
 }
 
 
+def ball_under_a_ceiling():
+    """A ball thrown up with speed w0 under a ceiling at height 1: v' = w, w' = -1/2. It reaches
+    w0^2, and touches the ceiling without crossing it at t = 2 for w0 = 1. A touch takes 1 off v.
+    Beside it a ramp that fires at 1. In dyadic numbers Heun's scheme is exact on both."""
+    return rs.EventSDE(
+        lambda t, y, args: jnp.stack([y[1], jnp.full((), -0.5), jnp.ones(())]),
+        lambda t, y, args: jnp.stack([y[0] - 1, y[2] - 1]),
+        lambda t, y, k, u, args: y - jnp.where(k == 0, jnp.eye(3)[0], jnp.eye(3)[2]),
+    )
+
+
 def ramps(slopes, shifts, *, level=0.0):
     """Components that rise with constant slopes and fire at `level`; an event of component k adds
     `shifts[k]` to the state."""

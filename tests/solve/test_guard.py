@@ -1,5 +1,6 @@
 """Differentiating a model that breaks an assumption raises a report."""
 
+import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import roughsnn as rs
+from tests.solve.models import ball_under_a_ceiling
 
 
 def _hard_threshold(drift, t0=0.0, **kwargs):
@@ -85,6 +87,38 @@ def test_a_hard_threshold_that_only_input_jumps_drive_is_covered():
     # no report is raised, and the path between the jumps is smooth: curvature h^2, rounding
     # 1e-16 / h
     np.testing.assert_allclose(jax.jacfwd(times)(c), difference, rtol=1e-7)
+
+
+def _touch(w0, **kwargs):
+    """When the ball touches the ceiling, among later events of the ramp."""
+    y0 = jnp.array([0.0, 0.0, -0.75]).at[1].set(w0)
+    solution = rs.eventsolve(
+        ball_under_a_ceiling(), 0.0, 3.0, 0.25, y0, key=jr.key(0),
+        max_events=4, solver=dfx.Heun(), **kwargs,
+    )  # fmt: skip
+    return jnp.sum(jnp.where(solution.event_indices == 0, solution.event_times, 0))
+
+
+def test_an_event_function_that_only_touches_zero():
+    time, slope = jax.jit(_touch), jax.jit(jax.grad(_touch))
+    # exactly, and within rounding; the ramp fires at 1.75 and 2.75, so the touch is not the latest
+    for w0 in (1.0, 1 + 1e-13):
+        assert abs(time(w0) - 2) < 1e-6
+        with pytest.raises(Exception, match=r"VIOLATED *transversality") as caught:
+            jax.block_until_ready(slope(w0))
+        assert "component 0 at t = 2" in str(caught.value)
+        assert "grazes zero" in str(caught.value)
+    assert np.isfinite(jax.grad(lambda w0: _touch(w0, conditions="ignore"))(1.0))
+    # nothing is lost below the ceiling, where there is no event
+    assert time(0.875) == 0
+    assert slope(0.875) == 0
+    # beyond it tau = 2 (w0 - sqrt(w0^2 - 1)), whose derivative grows without bound towards the
+    # touch and is right all the way: 1e-16 of height is 1e-16 / sqrt(2e-6) of time
+    for excess in (1e-2, 1e-4, 1e-6):
+        w0 = 1 + excess
+        root = np.sqrt(w0**2 - 1)
+        np.testing.assert_allclose(time(w0), 2 * (w0 - root), rtol=1e-10)
+        np.testing.assert_allclose(slope(w0), 2 * (1 - w0 / root), rtol=1e-8)
 
 
 def test_reset_to_a_value_with_noise():

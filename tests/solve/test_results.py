@@ -156,6 +156,23 @@ def test_the_error_names_time_and_component():
         )  # fmt: skip
 
 
+def test_inside_jit_the_error_names_them_too():
+    def last(args):
+        sde = _explodes()
+        return rs.eventsolve(
+            sde, 0.0, 2.0, 0.25, jnp.zeros(2), key=KEY, max_events=5, args=args
+        ).final_time
+
+    batch = jax.jit(jax.vmap(last))
+    assert np.all(batch(jnp.zeros(3)) == 2)
+    with pytest.raises(Exception, match="The state became infinite or NaN") as caught:
+        jax.block_until_ready(batch(jnp.array([0.0, jnp.nan, jnp.nan])))
+    text = "failed at t = 1, in component (neuron) 1. This happened in 2 of 3 samples, first in"
+    assert f"{text} sample 1." in str(caught.value)
+    with pytest.raises(Exception, match=r"failed at t = 1, in component \(neuron\) 1\."):
+        jax.grad(last)(jnp.asarray(jnp.nan))
+
+
 def test_nan_at_the_start_does_not_fire():
     out = solve(
         ramps([1.0, 1.0], -jnp.eye(2)), 0.0, 1.0, 0.25, jnp.array([-0.5, jnp.nan]), 5, throw=False
