@@ -26,7 +26,7 @@ import numpy as np
 from ._study import Study, format_table
 
 _DEVICES = "--xla_force_host_platform_device_count={}"
-_LIMIT = 450.0
+_LIMIT = 900.0
 
 
 def study(trials: int = 32768, rounds: int = 9) -> Study:
