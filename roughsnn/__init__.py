@@ -46,6 +46,7 @@ from .neurons import Izhikevich as Izhikevich
 from .neurons import IzhikevichState as IzhikevichState
 from .neurons import LIFState as LIFState
 from .neurons import RectifiedPowerIntensity as RectifiedPowerIntensity
+from .neurons import ResettingStochasticLIF as ResettingStochasticLIF
 from .neurons import SigmoidIntensity as SigmoidIntensity
 from .neurons import SoftplusIntensity as SoftplusIntensity
 from .neurons import StochasticExponential as StochasticExponential

@@ -43,8 +43,9 @@ class Parameters(eqx.Module):
     log_adaptation_rate: Float[Array, ""] | None = None
     log_slow_noise: Float[Array, ""] | None = None
     log_slow_rate: Float[Array, ""] | None = None
+    forgets: bool = eqx.field(static=True, default=False)
 
-    def neuron(self) -> rs.StochasticLIF | rs.AdaptiveStochasticLIF:
+    def neuron(self) -> rs.StochasticLIF | rs.AdaptiveStochasticLIF | rs.ResettingStochasticLIF:
         """The neuron, which starts as right after a spike."""
         noise = SCALE * jnp.exp(self.log_noise)
         mu2 = jnp.ones_like(noise)
@@ -60,6 +61,9 @@ class Parameters(eqx.Module):
             alpha=jnp.exp(self.log_alpha), v0=-reset,
         )  # fmt: skip
         intensity = rs.ExponentialIntensity(v_th=0.0, beta=jnp.exp(self.log_beta), tau_s=1.0)
+        if self.forgets:
+            shared["v_reset"] = -reset
+            return rs.ResettingStochasticLIF(1, intensity=intensity, **shared)
         if self.adaptation is None:
             return rs.StochasticLIF(1, intensity=intensity, **shared)
         # As the slow current, the adaptation enters as mu1 a.
@@ -105,6 +109,32 @@ def from_moments(intervals: list[np.ndarray], unit: float) -> Parameters:
     )
 
 
+def _resetting(intervals, unit):
+    """As `from_moments`, with hardly a leak, and the reset where the threshold of a diffusion that
+    a soft threshold amounts to, see `rs.ResettingStochasticLIF`, is at the distance 1 above it."""
+    start = from_moments(intervals, unit)
+    leak, steepness = 0.1, 10.0
+    noise = float(jnp.exp(start.log_noise))
+    threshold = 2 / steepness * (np.log(steepness * noise / np.sqrt(2)) - np.euler_gamma)
+    return dataclasses.replace(
+        start,
+        log_leak=_number(np.log(leak)),
+        drive=start.drive + 0.25 - leak / 2,
+        log_beta=_number(np.log(steepness / SCALE)),
+        reset=_number(1 - threshold),
+        forgets=True,
+    )
+
+
+def _resetting_slow(intervals, unit):
+    slow = _slow(intervals, unit)
+    return dataclasses.replace(
+        _resetting(intervals, unit),
+        log_slow_noise=slow.log_slow_noise,
+        log_slow_rate=slow.log_slow_rate,
+    )
+
+
 def _adaptive(intervals, unit):
     return dataclasses.replace(
         from_moments(intervals, unit),
@@ -136,6 +166,8 @@ def _number(value) -> Float[Array, ""]:
 
 MODELS = {
     "lif": Model("leaky integrate-and-fire with noise of the potential", from_moments),
+    "resetting-lif": Model("the same, but a spike makes it forget its potential", _resetting),
+    "resetting-slow-lif": Model("forgets its potential, not a slow random current", _resetting_slow),
     "adaptive-lif": Model("the same with an adaptation current", _adaptive),
     "slow-lif": Model("the same as lif with a slowly varying random current", _slow),
     "adaptive-slow-lif": Model("adaptation and a slowly varying random current", _adaptive_slow),

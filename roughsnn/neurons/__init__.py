@@ -14,6 +14,7 @@ from ._izhikevich import Izhikevich as Izhikevich
 from ._izhikevich import IzhikevichState as IzhikevichState
 from ._lif import LIF as LIF
 from ._lif import ThresholdLIFState as ThresholdLIFState
+from ._resetting_stochastic_lif import ResettingStochasticLIF as ResettingStochasticLIF
 from ._stochastic_exponential import StochasticExponential as StochasticExponential
 from ._stochastic_lif import StochasticLIF as StochasticLIF
 from ._stochastic_quadratic import StochasticQuadratic as StochasticQuadratic
@@ -30,6 +31,7 @@ __all__ = [
     "IzhikevichState",
     "LIFState",
     "RectifiedPowerIntensity",
+    "ResettingStochasticLIF",
     "SigmoidIntensity",
     "SoftplusIntensity",
     "StochasticExponential",
