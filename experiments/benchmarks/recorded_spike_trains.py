@@ -11,16 +11,16 @@ import json
 from pathlib import Path
 
 from experiments.recorded_spike_trains.fit import Settings, run
-from experiments.recorded_spike_trains.judging import Verdict, table
+from experiments.recorded_spike_trains.judging import Verdict, is_model, table
 
 from ._study import Study
 
 JUDGED = "signature-kernel MMD"
-POISSON, GLM = "Poisson", "GLM with history"
+POISSON, GLM, TRAINING = "Poisson", "GLM with history", "recorded, training part"
 
 
 def study(
-    folder: tuple[Path, ...] = (), spikes: tuple[Path, ...] = (), model: str = "lif"
+    folder: tuple[Path, ...] = (), spikes: tuple[Path, ...] = (), model: str = "auto"
 ) -> Study:
     """Judge finished fits, or fit and judge.
 
@@ -77,11 +77,16 @@ def judge_fits(verdicts: list[Verdict]) -> Study:
         fitted = next((v for v in group if v.generator.endswith(JUDGED)), None)
         if fitted is None:
             raise ValueError(f"{condition}: no fit by the {JUDGED} among {sorted(by_name)}.")
-        baselines = [v for v in group[1:] if ", " not in v.generator]
+        baselines = [v for v in group if not is_model(v.generator)]
         best = min(v.interval_distance for v in baselines)
         figures[f"{name}_interval_distance"] = fitted.interval_distance
         figures[f"{name}_interval_distance_above_best_baseline"] = fitted.interval_distance - best
         bounds[f"{name}_interval_distance_above_best_baseline"] = "<= 0"
+        figures[f"{name}_interval_distance_above_best_baseline_error"] = fitted.above_best_error
+        if TRAINING in by_name:
+            figures[f"{name}_interval_distance_of_training_part"] = by_name[
+                TRAINING
+            ].interval_distance
         figures[f"{name}_kernel_test_p"] = fitted.kernel_p
         bounds[f"{name}_kernel_test_p"] = "> 0.05"
         figures[f"{name}_kernel_test_p_poisson"] = by_name[POISSON].kernel_p

@@ -14,12 +14,13 @@ import numpy as np
 import roughsnn as rs
 
 from .baselines import cut, fit_baselines
+from .choosing import choose
 from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
 from .models import Parameters, describe
 from .reading import Columns, Recording, read_recording
 from .remembering import Memory, identity_of
-from .rescaling import rescale
+from .rescaling import rescale_part
 from .splitting import Part, split
 from .training import LOSSES, Plan, Trained, fit, simulate_windows
 
@@ -48,9 +49,15 @@ class Settings(rs.RunSettings):
     """When the recording (of each trial) began, in the unit of the file; by default 0."""
     stop: float | None = None
     """When it ended; by default a mean interval after the last spike."""
-    model: Literal["lif", "adaptive-lif", "slow-lif", "adaptive-slow-lif"] = "lif"
-    """`lif`: leaky, with noise of the potential and stochastic firing; `adaptive-`: with an
-    adaptation current; `slow-`: with a slowly varying random current."""
+    model: Literal[
+        "auto", "lif", "resetting-lif", "adaptive-lif", "slow-lif", "adaptive-slow-lif",
+        "resetting-slow-lif",
+    ] = "auto"  # fmt: skip
+    """`lif`: leaky, with noise of the potential and stochastic firing; `resetting-`: a spike makes
+    it forget its potential, where it otherwise takes off an amount; `adaptive-`: with an adaptation
+    current; `slow-`: with a slowly varying random current; `auto`: that of `lif`, `resetting-lif`
+    and `resetting-slow-lif` with the best likelihood on a third of the training part, fitted to the
+    rest of it."""
     losses: tuple[LossName, ...] = ("signature-kernel", "expected-signature")
     """What the model is trained by; one fit for each."""
     steps: int = 25
@@ -65,7 +72,7 @@ class Settings(rs.RunSettings):
     """Intervals of a simulated trial before its sequence begins."""
     dt0: float | None = None
     """Step of the solver in mean intervals; by default an eighth of the 5 % quantile of the
-    intervals, between 0.005 and 0.01. Half of it in the filter of the time-rescaling test."""
+    intervals, between 0.005 and 0.01."""
     window: float = 10.0
     """Length of a held-out window in mean intervals."""
     hold_out: Literal[0, 1, 2] = 2
@@ -96,6 +103,7 @@ class Outcome:
         parameters: trained parameters of each neuron by the name of the model.
         remarks: what the user should know.
         folder: where everything is.
+        scores: of the models that were chosen from, see `choose`; empty where one was given.
     """
 
     recording: Recording
@@ -104,6 +112,7 @@ class Outcome:
     parameters: dict[str, list[Parameters]]
     remarks: list[str]
     folder: Path
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def run(settings: Settings) -> Outcome:
@@ -123,13 +132,18 @@ def run(settings: Settings) -> Outcome:
     )  # fmt: skip
     parts = split(recording, settings.window, settings.hold_out)
     print(_what_was_read(recording, parts), flush=True)
+    remarks = list(recording.remarks)
     with rs.RunFolder.start(settings) as folder:
+        model, scores = choose_model(settings, parts)
+        if scores:
+            remarks.append(_how_chosen(scores))
+            print(remarks[-1], flush=True)
         results: dict[str, list[Trained]] = {}
         plans: dict[str, Plan] = {}
         for name in settings.losses:
             loss = LOSSES[name]
-            plan = plan_for(settings, parts)
-            label = f"{settings.model}, {loss.name}"
+            plan = plan_for(settings, parts, model)
+            label = f"{model}, {loss.name}"
             plans[label], results[label] = plan, []
             for n, (neuron, of_neuron) in enumerate(zip(recording.neurons, parts, strict=True)):
                 memory = Memory(
@@ -147,7 +161,6 @@ def run(settings: Settings) -> Outcome:
                     f"{trained.loss_after:.3g} after {trained.evaluations} evaluations",
                     flush=True,
                 )
-        remarks = list(recording.remarks)
         verdicts: list[Verdict] = []
         for n, neuron in enumerate(recording.neurons):
             for c, condition in enumerate(recording.conditions):
@@ -162,8 +175,9 @@ def run(settings: Settings) -> Outcome:
         _close_figures()
         parameters = {k: [r.parameters for r in rows] for k, rows in results.items()}
         outcome = Outcome(
-            recording, parts, verdicts, parameters, list(dict.fromkeys(remarks)), folder.path
-        )
+            recording, parts, verdicts, parameters, list(dict.fromkeys(remarks)), folder.path,
+            scores,
+        )  # fmt: skip
         folder.write_table("table.csv", HEADER, [dataclasses.astuple(v) for v in verdicts])
         folder.write_json("results.json", as_json(outcome))
         for k, rows in results.items():
@@ -177,7 +191,35 @@ def run(settings: Settings) -> Outcome:
     return outcome
 
 
-def plan_for(settings: Settings, parts: list[list[Part]]) -> Plan:
+def choose_model(settings: Settings, parts: list[list[Part]]) -> tuple[str, dict[str, float]]:
+    """The model to fit to all neurons, and the mean scores it was chosen by, if any."""
+    if settings.model != "auto":
+        return settings.model, {}
+    each = [
+        choose(
+            row, lambda model, cut: plan_for(settings, [cut], model), LOSSES[settings.losses[0]],
+            steps=min(settings.steps, 10), particles=settings.particles, seed=settings.seed,
+        )
+        for row in parts
+    ]  # fmt: skip
+    shared = set.intersection(*map(set, each))
+    scores = {model: float(np.mean([x[model] for x in each])) for model in shared}
+    scores = dict(sorted(scores.items(), key=lambda item: -item[1]))
+    return next(iter(scores)), scores
+
+
+def _how_chosen(scores: dict[str, float]) -> str:
+    best = next(iter(scores))
+    if len(scores) == 1:
+        return f"{best} was taken: there are too few training intervals to choose a model by them."
+    found = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
+    return (
+        f"{best} was chosen: log-likelihood of an interval, in nats, on a third of the training "
+        f"part that was left out for that: {found}."
+    )
+
+
+def plan_for(settings: Settings, parts: list[list[Part]], model: str) -> Plan:
     """The sizes of a fit: what is not set is chosen from the data."""
     # The slowest and the fastest condition, in units of the mean interval of the neuron.
     slowest = max(p.train.mean() / p.unit for row in parts for p in row)
@@ -187,7 +229,7 @@ def plan_for(settings: Settings, parts: list[list[Part]]) -> Plan:
     intervals = settings.warm_up + settings.sequence + settings.overlap
     window = float(slowest * (intervals + 6 * min(spread, 2.0) * np.sqrt(intervals)))
     return Plan(
-        settings.model, settings.sequence, settings.warm_up, window, dt0, settings.batch,
+        model, settings.sequence, settings.warm_up, window, dt0, settings.batch,
         settings.overlap,
     )  # fmt: skip
 
@@ -221,7 +263,14 @@ def generate(
         windows = []
         for row in trains.to_lists():
             windows += cut((row[0] - start) * part.unit, part.window, per_trial)
-        rescaled, likelihood = rescale_part(parameters, condition, part, plan, settings)
+        rescaled, likelihood = rescale_part(
+            parameters,
+            condition,
+            part,
+            plan.dt0,
+            particles=settings.particles,
+            seed=settings.seed,
+        )
         samples.append(Sample(name, windows, intervals * part.unit, rescaled, likelihood))
         diagnosis = rs.diagnose(trains)
         print(f"neuron {neuron + 1}, condition {condition + 1}, {name}: {diagnosis}", flush=True)
@@ -240,24 +289,6 @@ def generate(
                 "Try another `--model`."
             )
     return samples, remarks
-
-
-def rescale_part(
-    parameters: Parameters, condition: int, part: Part, plan: Plan, settings: Settings
-) -> tuple[np.ndarray, float]:
-    """Rescaled held-out intervals of a model, and the mean log-likelihood of one (in seconds)."""
-    neuron, current = parameters.neuron(), parameters.currents()[condition]
-    values, likelihood = [], []
-    for gaps, held in part.trials:
-        if gaps.size == 0 or not held.any():
-            continue
-        z, log_intensity = rescale(
-            neuron, current, gaps / part.unit, plan.dt0 / 2, particles=settings.particles,
-            seed=settings.seed,
-        )  # fmt: skip
-        values.append(z[held])
-        likelihood.append((log_intensity - z)[held])
-    return np.concatenate(values), float(np.mean(np.concatenate(likelihood)) - np.log(part.unit))
 
 
 def _what_was_read(recording: Recording, parts: list[list[Part]]) -> str:
@@ -287,7 +318,12 @@ def as_json(outcome: Outcome) -> dict:
         {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
         for row in map(dataclasses.asdict, outcome.verdicts)
     ]
-    return {"verdicts": rows, "parameters": numbers, "remarks": outcome.remarks}
+    return {
+        "verdicts": rows,
+        "parameters": numbers,
+        "remarks": outcome.remarks,
+        "scores": outcome.scores,
+    }
 
 
 def report(outcome: Outcome) -> str:
@@ -300,7 +336,9 @@ def report(outcome: Outcome) -> str:
         "generated from held-out intervals; the *time-rescaling* test passes at p > 0.05; "
         "*log-likelihood* is that of a held-out interval, in nats above the Poisson process; the "
         "*kernel test* compares held-out with generated sequences of three intervals and rejects "
-        "at p <= 0.05.", "",
+        "at p <= 0.05. *Above best* is the distance of intervals less that of the best baseline, "
+        "with its standard error over resampled held-out intervals. *Recorded, training part* is "
+        "what the recording itself scores: how far its two parts differ.", "",
         table(outcome.verdicts), "",
     ]  # fmt: skip
     for remark in outcome.remarks:

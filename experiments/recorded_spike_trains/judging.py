@@ -41,6 +41,8 @@ class Verdict:
         rescaling_p: its p-value: the time-rescaling test.
         log_likelihood: of a held-out interval in nats, above that of the Poisson process.
         kernel_p: p-value of the two-sample test of sequences of intervals by signature kernels.
+        above_best: of a model, its `interval_distance` less that of the best baseline.
+        above_best_error: standard error of that over resampled held-out intervals.
     """
 
     neuron: str
@@ -55,6 +57,8 @@ class Verdict:
     rescaling_p: float = np.nan
     log_likelihood: float = np.nan
     kernel_p: float = np.nan
+    above_best: float = np.nan
+    above_best_error: float = np.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +83,30 @@ def correlogram(trains: rs.SpikeTrains) -> np.ndarray:
 
 
 def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: int):
-    """The verdicts on the recording itself and on every sample, the first of which is Poisson."""
+    """The verdicts on the recording itself and on every sample, the first of which is Poisson.
+
+    The training part of the recording is judged as if it were generated: how far apart two parts of
+    one recording are.
+    """
     trains = part.held_windows
     recorded = Verdict(
         neuron, condition, "recorded, held out", part.held_spikes / part.held_seconds,
         float(part.held.std() / part.held.mean()), _fano(trains),
     )  # fmt: skip
-    verdicts = [recorded]
     observed = correlogram(trains)
     runs = _sequences(part.held, part.held.size // RUN, part)
+    key = jr.key(seed)
+    itself = rs.two_sample_test(
+        runs, _sequences(part.train, part.train.size // RUN, part), key=jr.fold_in(key, 1000)
+    )
+    training = Verdict(
+        neuron, condition, "recorded, training part", part.train_spikes / part.train_seconds,
+        float(part.train.std() / part.train.mean()), np.nan,
+        interval_distance=float(stats.ks_2samp(part.held, part.train).statistic),
+        kernel_p=float(itself.p_value),
+    )  # fmt: skip
+    verdicts = [recorded, training]
+    above = above_best_baseline(part.held, samples, np.random.default_rng(seed))
     poisson = samples[0].log_likelihood
     for number, sample in enumerate(samples):
         gaps = sample.intervals
@@ -97,7 +116,7 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
             distance, p = stats.kstest(sample.rescaled, stats.expon.cdf)
         generated = windows_as_trains(sample.windows, part.window / part.unit, part.unit)
         tested = _sequences(gaps, min(TESTED, gaps.size // RUN), part)
-        test = rs.two_sample_test(runs, tested, key=jr.fold_in(jr.key(seed), number))
+        test = rs.two_sample_test(runs, tested, key=jr.fold_in(key, number))
         error = correlogram(generated) - observed
         verdicts.append(
             Verdict(
@@ -113,9 +132,43 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
                 float(p),
                 sample.log_likelihood - poisson,
                 float(test.p_value),
+                *above.get(sample.name, (np.nan, np.nan)),
             )
         )
     return verdicts
+
+
+def is_model(name: str) -> bool:
+    """Whether a generator is a fitted model (a model and a loss) and not a baseline."""
+    return ", " in name
+
+
+def above_best_baseline(
+    held: np.ndarray, samples: list[Sample], random: np.random.Generator, resamples: int = 400
+) -> dict[str, tuple[float, float]]:
+    """How far the distance of intervals of each model is above that of the best baseline, and the
+    standard error of that over `resamples` bootstraps of the held-out intervals.
+
+    The best baseline is found anew in each. What the generators were fitted to stays the same.
+    """
+    draws = random.integers(0, held.size, (resamples, held.size))
+    steps = np.arange(1, held.size + 1) / held.size
+    distances, found = {}, {}
+    for sample in samples:
+        ranks = np.searchsorted(np.sort(sample.intervals), held, side="right")
+        u = np.sort((ranks / sample.intervals.size)[draws], axis=1)
+        distances[sample.name] = np.max(np.maximum(steps - u, u - steps + steps[0]), axis=1)
+        found[sample.name] = float(stats.ks_2samp(held, sample.intervals).statistic)
+    baselines = [name for name in found if not is_model(name)]
+    if not baselines:
+        return {}
+    best = min(found[name] for name in baselines)
+    floor = np.min([distances[name] for name in baselines], axis=0)
+    return {
+        name: (found[name] - best, float(np.std(distances[name] - floor)))
+        for name in found
+        if is_model(name)
+    }
 
 
 def _sequences(intervals: np.ndarray, count: int, part: Part) -> rs.SpikeTrains:
@@ -132,7 +185,7 @@ def _fano(trains: rs.SpikeTrains) -> float:
 HEADER = (
     "neuron", "condition", "generator", "rate (Hz)", "CV", "Fano factor", "KS of intervals",
     "correlogram error", "KS of rescaled", "p, time rescaling", "log-likelihood",
-    "p, kernel test",
+    "p, kernel test", "above best", "error of that",
 )  # fmt: skip
 
 

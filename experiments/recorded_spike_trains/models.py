@@ -167,7 +167,7 @@ def _number(value) -> Float[Array, ""]:
 MODELS = {
     "lif": Model("leaky integrate-and-fire with noise of the potential", from_moments),
     "resetting-lif": Model("the same, but a spike makes it forget its potential", _resetting),
-    "resetting-slow-lif": Model("forgets its potential, not a slow random current", _resetting_slow),
+    "resetting-slow-lif": Model("forgets its potential but not a slow current", _resetting_slow),
     "adaptive-lif": Model("the same with an adaptation current", _adaptive),
     "slow-lif": Model("the same as lif with a slowly varying random current", _slow),
     "adaptive-slow-lif": Model("adaptation and a slowly varying random current", _adaptive_slow),

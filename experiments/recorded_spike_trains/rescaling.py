@@ -4,8 +4,13 @@ The neurons of this library fire with an intensity $\lambda(v)$ of a potential t
 Given the spikes so far, the next comes with the intensity $\hat\lambda(t) = E[\lambda(v_t) \mid
 \text{spikes before } t]$, and the time-rescaling theorem speaks of that one. The expectation is
 taken over particles: each follows the model's own equation with noise of its own, is weighted by
-the probability $e^{-\int \lambda}$ not to have fired between spikes and by $\lambda(v)$ at a spike,
-passes through the model's transition there, and the weighted are drawn again.
+the probability $e^{-\int \lambda}$ not to have fired between spikes and by that to fire within the
+last step at a spike, passes through the model's transition there, and the weighted are drawn again.
+
+A step of the simulation fires with the probability $1 - e^{-\lambda \Delta t}$, and the filter says
+the same. Where the intensity is steep, particles reach $\lambda \Delta t \gg 1$ within a step:
+those fire in it, and the rate of a step is the share of particles that do. The limit for small
+steps, $\lambda e^{-\lambda \Delta t}$ at the end of the step, would count hardly any of them.
 
 Reference: Brown, Barbieri, Ventura, Kass, Frank (2002), Neural Computation 14, 325, for the test;
 Gordon, Salmond, Smith (1993), IEE Proceedings F 140, 107, for the filter.
@@ -19,6 +24,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 import roughsnn as rs
+
+from .models import Parameters
+from .splitting import Part
 
 
 def rescale(
@@ -56,9 +64,35 @@ def rescale(
     return np.diff(np.r_[0.0, total]), np.log(np.maximum(at_spikes, 1e-30))
 
 
+def rescale_part(
+    parameters: Parameters, condition: int, part: Part, dt0: float, *, particles: int, seed: int
+) -> tuple[np.ndarray, float]:
+    """Rescaled held-out intervals of a model, and the mean log-likelihood of one (in seconds).
+
+    Args:
+        parameters: of the fitted neuron.
+        condition: number of the condition.
+        part: the data.
+        dt0: step of the model, in units of the mean interval.
+        particles: number of particles.
+        seed: of the noise.
+    """
+    neuron, current = parameters.neuron(), parameters.currents()[condition]
+    values, likelihood = [], []
+    for gaps, held in part.trials:
+        if gaps.size == 0 or not held.any():
+            continue
+        z, log_intensity = rescale(
+            neuron, current, gaps / part.unit, dt0, particles=particles, seed=seed
+        )
+        values.append(z[held])
+        likelihood.append((log_intensity - z)[held])
+    return np.concatenate(values), float(np.mean(np.concatenate(likelihood)) - np.log(part.unit))
+
+
 @eqx.filter_jit
 def _filter(
-    neuron: rs.StochasticLIF | rs.AdaptiveStochasticLIF,
+    neuron: rs.StochasticLIF | rs.AdaptiveStochasticLIF | rs.ResettingStochasticLIF,
     current: Array,
     steps: Float[Array, " n"],
     ends: Bool[Array, " n"],
@@ -94,13 +128,14 @@ def _filter(
         if shape is not None:
             noise = jr.normal(noise_key, (particles, *shape))
         y, above = jax.vmap(lambda y, e: moved(y, dt, e))(y, noise)
+        # Nothing fires before the dead part has passed.
+        hazards = jnp.where(jax.vmap(lambda y: jnp.sum(y.s))(y) > 0, speeds * dt, 0.0) + 1e-12
+        expected = -jax.nn.logsumexp(log_weights - hazards) / dt
+        fired_weights = jnp.exp(log_weights) * -jnp.expm1(-hazards)
         log_weights = log_weights - above
         survived = jax.nn.logsumexp(log_weights)
         log_weights = log_weights - survived
-        # Nothing fires before the dead part has passed.
-        rates = jnp.where(jax.vmap(lambda y: jnp.sum(y.s))(y) > 0, speeds, 0.0) + 1e-12
-        expected = jnp.sum(jnp.exp(log_weights) * rates)
-        weights = jnp.where(end, jnp.exp(log_weights) * rates / expected, jnp.exp(log_weights))
+        weights = jnp.where(end, fired_weights / jnp.sum(fired_weights), jnp.exp(log_weights))
         few = 1 / jnp.sum(jnp.square(weights)) < particles / 2
 
         def draw(y):

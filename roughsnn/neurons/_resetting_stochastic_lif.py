@@ -1,7 +1,7 @@
 """The stochastic leaky integrate-and-fire neuron that forgets its potential at a spike."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 from ._intensities import AbstractIntensity, intensity_for
 from ._intensity_neuron import AbstractIntensityNeuron, LIFState

@@ -63,9 +63,14 @@ def order_by_cost(x: Events, y: Events, rows, columns, num_blocks: int, diagonal
         return jnp.arange(rows.shape[0], dtype=jnp.int32)
     if diagonal:
         # Spikes of neurons that the other train fires too.
-        count_x = x.counts @ (y.counts > 0).astype(jnp.int32).T
-        count_y = (x.counts > 0).astype(jnp.int32) @ y.counts.T
-        count_x, count_y = count_x[rows, columns], count_y[rows, columns]
+        seen_x, seen_y = ((z.counts > 0).astype(jnp.int32) for z in (x, y))
+        if rows.shape[0] <= max(x.counts.shape[0], y.counts.shape[0]):
+            # each train with one other: all pairs would be far more
+            count_x = jnp.sum(x.counts[rows] * seen_y[columns], axis=1)
+            count_y = jnp.sum(seen_x[rows] * y.counts[columns], axis=1)
+        else:
+            count_x = (x.counts @ seen_y.T)[rows, columns]
+            count_y = (seen_x @ y.counts.T)[rows, columns]
     else:
         count_x, count_y = x.counts.sum(1)[rows], y.counts.sum(1)[columns]
     # Labels are often constants; sorting them while compiling takes far longer than running it.
