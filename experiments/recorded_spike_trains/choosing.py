@@ -10,7 +10,7 @@ from .rescaling import rescale_part
 from .splitting import BLOCK, Part
 from .training import Loss, Plan, fit
 
-CANDIDATES = ("lif", "resetting-lif", "resetting-slow-lif")
+CANDIDATES = ("lif", "resetting-lif")
 """What `auto` chooses from; the first is taken where there are too few spikes to choose."""
 
 

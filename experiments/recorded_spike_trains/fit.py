@@ -55,9 +55,9 @@ class Settings(rs.RunSettings):
     ] = "auto"  # fmt: skip
     """`lif`: leaky, with noise of the potential and stochastic firing; `resetting-`: a spike makes
     it forget its potential, where it otherwise takes off an amount; `adaptive-`: with an adaptation
-    current; `slow-`: with a slowly varying random current; `auto`: that of `lif`, `resetting-lif`
-    and `resetting-slow-lif` with the best likelihood on a third of the training part, fitted to the
-    rest of it."""
+    current; `slow-`: with a slowly varying random current; `auto`: that of `lif` and
+    `resetting-lif` with the better likelihood on a third of the training part, fitted to the rest
+    of it."""
     losses: tuple[LossName, ...] = ("signature-kernel", "expected-signature")
     """What the model is trained by; one fit for each."""
     steps: int = 25
@@ -335,7 +335,7 @@ def report(outcome: Outcome) -> str:
         "Every third block is held out. *KS of intervals* is the Kolmogorov-Smirnov distance of "
         "generated from held-out intervals; the *time-rescaling* test passes at p > 0.05; "
         "*log-likelihood* is that of a held-out interval, in nats above the Poisson process; the "
-        "*kernel test* compares held-out with generated sequences of three intervals and rejects "
+        "*kernel test* compares held-out with generated sequences of five intervals and rejects "
         "at p <= 0.05. *Above best* is the distance of intervals less that of the best baseline, "
         "with its standard error over resampled held-out intervals. *Recorded, training part* is "
         "what the recording itself scores: how far its two parts differ.", "",

@@ -12,11 +12,12 @@ import roughsnn as rs
 from .splitting import IntervalClock, Part, sequences, windows_as_trains
 from .training import Clock, sequences_on_clock
 
-RUN = 3
-"""Intervals in a sequence of the two-sample test."""
+RUN = 5
+"""Intervals in a sequence of the two-sample test: see `power`."""
 
-TESTED = 300
-"""Generated sequences in the two-sample test, beside all that are held out."""
+TESTED = 600
+"""Generated sequences in the two-sample test, beside all that are held out: many more, so that the
+held-out ones are what limits its power."""
 
 LAGS = 25
 """Lags of an autocorrelogram, over half a window."""
@@ -173,9 +174,14 @@ def above_best_baseline(
 
 def _sequences(intervals: np.ndarray, count: int, part: Part) -> rs.SpikeTrains:
     """Intervals that follow each other, from spike to spike, on the clock of the training part."""
+    return as_sequences(sequences(intervals, RUN, count), part)
+
+
+def as_sequences(intervals: np.ndarray, part: Part) -> rs.SpikeTrains:
+    """Rows of intervals in seconds as trains on the clock of the training part."""
     clock = IntervalClock(part.train, part.unit)
     arrays = Clock(clock.log_quantiles, clock.shares, clock.weight)
-    return sequences_on_clock(jnp.asarray(sequences(intervals, RUN, count) / part.unit), arrays)
+    return sequences_on_clock(jnp.asarray(intervals / part.unit), arrays)
 
 
 def _fano(trains: rs.SpikeTrains) -> float:

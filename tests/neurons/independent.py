@@ -1,4 +1,5 @@
-"""Spike times of one deterministic neuron by scipy's integrator, written down without the library.
+"""Spike times of one deterministic neuron by scipy's integrator, and the interval law of a noisy
+one by a Fokker-Planck equation, written down without the library.
 
 A model is three functions of numpy vectors: right side, event function and jump.
 Central differences of the spike times are derivatives that owe nothing to
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from scipy.integrate import solve_ivp
+from scipy.linalg import solve_banded
 
 import roughsnn as rs
 
@@ -79,3 +81,29 @@ def check(build, independent, parameters, *, t1, dt0, solver, current, y0=None, 
         )
         central = (above[:spikes] - below[:spikes]) / (2 * step)
         np.testing.assert_allclose(slope, central, rtol=1e-5, atol=1e-6 * t1)
+
+
+def survival(mu1, current, sigma, v_reset, intensity, times, low, high, points=1200, steps=1500):
+    """P(no spike before t | spike at 0), no dead part: the Fokker-Planck equation with killing
+
+    dp/dt = -d/dv (mu1 (c - v) p) + sigma^2/2 d^2p/dv^2 - lambda(v) p,
+
+    by implicit finite volumes with upwind drift, from a point mass at the reset.
+    """
+    v = np.linspace(low, high, points)
+    h, dt = v[1] - v[0], times[-1] / steps
+    between = (v[1:] + v[:-1]) / 2
+    drift = mu1 * (current - between)
+    right = np.maximum(drift, 0) / h + sigma**2 / 2 / h**2
+    left = np.maximum(-drift, 0) / h + sigma**2 / 2 / h**2
+    bands = np.zeros((3, points))
+    bands[0, 1:] = -dt * left
+    bands[2, :-1] = -dt * right
+    bands[1] = 1 + dt * (np.r_[right, 0] + np.r_[0, left] + intensity(v))
+    p = np.zeros(points)
+    p[np.argmin(np.abs(v - v_reset))] = 1.0
+    alive = [1.0]
+    for _ in range(steps):
+        p = solve_banded((1, 1), bands, p)
+        alive.append(p.sum())
+    return np.interp(times, dt * np.arange(steps + 1), alive)
