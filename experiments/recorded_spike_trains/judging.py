@@ -145,9 +145,7 @@ def compare(x: rs.SpikeTrains, y: rs.SpikeTrains, key) -> TwoSampleResult:
     so that it would see nothing and take its share of the level."""
     ensemble = KernelEnsemble.for_trains(rs.SpikeTrains.concatenate([x, y]))
     regularisation = None if ensemble.regularisation is None else ensemble.regularisation[1:]
-    return rs.two_sample_test(
-        x, y, KernelEnsemble(ensemble.kernels[1:], regularisation), key=key
-    )
+    return rs.two_sample_test(x, y, KernelEnsemble(ensemble.kernels[1:], regularisation), key=key)
 
 
 def is_model(name: str) -> bool:
