@@ -85,6 +85,7 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
         (["run", "input-current", "--stepps", "3"], "--stepps"),
         (["run", "input-current", "--steps", "many"], "many"),
         (["run", "input-current", "--resume", "nowhere"], "nowhere is not the folder of a run"),
+        (["run", "synaptic-weights", "--seeds"], "`seeds` is empty"),
         (["simulate", "--trials"], "--trials"),
     ],
 )

@@ -72,6 +72,7 @@ class Settings(rs.RunSettings):
     improved designs; minutes."""
 
     def __post_init__(self):
+        super().__post_init__()
         if len(self.steps) != len(self.learning_rates):
             raise ValueError(
                 f"`steps` has {len(self.steps)} phases and `learning_rates` "

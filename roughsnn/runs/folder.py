@@ -38,6 +38,13 @@ class RunSettings:
     progress: bool = True
     """Whether to show a progress bar."""
 
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            # an option given without a value would run nothing
+            several = isinstance(field.default, tuple) and len(field.default) > 0
+            if several and getattr(self, field.name) == ():
+                raise ValueError(f"`{field.name}` is empty; give one value or more.")
+
 
 class RunInterrupted(KeyboardInterrupt):
     """A run was interrupted; `folder` is where it can go on."""
