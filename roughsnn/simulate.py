@@ -18,6 +18,8 @@ from .solve._solution import raise_unless_successful
 from .spikes import SpikeTrains
 from .spikes.checks import is_traced
 
+__all__ = ["simulate", "simulate_solution"]
+
 
 def simulate(
     model: AbstractNeuron,

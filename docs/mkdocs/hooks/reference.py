@@ -79,9 +79,18 @@ def _summary(value: object) -> str:
     return (head + "." if stop else paragraph).replace("|", r"\|")
 
 
+def _entry(identifier: str, room: ModuleType, name: str) -> str:
+    if identifier != room.__name__:
+        return f"::: {identifier}"
+    # a name that is a module as well is taken for the module: show the function of it alone
+    return f"::: {identifier}\n    options: {{members: [{name}]}}"
+
+
 def _page(name: str, room: ModuleType) -> str:
-    parts = [f"# {_title(name)}", inspect.getdoc(room) or ""]
-    parts += [f"::: {_identifier(room, n, value)}" for n, value in _public(room).items()]
+    parts = [f"# {_title(name)}"]
+    if room.__name__ not in {_identifier(room, n, value) for n, value in _public(room).items()}:
+        parts.append(inspect.getdoc(room) or "")
+    parts += [_entry(_identifier(room, n, value), room, n) for n, value in _public(room).items()]
     return "\n\n".join(parts) + "\n"
 
 
