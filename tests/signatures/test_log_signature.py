@@ -85,6 +85,7 @@ def test_gradient_shapes_and_precision():
     trains = random_trains(3, 2, 4, 1)
     weights = paths(2, 3, num_log_coordinates(3, 3))
 
+    @jax.jit
     def f(times):
         return jnp.sum(weights * event_log_signature(at(trains, times), 3))
 
