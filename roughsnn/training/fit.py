@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
 
 from roughsnn.devices import same_on_each_host
@@ -20,7 +19,7 @@ from roughsnn.spikes import SpikeTrains
 from .early_stop import EarlyStop
 from .loop import Chunk, Keeper, Reached, loop
 from .result import FitResult, FitStatus
-from .step import TrainState, TrainStep
+from .step import Optimiser, TrainState, TrainStep
 
 ADVICE = (
     "The model is the one before that step. Lower the learning rate or clip the gradients "
@@ -34,7 +33,7 @@ def fit(
     *,
     simulate: Callable[[Any, PRNGKeyArray], Any],
     loss: Callable[[Any, Any], Any],
-    optimiser: optax.GradientTransformation,
+    optimiser: Optimiser,
     num_steps: int,
     key: PRNGKeyArray,
     estimator: AbstractGradientEstimator | None = None,
@@ -130,7 +129,7 @@ def fit_many(
     *,
     simulate: Callable[[Any, PRNGKeyArray], Any],
     loss: Callable[[Any, Any], Any],
-    optimiser: optax.GradientTransformation,
+    optimiser: Optimiser,
     num_steps: int,
     keys: Key[Array, " seeds"] | UInt32[Array, "seeds _"],
     estimator: AbstractGradientEstimator | None = None,
@@ -338,6 +337,8 @@ def _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metr
     for name, function in (("simulate", simulate), ("loss", loss)):
         if not callable(function):
             raise TypeError(f"`{name}` is a {type(function).__name__}; it must be a function.")
+    import optax
+
     if not isinstance(optimiser, optax.GradientTransformation):
         raise TypeError(
             f"`optimiser` is a {type(optimiser).__name__}; it must be an optax optimiser such as "

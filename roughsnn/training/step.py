@@ -1,13 +1,12 @@
 """One training step as a pure function, to be compiled, looped and mapped over seeds."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from roughsnn.estimators import AbstractGradientEstimator, Against, Pathwise
@@ -15,6 +14,18 @@ from roughsnn.spikes import SpikeTrains
 
 from .minibatches import minibatch_indices
 from .trainable import leaf_names, trainable_leaves
+
+
+@runtime_checkable
+class Optimiser(Protocol):
+    """An optax optimiser, an `optax.GradientTransformation`; optax itself is imported where it is
+    first needed."""
+
+    @property
+    def init(self) -> Callable: ...
+
+    @property
+    def update(self) -> Callable: ...
 
 
 class TrainState(eqx.Module):
@@ -69,7 +80,7 @@ class TrainStep(eqx.Module):
 
     simulate: Callable[[Any, PRNGKeyArray], Any]
     loss: Callable[[Any, Any], Any]
-    optimiser: optax.GradientTransformation
+    optimiser: Optimiser
     trainable: Any = None
     batch_size: int | None = None
     metrics: dict[str, Callable[[Any, Any, Any], Any]] = eqx.field(default_factory=dict)
@@ -143,6 +154,8 @@ class TrainStep(eqx.Module):
             updates, optimiser_state = self.optimiser.update(
                 gradients, state.optimiser_state, parameters
             )
+            import optax
+
             updated = optax.apply_updates(parameters, updates)
             squares = [jnp.sum(jnp.square(jnp.abs(g))) for g in jax.tree.leaves(gradients)]
             gradient_norm = jnp.sqrt(sum(squares))
