@@ -205,7 +205,6 @@ def _solve(
     settings = Settings(
         solver=solver, grid=grid, key=jax.random.fold_in(key, 1), controller=controller, subs=subs,
         meter=progress_meter, max_events=max_events, stop_after=stop_after, max_steps=max_steps,
-        limited=limited,
-        save_event_states=save_event_states, check=check,
+        limited=limited, save_event_states=save_event_states, check=check,
     )  # fmt: skip
     return adjoint.solve((sde, y0, args, driver), settings)

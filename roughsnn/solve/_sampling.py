@@ -1,7 +1,7 @@
 """Samples without derivatives: one look at the solver's step in every turn of the loop."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import equinox.internal as eqxi
@@ -50,8 +50,6 @@ class NoGradient(AbstractEventAdjoint):
     `saveat.steps`, jumps of the driver, adaptive steps and equations without noise go the usual
     way.
     """
-
-    stores_driver: ClassVar[bool] = True
 
     def solve(self, inputs, settings):
         inputs = _undifferentiated(inputs)
