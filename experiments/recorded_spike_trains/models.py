@@ -127,12 +127,7 @@ def _resetting(intervals, unit):
 
 
 def _resetting_slow(intervals, unit):
-    slow = _slow(intervals, unit)
-    return dataclasses.replace(
-        _resetting(intervals, unit),
-        log_slow_noise=slow.log_slow_noise,
-        log_slow_rate=slow.log_slow_rate,
-    )
+    return _with_slow_current(_resetting(intervals, unit))
 
 
 def _adaptive(intervals, unit):
@@ -144,19 +139,16 @@ def _adaptive(intervals, unit):
 
 
 def _slow(intervals, unit):
-    return dataclasses.replace(
-        from_moments(intervals, unit),
-        log_slow_noise=_number(np.log(0.1)),
-        log_slow_rate=_number(np.log(0.3)),
-    )
+    return _with_slow_current(from_moments(intervals, unit))
 
 
 def _adaptive_slow(intervals, unit):
-    slow = _slow(intervals, unit)
+    return _with_slow_current(_adaptive(intervals, unit))
+
+
+def _with_slow_current(start):
     return dataclasses.replace(
-        _adaptive(intervals, unit),
-        log_slow_noise=slow.log_slow_noise,
-        log_slow_rate=slow.log_slow_rate,
+        start, log_slow_noise=_number(np.log(0.1)), log_slow_rate=_number(np.log(0.3))
     )
 
 
