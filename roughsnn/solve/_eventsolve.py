@@ -103,8 +103,8 @@ def eventsolve(
         adjoint: how the solution is differentiated.
         conditions: what happens where the solution is differentiated though an assumption of the
             theorem fails at the event where the event function rose most slowly (see
-            [`roughsnn.check_conditions`][]): `"check"`
-            raises a report, `"ignore"` goes on with a derivative that does not converge.
+            [`roughsnn.check_conditions`][]): `"check"` raises a report, `"ignore"` goes on with a
+            derivative that does not converge, and is not finite at an event of speed zero.
         stepsize_controller: for equations without noise, a `diffrax.PIDController`: steps of
             adaptive size, `dt0` being the first; events are as exact as the steps. `max_steps` is
             then 4096 by default. Derivatives are those for the steps that were taken.

@@ -24,6 +24,7 @@ from ._locate import (
 )
 from ._output import collect
 from ._problem import Carry, Problem, where_tree
+from ._refusal import refuse_derivatives
 from ._saved import most_times_in, path_of, put, saved_output, slots, states_of, times_asked
 from ._step import micro_step
 
@@ -31,7 +32,7 @@ _CHUNK = 8
 # room for this many events is searched in every chunk, more is scattered into
 _FEW_EVENTS = 8
 
-_REFUSAL = (
+_refuse = refuse_derivatives(
     "`adjoint` NoGradient() computes samples only, without derivatives: leave `adjoint` out, or "
     "use roughsnn.ReverseMode() or another engine."
 )
@@ -63,16 +64,6 @@ class NoGradient(AbstractEventAdjoint):
 def _undifferentiated(tree):
     arrays, rest = eqx.partition(tree, eqx.is_inexact_array)
     return eqx.combine(_refuse(arrays), rest)
-
-
-@jax.custom_jvp
-def _refuse(arrays):
-    return arrays
-
-
-@_refuse.defjvp
-def _(primals, tangents):
-    raise NotImplementedError(_REFUSAL)
 
 
 class _State(eqx.Module):

@@ -19,8 +19,10 @@ from jaxtyping import Array, Bool, Float, Int
 from ._account import OVERFLOW, Moved, account, is_recorded, kept
 from ._locate import NO_EVENT, Event, component, locate_event
 from ._problem import Carry, Problem, freeze, where_rows, where_tree
+from ._refusal import refuse_derivatives
 
-_FIRST_ORDER = (
+# What a first derivative is made of, which itself has no derivative here.
+first_order = refuse_derivatives(
     "An event solve has first derivatives only: a second derivative (jax.hessian, a gradient of a "
     "gradient) would miss how an event time moves its own derivative. Take central differences of "
     "the gradient, or Gauss--Newton (jax.jvp and jax.vjp of the residuals)."
@@ -57,17 +59,6 @@ def _(primals, tangents):
     x_dot, slope = first_order((x_dot, slope))
     shift = -d_residual / slope
     return x, dx + x_dot * shift.astype(x.dtype)
-
-
-@jax.custom_jvp
-def first_order(tree):
-    """What a first derivative is made of, which itself has no derivative here."""
-    return tree
-
-
-@first_order.defjvp
-def _(primals, tangents):
-    raise NotImplementedError(_FIRST_ORDER)
 
 
 class _Stretch(eqx.Module):
@@ -173,7 +164,7 @@ def micro_step(
     one_hot = jnp.arange(num, dtype=jnp.int32) == index
     residual = pick(one_hot, e_next)
     speed = component(e_dot, index)
-    slope = jnp.where(has_own_time & (speed != 0), speed, 1)
+    slope = jnp.where(has_own_time, speed, 1)
     early = jnp.where(has_own_time, residual, 0)
     clock = moved_by_event(clock, jnp.ones_like(clock), early, slope)
     t_next = stretch.time(clock)

@@ -108,7 +108,8 @@ def test_an_event_function_that_only_touches_zero():
             jax.block_until_ready(slope(w0))
         assert "component 0 at t = 2" in str(caught.value)
         assert "grazes zero" in str(caught.value)
-    assert np.isfinite(jax.grad(lambda w0: _touch(w0, conditions="ignore"))(1.0))
+    # without the report the derivative is what it is, infinite, and not some number
+    assert not np.isfinite(jax.grad(lambda w0: _touch(w0, conditions="ignore"))(1.0))
     # nothing is lost below the ceiling, where there is no event
     assert time(0.875) == 0
     assert slope(0.875) == 0
