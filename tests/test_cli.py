@@ -87,6 +87,8 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
         (["run", "input-current", "--resume", "nowhere"], "nowhere is not the folder of a run"),
         (["run", "synaptic-weights", "--seeds"], "`seeds` is empty"),
         (["simulate", "--trials"], "--trials"),
+        (["simulate", "--trials", "-3"], "`trials` must be a positive number, got -3"),
+        (["fit"], "`spikes` is empty"),
     ],
 )
 def test_what_is_not_understood_is_2(arguments, message, capsys, tmp_path, monkeypatch):

@@ -91,6 +91,11 @@ class Settings(rs.RunSettings):
     output: Path = Path("runs/fit")
     """Folder under which the run gets a numbered folder of its own."""
 
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.spikes and self.resume is None:
+            raise ValueError("`spikes` is empty; give a file of spike times: `--spikes FILE`.")
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:

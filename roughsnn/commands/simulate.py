@@ -69,6 +69,12 @@ class Settings:
     output: Path = Path("runs/simulate")
     """Folder under which the run gets a numbered folder of its own."""
 
+    def __post_init__(self):
+        for name in ("neurons", "trials", "max_spikes"):
+            number = getattr(self, name)
+            if number < 1:
+                raise ValueError(f"`{name}` must be a positive number, got {number}.")
+
     def model(self) -> AbstractNeuron:
         """The neurons, connected if there are layers."""
         count = sum(self.layers) if self.layers else self.neurons
