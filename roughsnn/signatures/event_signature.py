@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -82,25 +83,31 @@ def event_signature(
     if size == 0:
         return jnp.zeros((*batch, num_coordinates), dtype)
 
-    def of_train(train):
-        times, neurons = train
-        return _signature(times, neurons, trains.t0, trains.t1, time_scale, scale, depth=depth)
-
     pieces = 2 * num_spikes + 1
     states = pieces * sum(channels**level for level in range(depth // 2 + 1)) * dtype.itemsize * 4
-    together = max(1, min(size, _STATES // states))
-    flat = (
-        trains.times.reshape(size, num_spikes),
-        trains.neurons.reshape(size, num_spikes),
-    )
-    if together == size:
-        signatures = jax.vmap(of_train)(flat)
-    else:
-        signatures = jax.lax.map(jax.checkpoint(of_train), flat, batch_size=together)
+    signatures = _signatures(
+        trains.times.reshape(size, num_spikes), trains.neurons.reshape(size, num_spikes),
+        trains.t0, trains.t1, time_scale, scale,
+        depth=depth, together=max(1, min(size, _STATES // states)),
+    )  # fmt: skip
     signatures = signatures.reshape(*batch, num_coordinates)
     return (
         signatures if level_weights is None else weighted_levels(signatures, depth, level_weights)
     )
+
+
+@partial(jax.jit, static_argnames=("depth", "together"))
+def _signatures(
+    times, neurons, t0, t1, time_scale, scale, *, depth: int, together: int
+) -> Float[Array, "trains all"]:
+    """Signatures of a batch of trains, so many at once."""
+
+    def of_train(train):
+        return _signature(*train, t0, t1, time_scale, scale, depth=depth)
+
+    if together == len(times):
+        return jax.vmap(of_train)((times, neurons))
+    return jax.lax.map(jax.checkpoint(of_train), (times, neurons), batch_size=together)
 
 
 def _signature(times, neurons, t0, t1, time_scale, scale, *, depth: int) -> Float[Array, " all"]:

@@ -62,24 +62,9 @@ class IntervalKernel(eqx.Module):
             raise ValueError(
                 f"`trains` has batch shape {trains.batch_shape}; it must have one batch axis."
             )
-        size = len(trains)
-        empty = jnp.zeros((size, size), trains.times.dtype)
         if trains.max_spikes == 0:
-            return empty
-
-        def to_neuron(gram, target):
-            intervals = _until_next(trains, target, self.between)
-
-            def from_neuron(gram, source):
-                taken = (trains.neurons == source) & jnp.isfinite(intervals)
-                taken = taken & ((source != target) == self.between)
-                features = self._features(jnp.where(taken, intervals, jnp.inf))
-                return gram + jnp.matmul(features, features.T, precision="highest"), None
-
-            return jax.lax.scan(from_neuron, gram, numbers)[0], None
-
-        numbers = jnp.arange(trains.num_neurons, dtype=trains.neurons.dtype)
-        return jax.lax.scan(to_neuron, empty, numbers)[0]
+            return jnp.zeros((len(trains), len(trains)), trains.times.dtype)
+        return _gram(self, trains)
 
     def _features(self, intervals: Float[Array, "n slots"]) -> Float[Array, "n quantiles"]:
         exists = jnp.isfinite(intervals)
@@ -97,6 +82,26 @@ class IntervalKernel(eqx.Module):
         scale = jnp.sqrt(jnp.where(tells, variance, 1) * self.num_quantiles)
         difference = short - share[None] * number[:, None]
         return jnp.where(tells[None], difference / scale[None], 0)
+
+
+@eqx.filter_jit
+def _gram(kernel: IntervalKernel, trains: SpikeTrains) -> Float[Array, "n n"]:
+    """The Gram matrix, one pair of neurons after another."""
+
+    def to_neuron(gram, target):
+        intervals = _until_next(trains, target, kernel.between)
+
+        def from_neuron(gram, source):
+            taken = (trains.neurons == source) & jnp.isfinite(intervals)
+            taken = taken & ((source != target) == kernel.between)
+            features = kernel._features(jnp.where(taken, intervals, jnp.inf))
+            return gram + jnp.matmul(features, features.T, precision="highest"), None
+
+        return jax.lax.scan(from_neuron, gram, numbers)[0], None
+
+    numbers = jnp.arange(trains.num_neurons, dtype=trains.neurons.dtype)
+    empty = jnp.zeros((len(trains), len(trains)), trains.times.dtype)
+    return jax.lax.scan(to_neuron, empty, numbers)[0]
 
 
 def _until_next(trains: SpikeTrains, neuron: Array, at_once: bool) -> Float[Array, "n slots"]:

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -77,6 +78,11 @@ def logarithm(
     if depth < 1:
         raise ValueError(f"`depth` is {depth}; it must be 1 or more.")
     channels = num_channels(signatures.shape[-1], depth)
+    return _logarithm(signatures, depth, channels)
+
+
+@functools.partial(jax.jit, static_argnames=("depth", "channels"))
+def _logarithm(signatures, depth: int, channels: int):
     batch = signatures.shape[:-1]
     size = math.prod(batch)
     ends = np.cumsum([channels**level for level in range(1, depth)])

@@ -1,6 +1,7 @@
 """Do two samples come from one law? The permutation test of the MMD, and where they differ."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -153,7 +154,13 @@ def permutation_test(
         raise ValueError(f"`num_permutations` is {num_permutations}; it must be 1 or more.")
     if not 0 < level < 1:
         raise ValueError(f"`level` is {level}; it must be between 0 and 1.")
-    labels = permuted_labels(total, num_x, num_permutations, key=key, dtype=gram.dtype)
+    weights = None if weights is None else tuple(weights)
+    return _permutation_test(gram, key, num_x, num_permutations, level, estimator, weights)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
+def _permutation_test(gram, key, num_x, num_permutations, level, estimator, weights):
+    labels = permuted_labels(gram.shape[-1], num_x, num_permutations, key=key, dtype=gram.dtype)
     x, y = slice(None, num_x), slice(num_x, None)
     if gram.ndim == 2:
         statistics = statistics_of_labels(gram, labels, num_x, estimator)

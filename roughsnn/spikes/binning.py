@@ -1,6 +1,7 @@
 """Spikes in bins of time: counts, the peri-stimulus time histogram, and correlograms."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +87,12 @@ def correlograms(
         )
     counts = binned_counts(trains, num_bins).astype(trains.times.dtype)
     counts = counts.reshape(-1, trains.num_neurons, num_bins)
+    return _products(counts, max_lag)
+
+
+@partial(jax.jit, static_argnames="max_lag")
+def _products(counts: Float[Array, "trials num_neurons num_bins"], max_lag: int):
+    num_bins = counts.shape[2]
     padded = jnp.pad(counts, [(0, 0), (0, 0), (max_lag, max_lag)])
 
     def at_lag(start: Array) -> Float[Array, "num_neurons num_neurons"]:

@@ -48,8 +48,7 @@ def marcus_lift(
 
     Reference: Holberg and Salvi (2024), section 3; for the Marcus rule, Chevyrev and Friz (2019).
     """
-    dtype = trains.times.dtype
-    batch, num_spikes, num_neurons = trains.batch_shape, trains.max_spikes, trains.num_neurons
+    dtype, num_neurons = trains.times.dtype, trains.num_neurons
     scale = jnp.asarray(scale, dtype=dtype)
     if scale.shape not in ((), (num_neurons,)):
         raise ValueError(
@@ -57,6 +56,13 @@ def marcus_lift(
             f"of shape ({num_neurons},)."
         )
     scale = jnp.broadcast_to(scale, (num_neurons,))
+    return _lift(trains, scale, jnp.asarray(time_scale, dtype))
+
+
+@jax.jit
+def _lift(trains: SpikeTrains, scale: Float[Array, " num_neurons"], time_scale: Float[Array, ""]):
+    dtype = trains.times.dtype
+    batch, num_spikes, num_neurons = trains.batch_shape, trains.max_spikes, trains.num_neurons
     start = jnp.broadcast_to(trains.t0, (*batch, 1))
     end = jnp.broadcast_to(trains.t1, (*batch, 1))
     mask = trains.mask
@@ -81,7 +87,7 @@ def marcus_lift(
     points = jnp.concatenate([counts[..., :1, :], points, counts[..., -1:, :]], axis=-2)
     points = points * jnp.broadcast_to(scale, points.shape)
 
-    time = time * jnp.asarray(time_scale, dtype=dtype)
+    time = time * time_scale
     return jnp.concatenate([time[..., None], points], axis=-1)
 
 
