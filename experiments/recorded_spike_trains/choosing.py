@@ -1,30 +1,51 @@
 """Which model to fit, chosen within the training part of a recording."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .models import Parameters
 from .rescaling import rescale_part
 from .splitting import BLOCK, Part
-from .training import Loss, Plan, fit
 
-CANDIDATES = ("lif", "resetting-lif")
-"""What `auto` chooses from; the first is taken where there are too few spikes to choose."""
+CANDIDATES = ("resetting-lif", "lif")
+"""What `auto` chooses from, the simplest first: the intervals of a neuron that forgets its
+potential are independent, those of one that does not are related."""
+
+FOLDS = 3
+"""How many times the training part is cut; each training interval is judged once."""
 
 
-def within_training(part: Part) -> Part | None:
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How a candidate did on intervals that it was not fitted to.
+
+    Attributes:
+        log_likelihood: mean of an interval, in nats.
+        behind: how far that is behind the best candidate.
+        error: standard error of `behind`, over the intervals.
+    """
+
+    log_likelihood: float
+    behind: float = 0.0
+    error: float = 0.0
+
+
+def within_training(part: Part, fold: int) -> Part | None:
     """The training part, cut again: every third run of `BLOCK` training intervals is for judging.
 
     What the part holds out is in it only as the spikes that come before others. `None` where there
     are too few training intervals for that.
+
+    Args:
+        part: the data.
+        fold: which of three successive runs is judged.
     """
     number = part.train.size
-    run = min(BLOCK, number // 6)
+    run = min(BLOCK, number // (2 * FOLDS))
     if run < 5:
         return None
-    judging = np.arange(number) // run % 3 == 2
+    judging = np.arange(number) // run % FOLDS == fold
     trials, done = [], 0
     for gaps, held in part.trials:
         marks = np.zeros(gaps.size, bool)
@@ -38,41 +59,87 @@ def within_training(part: Part) -> Part | None:
 
 
 def choose(
-    parts: list[Part],
-    plan_for: Callable[[str, list[Part]], Plan],
-    loss: Loss,
+    parts: list[list[Part]],
+    fit_to: Callable[[str, list[Part], int, int], tuple],
     *,
-    steps: int,
     particles: int,
     seed: int,
-) -> dict[str, float]:
-    """The candidates for a neuron with the log-likelihood of an interval, in nats, best first.
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[str, dict[str, Score]]:
+    """The simplest candidate that is within a standard error of the best, and the scores of all.
 
-    Each is fitted to two thirds of the training part of all conditions, and judged on the rest of
-    it: no held-out interval is fitted or judged. The likelihood is that of the particle filter.
+    Cross-validation within the training part of all neurons and conditions: each candidate is
+    fitted to two thirds of it and judged on the rest, three times, so that every training interval
+    is judged. No held-out interval is fitted or judged. The likelihood is that of the particle
+    filter.
 
     Args:
-        parts: the data of the neuron in each condition.
-        plan_for: sizes of the fit of a model.
-        loss: what is minimised.
-        steps: evaluations of the residual at most.
+        parts: the data, `parts[neuron][condition]`.
+        fit_to: fits the model of this name to these data of a neuron (its number comes next, then
+            that of the cut), and returns the parameters and the step of the solver.
         particles: of the filter.
-        seed: of the noise.
+        seed: of the noise of the filter.
+        report: is told of each fit.
+
+    Returns:
+        the name of the model and the scores, best first; no scores where there are too few training
+        intervals to cut.
+
+    Reference: Breiman, Friedman, Olshen, Stone (1984), Classification and Regression Trees, section
+    3.4, for the rule of one standard error.
     """
-    inner = [within_training(part) for part in parts]
-    if any(part is None for part in inner):
-        return {CANDIDATES[0]: float("nan")}
-    cut = [part for part in inner if part is not None]
-    scores = {}
+    cuts = [
+        [[within_training(part, fold) for part in row] for row in parts] for fold in range(FOLDS)
+    ]
+    if any(part is None for rows in cuts for row in rows for part in row):
+        return CANDIDATES[0], {}
+    values = {}
     for model in CANDIDATES:
-        plan = plan_for(model, cut)
-        found: Parameters = fit(cut, plan, loss, steps=steps, seed=seed).parameters
-        scores[model] = float(
-            np.mean(
-                [
-                    rescale_part(found, c, part, plan.dt0, particles=particles, seed=seed)[1]
-                    for c, part in enumerate(cut)
+        found = []
+        for fold, rows in enumerate(cuts):
+            for n, row in enumerate(rows):
+                parameters, dt0 = fit_to(model, row, n, fold)
+                found += [
+                    rescale_part(parameters, c, part, dt0, particles=particles, seed=seed)[1]
+                    for c, part in enumerate(row)
                 ]
+            done = np.concatenate(found[-sum(map(len, rows)) :])
+            report(
+                f"choosing a model: {model}, cut {fold + 1} of {FOLDS}: log-likelihood of an "
+                f"interval {done.mean():.4g} nats"
             )
-        )
-    return dict(sorted(scores.items(), key=lambda item: -item[1]))
+        values[model] = np.concatenate(found)
+    return simplest_of_the_best(values)
+
+
+def simplest_of_the_best(values: dict[str, np.ndarray]) -> tuple[str, dict[str, Score]]:
+    """The first model whose mean is within a standard error of the largest, and all scores.
+
+    Args:
+        values: log-likelihoods of the same intervals under each model, the simplest first.
+    """
+    means = {name: float(x.mean()) for name, x in values.items()}
+    best = max(means, key=means.__getitem__)
+    scores = {}
+    for name in sorted(means, key=means.__getitem__, reverse=True):
+        lost = values[best] - values[name]
+        error = float(lost.std(ddof=1) / np.sqrt(lost.size))
+        scores[name] = Score(means[name], float(lost.mean()), error)
+    return next(x for x in values if scores[x].behind <= scores[x].error), scores
+
+
+def how_chosen(model: str, scores: dict[str, Score]) -> str:
+    """The choice in words."""
+    if not scores:
+        return f"{model} was taken: there are too few training intervals to choose a model by them."
+    return (
+        f"{model} was chosen: it is the simplest model that is within a standard error of the "
+        "best. Log-likelihood of an interval, in nats, cross-validated within the training part: "
+        f"{', '.join(_in_words(scores))}."
+    )
+
+
+def _in_words(scores: dict[str, Score]) -> Iterable[str]:
+    for name, score in scores.items():
+        behind = "" if score.behind == 0 else f" ({score.behind:.3f} +- {score.error:.3f} behind)"
+        yield f"{name} {score.log_likelihood:.3f}{behind}"

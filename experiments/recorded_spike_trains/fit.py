@@ -14,12 +14,12 @@ import numpy as np
 import roughsnn as rs
 
 from .baselines import cut, fit_baselines
-from .choosing import choose
+from .choosing import Score, choose, how_chosen
 from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
-from .models import Parameters, describe
-from .reading import Columns, Recording, read_recording
+from .reading import Columns, read_recording
 from .remembering import Memory, identity_of
+from .reporting import Outcome, as_json, report, what_was_read
 from .rescaling import rescale_part
 from .splitting import Part, split
 from .training import LOSSES, Plan, Trained, fit, simulate_windows
@@ -55,9 +55,9 @@ class Settings(rs.RunSettings):
     ] = "auto"  # fmt: skip
     """`lif`: leaky, with noise of the potential and stochastic firing; `resetting-`: a spike makes
     it forget its potential, where it otherwise takes off an amount; `adaptive-`: with an adaptation
-    current; `slow-`: with a slowly varying random current; `auto`: that of `lif` and
-    `resetting-lif` with the better likelihood on a third of the training part, fitted to the rest
-    of it."""
+    current; `slow-`: with a slowly varying random current; `auto`: `resetting-lif`, unless the
+    likelihood of `lif`, cross-validated within the training part, is better by more than its
+    standard error."""
     losses: tuple[LossName, ...] = ("signature-kernel", "expected-signature")
     """What the model is trained by; one fit for each."""
     steps: int = 25
@@ -97,29 +97,6 @@ class Settings(rs.RunSettings):
             raise ValueError("`spikes` is empty; give a file of spike times: `--spikes FILE`.")
 
 
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a run found.
-
-    Attributes:
-        recording: the data.
-        parts: the data as cut, `parts[neuron][condition]`.
-        verdicts: recording, baselines and models for each neuron and condition.
-        parameters: trained parameters of each neuron by the name of the model.
-        remarks: what the user should know.
-        folder: where everything is.
-        scores: of the models that were chosen from, see `choose`; empty where one was given.
-    """
-
-    recording: Recording
-    parts: list[list[Part]]
-    verdicts: list[Verdict]
-    parameters: dict[str, list[Parameters]]
-    remarks: list[str]
-    folder: Path
-    scores: dict[str, float] = dataclasses.field(default_factory=dict)
-
-
 def run(settings: Settings) -> Outcome:
     """Fit, judge, and write the report into a new folder.
 
@@ -136,12 +113,14 @@ def run(settings: Settings) -> Outcome:
         stop=settings.stop,
     )  # fmt: skip
     parts = split(recording, settings.window, settings.hold_out)
-    print(_what_was_read(recording, parts), flush=True)
+    print(what_was_read(recording, parts), flush=True)
     remarks = list(recording.remarks)
     with rs.RunFolder.start(settings) as folder:
-        model, scores = choose_model(settings, parts)
-        if scores:
-            remarks.append(_how_chosen(scores))
+        model = settings.model
+        scores: dict[str, Score] = {}
+        if model == "auto":
+            model, scores = choose_model(settings, parts, folder)
+            remarks.append(how_chosen(model, scores))
             print(remarks[-1], flush=True)
         results: dict[str, list[Trained]] = {}
         plans: dict[str, Plan] = {}
@@ -151,15 +130,8 @@ def run(settings: Settings) -> Outcome:
             label = f"{model}, {loss.name}"
             plans[label], results[label] = plan, []
             for n, (neuron, of_neuron) in enumerate(zip(recording.neurons, parts, strict=True)):
-                memory = Memory(
-                    folder.checkpoints(f"{name}-neuron-{n + 1}", settings.checkpoint_every),
-                    identity_of(of_neuron, plan),
-                )
-                with memory.open():
-                    trained = fit(
-                        of_neuron, plan, loss, steps=settings.steps, seed=settings.seed,
-                        memory=memory, progress=settings.progress,
-                    )  # fmt: skip
+                checkpoints = f"{name}-neuron-{n + 1}"
+                trained = _fitted(settings, folder, checkpoints, of_neuron, plan, name)
                 results[label].append(trained)
                 print(
                     f"neuron {neuron}, {label}: loss {trained.loss_before:.3g} at the start, "
@@ -196,32 +168,35 @@ def run(settings: Settings) -> Outcome:
     return outcome
 
 
-def choose_model(settings: Settings, parts: list[list[Part]]) -> tuple[str, dict[str, float]]:
-    """The model to fit to all neurons, and the mean scores it was chosen by, if any."""
-    if settings.model != "auto":
-        return settings.model, {}
-    each = [
-        choose(
-            row, lambda model, cut: plan_for(settings, [cut], model), LOSSES[settings.losses[0]],
-            steps=min(settings.steps, 10), particles=settings.particles, seed=settings.seed,
-        )
-        for row in parts
-    ]  # fmt: skip
-    shared = set.intersection(*map(set, each))
-    scores = {model: float(np.mean([x[model] for x in each])) for model in shared}
-    scores = dict(sorted(scores.items(), key=lambda item: -item[1]))
-    return next(iter(scores)), scores
+def choose_model(
+    settings: Settings, parts: list[list[Part]], folder: rs.RunFolder
+) -> tuple[str, dict[str, Score]]:
+    """The model to fit to all neurons, and the scores it was chosen by, see `choose`."""
+    name = settings.losses[0]
+
+    def fit_to(model, row, neuron, cut):
+        plan = plan_for(settings, [row], model)
+        label = f"choosing-{model}-{cut + 1}-neuron-{neuron + 1}"
+        found = _fitted(settings, folder, label, row, plan, name)
+        return found.parameters, plan.dt0
+
+    return choose(
+        parts, fit_to, particles=settings.particles, seed=settings.seed,
+        report=lambda line: print(line, flush=True),
+    )  # fmt: skip
 
 
-def _how_chosen(scores: dict[str, float]) -> str:
-    best = next(iter(scores))
-    if len(scores) == 1:
-        return f"{best} was taken: there are too few training intervals to choose a model by them."
-    found = ", ".join(f"{name} {score:.3f}" for name, score in scores.items())
-    return (
-        f"{best} was chosen: log-likelihood of an interval, in nats, on a third of the training "
-        f"part that was left out for that: {found}."
-    )
+def _fitted(
+    settings: Settings, folder: rs.RunFolder, label: str, parts: list[Part], plan: Plan, name: str
+) -> Trained:
+    """A fit that goes on where it was cut off; `label` is the name of its checkpoints."""
+    checkpoints = folder.checkpoints(label, settings.checkpoint_every)
+    memory = Memory(checkpoints, identity_of(parts, plan))
+    with memory.open():
+        return fit(
+            parts, plan, LOSSES[name], steps=settings.steps, seed=settings.seed,
+            memory=memory, progress=settings.progress,
+        )  # fmt: skip
 
 
 def plan_for(settings: Settings, parts: list[list[Part]], model: str) -> Plan:
@@ -276,7 +251,9 @@ def generate(
             particles=settings.particles,
             seed=settings.seed,
         )
-        samples.append(Sample(name, windows, intervals * part.unit, rescaled, likelihood))
+        samples.append(
+            Sample(name, windows, intervals * part.unit, rescaled, float(likelihood.mean()))
+        )
         diagnosis = rs.diagnose(trains)
         print(f"neuron {neuron + 1}, condition {condition + 1}, {name}: {diagnosis}", flush=True)
         remarks += [f"{name}: {advice}" for advice in diagnosis.advice]
@@ -294,71 +271,6 @@ def generate(
                 "Try another `--model`."
             )
     return samples, remarks
-
-
-def _what_was_read(recording: Recording, parts: list[list[Part]]) -> str:
-    lines = []
-    for n, neuron in enumerate(recording.neurons):
-        for c, condition in enumerate(recording.conditions):
-            part = parts[n][c]
-            lines.append(
-                f"neuron {neuron}, {condition}: {part.train_spikes} spikes to train on, "
-                f"{part.held_spikes} held out ({len(part.windows)} windows of "
-                f"{part.window:.3g} s), {recording.rate(n, c):.3g} Hz; "
-                f"the model's unit of time is {part.unit:.4g} s"
-            )
-    return "\n".join(lines)
-
-
-def as_json(outcome: Outcome) -> dict:
-    """Everything that was measured, as JSON holds it."""
-    numbers = {
-        name: {
-            neuron: describe(p, outcome.parts[n][0].unit, outcome.recording.conditions)
-            for n, (neuron, p) in enumerate(zip(outcome.recording.neurons, rows, strict=True))
-        }
-        for name, rows in outcome.parameters.items()
-    }
-    rows = [
-        {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
-        for row in map(dataclasses.asdict, outcome.verdicts)
-    ]
-    return {
-        "verdicts": rows,
-        "parameters": numbers,
-        "remarks": outcome.remarks,
-        "scores": outcome.scores,
-    }
-
-
-def report(outcome: Outcome) -> str:
-    """The report as Markdown, with its pictures beside it."""
-    lines = [
-        "# Fitted to recorded spike trains", "",
-        _what_was_read(outcome.recording, outcome.parts).replace("\n", "\n\n"), "",
-        "## Held-out part", "",
-        "Every third block is held out. *KS of intervals* is the Kolmogorov-Smirnov distance of "
-        "generated from held-out intervals; the *time-rescaling* test passes at p > 0.05; "
-        "*log-likelihood* is that of a held-out interval, in nats above the Poisson process; the "
-        "*kernel test* compares held-out with generated sequences of five intervals and rejects "
-        "at p <= 0.05. *Above best* is the distance of intervals less that of the best baseline, "
-        "with its standard error over resampled held-out intervals. *Recorded, training part* is "
-        "what the recording itself scores: how far its two parts differ.", "",
-        table(outcome.verdicts), "",
-    ]  # fmt: skip
-    for remark in outcome.remarks:
-        lines.append(f"- {remark}")
-    lines += ["", "## Parameters", ""]
-    for name, neurons in as_json(outcome)["parameters"].items():
-        for neuron, numbers in neurons.items():
-            lines += [f"**{name}, neuron {neuron}**", "", "| | |", "|---|---|"]
-            lines += [f"| {key} | {value:.4g} |" for key, value in numbers.items()] + [""]
-    lines += ["## Pictures", ""]
-    for n, neuron in enumerate(outcome.recording.neurons):
-        for c, condition in enumerate(outcome.recording.conditions):
-            name = f"neuron-{n + 1}-condition-{c + 1}.png"
-            lines += [f"![neuron {neuron}, {condition}]({name})", ""]
-    return "\n".join(lines)
 
 
 def _close_figures() -> None:

@@ -66,8 +66,8 @@ def rescale(
 
 def rescale_part(
     parameters: Parameters, condition: int, part: Part, dt0: float, *, particles: int, seed: int
-) -> tuple[np.ndarray, float]:
-    """Rescaled held-out intervals of a model, and the mean log-likelihood of one (in seconds).
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rescaled held-out intervals of a model, and the log-likelihood of each (in seconds).
 
     Args:
         parameters: of the fitted neuron.
@@ -87,7 +87,7 @@ def rescale_part(
         )
         values.append(z[held])
         likelihood.append((log_intensity - z)[held])
-    return np.concatenate(values), float(np.mean(np.concatenate(likelihood)) - np.log(part.unit))
+    return np.concatenate(values), np.concatenate(likelihood) - np.log(part.unit)
 
 
 @eqx.filter_jit

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import types
 
 import jax
 import jax.numpy as jnp
@@ -115,45 +114,64 @@ def test_a_part_is_cut_within_training():
     part = Part(
         1.0, 10.0, both[~marks], both[marks], list(zip(gaps, held, strict=True)), [], 1.0, 1, 1.0, 1
     )
-    inner = within_training(part)
-    assert inner is not None
-    judged = np.concatenate([m for _, m in inner.trials])
-    assert not np.any(judged & marks)
-    np.testing.assert_array_equal(np.sort(both[judged]), np.sort(inner.held))
-    np.testing.assert_array_equal(np.sort(np.r_[inner.train, inner.held]), np.sort(part.train))
-    assert 0.2 < inner.held.size / part.train.size < 0.4
+    every = []
+    for fold in range(3):
+        inner = within_training(part, fold)
+        assert inner is not None
+        judged = np.concatenate([m for _, m in inner.trials])
+        assert not np.any(judged & marks)
+        np.testing.assert_array_equal(np.sort(both[judged]), np.sort(inner.held))
+        np.testing.assert_array_equal(np.sort(np.r_[inner.train, inner.held]), np.sort(part.train))
+        assert 0.2 < inner.held.size / part.train.size < 0.4
+        every.append(inner.held)
+    # each training interval is judged once
+    np.testing.assert_array_equal(np.sort(np.concatenate(every)), np.sort(part.train))
     few = dataclasses.replace(part, train=part.train[:20])
-    assert within_training(few) is None
+    assert within_training(few, 0) is None
 
 
-def test_the_model_with_the_best_likelihood_within_training_is_chosen(monkeypatch):
+@pytest.mark.parametrize(
+    ("lead", "spread", "model"),
+    [(0.5, 0.0, "lif"), (0.5, 20.0, "resetting-lif"), (-0.5, 0.0, "resetting-lif")],
+)
+def test_the_simplest_model_within_a_standard_error_of_the_best_is_chosen(
+    monkeypatch, lead, spread, model
+):
+    """With a lead of `lif` in each interval that is certain, or drowned in its spread."""
     gaps = np.random.default_rng(0).exponential(1.0, 300)
     held = np.arange(300) % 90 >= 60
     part = Part(1.0, 10.0, gaps[~held], gaps[held], [(gaps, held)], [], 1.0, 1, 1.0, 1)
     fitted = []
 
-    def fit(parts, plan, loss, **_):
-        fitted.append((plan, parts[0].train))
-        return types.SimpleNamespace(parameters=plan)
+    def fit_to(model, cut, neuron, fold):
+        assert neuron == 0
+        fitted.append((model, fold))
+        assert np.all(np.isin(cut[0].train, part.train))
+        assert cut[0].train.size < part.train.size
+        return model, 0.1
 
     def judged(parameters, condition, part, dt0, **_):
         marks = part.trials[0][1]
         assert not np.any(marks & held)
-        return gaps[marks], {"lif": -1.0, "resetting-lif": -0.5}[parameters.model]
+        turns = np.where(np.arange(marks.sum()) % 2 == 0, spread, -spread)
+        return gaps[marks], -2.0 + (lead + turns if parameters == "lif" else np.zeros(marks.sum()))
 
-    monkeypatch.setattr(choosing, "fit", fit)
     monkeypatch.setattr(choosing, "rescale_part", judged)
-    scores = choosing.choose(
-        [part], lambda model, parts: Plan(model, 3, 1, 10.0, 0.1, 10),
-        LOSSES["expected-signature"], steps=1, particles=10, seed=0,
-    )  # fmt: skip
-    assert list(scores.items()) == [("resetting-lif", -0.5), ("lif", -1.0)]
-    for _, train in fitted:
-        assert np.all(np.isin(train, part.train))
-        assert train.size < part.train.size
+    lines = []
+    chosen, scores = choosing.choose([[part]], fit_to, particles=10, seed=0, report=lines.append)
+    assert chosen == model
+    best = "lif" if lead > 0 else "resetting-lif"
+    assert next(iter(scores)) == best
+    assert scores[best].behind == 0
+    np.testing.assert_allclose(scores["lif"].log_likelihood, lead - 2, atol=0.2 * spread / 10)
+    other = next(x for x in scores if x != best)
+    # the standard error of alternating values is their size over the root of their number
+    np.testing.assert_allclose(scores[other].error, spread / np.sqrt(208), rtol=0.05, atol=1e-12)
+    assert model in choosing.how_chosen(chosen, scores)
+    assert sorted(fitted) == [(m, f) for m in ("lif", "resetting-lif") for f in range(3)]
+    assert len(lines) == 6
     few = dataclasses.replace(part, train=part.train[:20])
-    found = choosing.choose([few], None, None, steps=1, particles=10, seed=0)  # pyright: ignore
-    assert list(found) == ["lif"]
+    assert choosing.choose([[few]], fit_to, particles=10, seed=0) == ("resetting-lif", {})
 
 
 def test_distance_above_the_best_baseline():

@@ -1,0 +1,101 @@
+"""What a fit to recorded spike trains found, as JSON and as a report."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from .choosing import Score
+from .judging import Verdict, table
+from .models import Parameters, describe
+from .reading import Recording
+from .splitting import Part
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run found.
+
+    Attributes:
+        recording: the data.
+        parts: the data as cut, `parts[neuron][condition]`.
+        verdicts: recording, baselines and models for each neuron and condition.
+        parameters: trained parameters of each neuron by the name of the model.
+        remarks: what the user should know.
+        folder: where everything is.
+        scores: of the models that were chosen from, see `choose`; empty where one was given.
+    """
+
+    recording: Recording
+    parts: list[list[Part]]
+    verdicts: list[Verdict]
+    parameters: dict[str, list[Parameters]]
+    remarks: list[str]
+    folder: Path
+    scores: dict[str, Score] = dataclasses.field(default_factory=dict)
+
+
+def what_was_read(recording: Recording, parts: list[list[Part]]) -> str:
+    """How much there is of each neuron and condition."""
+    lines = []
+    for n, neuron in enumerate(recording.neurons):
+        for c, condition in enumerate(recording.conditions):
+            part = parts[n][c]
+            lines.append(
+                f"neuron {neuron}, {condition}: {part.train_spikes} spikes to train on, "
+                f"{part.held_spikes} held out ({len(part.windows)} windows of "
+                f"{part.window:.3g} s), {recording.rate(n, c):.3g} Hz; "
+                f"the model's unit of time is {part.unit:.4g} s"
+            )
+    return "\n".join(lines)
+
+
+def as_json(outcome: Outcome) -> dict:
+    """Everything that was measured, as JSON holds it."""
+    numbers = {
+        name: {
+            neuron: describe(p, outcome.parts[n][0].unit, outcome.recording.conditions)
+            for n, (neuron, p) in enumerate(zip(outcome.recording.neurons, rows, strict=True))
+        }
+        for name, rows in outcome.parameters.items()
+    }
+    rows = [
+        {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
+        for row in map(dataclasses.asdict, outcome.verdicts)
+    ]
+    return {
+        "verdicts": rows,
+        "parameters": numbers,
+        "remarks": outcome.remarks,
+        "scores": {name: dataclasses.asdict(x) for name, x in outcome.scores.items()},
+    }
+
+
+def report(outcome: Outcome) -> str:
+    """The report as Markdown, with its pictures beside it."""
+    lines = [
+        "# Fitted to recorded spike trains", "",
+        what_was_read(outcome.recording, outcome.parts).replace("\n", "\n\n"), "",
+        "## Held-out part", "",
+        "Every third block is held out. *KS of intervals* is the Kolmogorov-Smirnov distance of "
+        "generated from held-out intervals; the *time-rescaling* test passes at p > 0.05; "
+        "*log-likelihood* is that of a held-out interval, in nats above the Poisson process; the "
+        "*kernel test* compares held-out with generated sequences of five intervals and rejects "
+        "at p <= 0.05. *Above best* is the distance of intervals less that of the best baseline, "
+        "with its standard error over resampled held-out intervals. *Recorded, training part* is "
+        "what the recording itself scores: how far its two parts differ.", "",
+        table(outcome.verdicts), "",
+    ]  # fmt: skip
+    for remark in outcome.remarks:
+        lines.append(f"- {remark}")
+    lines += ["", "## Parameters", ""]
+    for name, neurons in as_json(outcome)["parameters"].items():
+        for neuron, numbers in neurons.items():
+            lines += [f"**{name}, neuron {neuron}**", "", "| | |", "|---|---|"]
+            lines += [f"| {key} | {value:.4g} |" for key, value in numbers.items()] + [""]
+    lines += ["## Pictures", ""]
+    for n, neuron in enumerate(outcome.recording.neurons):
+        for c, condition in enumerate(outcome.recording.conditions):
+            name = f"neuron-{n + 1}-condition-{c + 1}.png"
+            lines += [f"![neuron {neuron}, {condition}]({name})", ""]
+    return "\n".join(lines)
