@@ -45,6 +45,26 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+# Their tests are processes of their own and have nothing to share.
+_PROCESSES = ("test_docs.py", "test_notebooks.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist loadfile` one worker takes all tests of a file, so that what they share is
+    compiled once; tests that are processes go one by one, where there is room."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return nodeid if file.endswith(_PROCESSES) else file
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture
 def standard_dtype_promotion():
     """For tests that train: optax multiplies its integer step counts by floats."""
