@@ -1,7 +1,6 @@
 """Several kernels that make one test, and a kernel whose directions weigh alike."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -101,7 +100,7 @@ class KernelEnsemble(eqx.Module):
         )
 
 
-@jax.jit
+@eqx.filter_jit
 def flattened(gram: Float[Array, "n n"], regularisation: float) -> Float[Array, "n n"]:
     r"""The Gram matrix $K_\lambda$ of `KernelEnsemble`, whose eigenvalues lie between 0 and 1."""
     rows = jnp.mean(gram, axis=0)
