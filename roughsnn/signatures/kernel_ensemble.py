@@ -1,6 +1,7 @@
 """Several kernels that make one test, and a kernel whose directions weigh alike."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -100,8 +101,10 @@ class KernelEnsemble(eqx.Module):
         )
 
 
-@eqx.filter_jit
-def flattened(gram: Float[Array, "n n"], regularisation: float) -> Float[Array, "n n"]:
+@jax.jit  # the regularisation is traced: one program for every value
+def flattened(
+    gram: Float[Array, "n n"], regularisation: float | Float[Array, ""]
+) -> Float[Array, "n n"]:
     r"""The Gram matrix $K_\lambda$ of `KernelEnsemble`, whose eigenvalues lie between 0 and 1."""
     rows = jnp.mean(gram, axis=0)
     centred = gram - rows[:, None] - rows[None, :] + jnp.mean(rows)
