@@ -186,7 +186,7 @@ def generated_intervals(parameters: Parameters, condition: int, key, plan: Plan)
     trains = rs.simulate(
         parameters.neuron(), 0.0, plan.window, plan.dt0, key=key, num_samples=plan.batch,
         max_spikes=plan.spikes, stop_after=plan.spikes,
-        input_current=parameters.currents()[condition],
+        adjoint=rs.NoGradient(), input_current=parameters.currents()[condition],
     )  # fmt: skip
     late = jnp.arange(plan.spikes, dtype=trains.times.dtype) + 1
     times = jnp.where(
@@ -371,7 +371,7 @@ def simulate_windows(
     trains = rs.simulate(
         parameters.neuron(), 0.0, t1, plan.dt0, key=jr.key(seed), num_samples=trials,
         max_spikes=room or int(4 * t1 + 100), throw=False,
-        input_current=parameters.currents()[condition],
+        adjoint=rs.NoGradient(), input_current=parameters.currents()[condition],
     )  # fmt: skip
     times = np.asarray(trains.times)
     intervals = []
