@@ -22,7 +22,13 @@ from .remembering import Memory, identity_of
 from .reporting import Outcome, as_json, report, what_was_read
 from .rescaling import rescale_part
 from .splitting import Part, split
-from .training import LOSSES, Plan, Trained, fit, simulate_windows
+from .training import LOSSES, ROUNDS, Plan, Trained, fit, simulate_windows
+
+AT_LEAST = {
+    "steps": 1, "rounds": 1, "batch": 1, "sequence": 1, "overlap": 1, "warm_up": 0,
+    "particles": 1, "generated_windows": 20,
+}  # fmt: skip
+"""The least that a setting can be."""
 
 LossName = Literal["signature-kernel", "expected-signature"]
 
@@ -61,7 +67,9 @@ class Settings(rs.RunSettings):
     losses: tuple[LossName, ...] = ("signature-kernel", "expected-signature")
     """What the model is trained by; one fit for each."""
     steps: int = 25
-    """Steps of the least-squares method at most; it ends where nothing improves."""
+    """Steps of the least-squares method in a round at most; it ends where nothing improves."""
+    rounds: int = ROUNDS
+    """Rounds of the least-squares method, each with new noise, from the best end so far."""
     batch: int = 600
     """Simulated trials of each condition."""
     sequence: int = 3
@@ -71,8 +79,8 @@ class Settings(rs.RunSettings):
     warm_up: int = 2
     """Intervals of a simulated trial before its sequence begins."""
     dt0: float | None = None
-    """Step of the solver in mean intervals; by default an eighth of the 5 % quantile of the
-    intervals, between 0.005 and 0.01."""
+    """Step of the solver in mean intervals; by default a 32nd of the 5 % quantile of the
+    intervals, between 0.001 and 0.0025."""
     window: float = 10.0
     """Length of a held-out window in mean intervals."""
     hold_out: Literal[0, 1, 2] = 2
@@ -95,6 +103,9 @@ class Settings(rs.RunSettings):
         super().__post_init__()
         if not self.spikes and self.resume is None:
             raise ValueError("`spikes` is empty; give a file of spike times: `--spikes FILE`.")
+        for name, least in AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least {least}.")
 
 
 def run(settings: Settings) -> Outcome:
@@ -131,7 +142,9 @@ def run(settings: Settings) -> Outcome:
             plans[label], results[label] = plan, []
             for n, (neuron, of_neuron) in enumerate(zip(recording.neurons, parts, strict=True)):
                 checkpoints = f"{name}-neuron-{n + 1}"
-                trained = _fitted(settings, folder, checkpoints, of_neuron, plan, name)
+                trained = _fitted(
+                    settings, folder, checkpoints, of_neuron, plan, name, settings.rounds
+                )  # fmt: skip
                 results[label].append(trained)
                 print(
                     f"neuron {neuron}, {label}: loss {trained.loss_before:.3g} at the start, "
@@ -177,7 +190,8 @@ def choose_model(
     def fit_to(model, row, neuron, cut):
         plan = plan_for(settings, [row], model)
         label = f"choosing-{model}-{cut + 1}-neuron-{neuron + 1}"
-        found = _fitted(settings, folder, label, row, plan, name)
+        # one round: the candidates differ by more than the others would gain
+        found = _fitted(settings, folder, label, row, plan, name, rounds=1)
         return found.parameters, plan.dt0
 
     return choose(
@@ -187,14 +201,20 @@ def choose_model(
 
 
 def _fitted(
-    settings: Settings, folder: rs.RunFolder, label: str, parts: list[Part], plan: Plan, name: str
+    settings: Settings,
+    folder: rs.RunFolder,
+    label: str,
+    parts: list[Part],
+    plan: Plan,
+    name: str,
+    rounds: int,
 ) -> Trained:
     """A fit that goes on where it was cut off; `label` is the name of its checkpoints."""
     checkpoints = folder.checkpoints(label, settings.checkpoint_every)
     memory = Memory(checkpoints, identity_of(parts, plan))
     with memory.open():
         return fit(
-            parts, plan, LOSSES[name], steps=settings.steps, seed=settings.seed,
+            parts, plan, LOSSES[name], steps=settings.steps, seed=settings.seed, rounds=rounds,
             memory=memory, progress=settings.progress,
         )  # fmt: skip
 
@@ -205,7 +225,9 @@ def plan_for(settings: Settings, parts: list[list[Part]], model: str) -> Plan:
     slowest = max(p.train.mean() / p.unit for row in parts for p in row)
     spread = max(p.train.std() / p.train.mean() for row in parts for p in row)
     shortest = min(np.quantile(p.train, 0.05) / p.unit for row in parts for p in row)
-    dt0 = settings.dt0 or float(np.clip(shortest / 8, 0.005, 0.01))
+    # In a step the potential must move less than the width of the threshold, which is where the
+    # first spikes are decided.
+    dt0 = settings.dt0 or float(np.clip(shortest / 32, 0.001, 0.0025))
     intervals = settings.warm_up + settings.sequence + settings.overlap
     window = float(slowest * (intervals + 6 * min(spread, 2.0) * np.sqrt(intervals)))
     return Plan(

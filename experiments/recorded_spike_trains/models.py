@@ -113,7 +113,7 @@ def _resetting(intervals, unit):
     """As `from_moments`, with hardly a leak, and the reset where the threshold of a diffusion that
     a soft threshold amounts to, see `rs.ResettingStochasticLIF`, is at the distance 1 above it."""
     start = from_moments(intervals, unit)
-    leak, steepness = 0.1, 10.0
+    leak, steepness = 0.05, 20.0
     noise = float(jnp.exp(start.log_noise))
     threshold = 2 / steepness * (np.log(steepness * noise / np.sqrt(2)) - np.euler_gamma)
     return dataclasses.replace(
@@ -122,6 +122,7 @@ def _resetting(intervals, unit):
         drive=start.drive + 0.25 - leak / 2,
         log_beta=_number(np.log(steepness / SCALE)),
         reset=_number(1 - threshold),
+        log_alpha=_number(np.log(0.01)),
         forgets=True,
     )
 

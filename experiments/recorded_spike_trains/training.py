@@ -1,9 +1,10 @@
 """Training of a neuron on sequences of intervals, by least squares in the feature space of a loss.
 
 A loss here is the squared norm of a residual: the difference of two mean signatures, or of two mean
-embeddings under a signature kernel. It is minimised by a trust-region least-squares method, on one
-large simulated sample whose noise stays the same throughout, with the Jacobian by central
-differences. See the experiment's page for why not by stochastic steps along pathwise gradients.
+embeddings under a signature kernel. It is minimised by a trust-region least-squares method, on a
+large simulated sample whose noise is kept, with the Jacobian by central differences; a round ends
+where nothing improves, and the next one goes on with new noise. See the experiment's page for why
+not by stochastic steps along pathwise gradients.
 """
 
 import abc
@@ -27,11 +28,15 @@ from .models import MODELS, Parameters
 from .remembering import Memory
 from .splitting import IntervalClock, Part, on_clock, sequences
 
-STEP = 0.1
-"""Step of the differences; parameters are logarithms, or numbers about 1."""
+STEP = 0.3
+"""Step of the differences; parameters are logarithms, or numbers about 1. With noise that is kept
+the loss is rough below it: the slopes of a smaller step are those of the sample."""
 
-FRESH = 6
-"""Samples with fresh noise that start and end of training are compared by."""
+ROUNDS = 3
+"""Rounds of the minimiser, each with noise of its own."""
+
+FRESH = 12
+"""Samples with fresh noise that the start and the end of each round are compared by."""
 
 LANDMARKS = 100
 """Recorded sequences whose kernels are the coordinates of a mean embedding."""
@@ -80,10 +85,10 @@ class Trained:
     """A fit: the parameters that are kept, and how they came about.
 
     Attributes:
-        parameters: those that were found, or, where they are no better, those of the start.
-        history: the loss of each evaluation, `loss`, and of the best so far, `best`.
+        parameters: the best that a round ended at, or, where none is better, those of the start.
+        history: the loss of each evaluation of all rounds, `loss`, and of the best so far, `best`.
         loss_before: loss of the start, with fresh noise.
-        loss_after: loss of what was found, with the same noise.
+        loss_after: the least loss at the end of a round, with the same noise.
         unfinished: share of the simulated intervals that did not end in their trial.
         evaluations: how often the model was simulated, not counting the differences.
     """
@@ -264,6 +269,7 @@ def fit(
     *,
     steps: int,
     seed: int,
+    rounds: int = ROUNDS,
     memory: Memory | None = None,
     progress: bool = False,
 ) -> Trained:
@@ -273,8 +279,9 @@ def fit(
         parts: the data of the neuron in each condition.
         plan: sizes.
         loss: what is minimised.
-        steps: evaluations of the residual at most.
+        steps: evaluations of the residual in a round at most.
         seed: of the noise.
+        rounds: how often the minimiser runs, each time with new noise, from the best end so far.
         memory: keeps what is computed, so that a fit that was cut off goes on.
         progress: whether to show a progress bar.
     """
@@ -287,6 +294,7 @@ def fit(
     targets = [Target.of(part, unit, plan, loss) for part in parts]
     flat, unravel = jax.flatten_util.ravel_pytree(template)
     key = jr.key(seed)
+    keys = jr.split(jr.fold_in(key, 1), FRESH)
     history: list[float] = []
 
     def simulated(x, key):
@@ -297,26 +305,18 @@ def fit(
         both = memory.recall("residual", simulated, x, key)
         return both[:-1], float(both[-1])
 
-    def evaluate(x):
+    def evaluate(x, key):
         values = found(x, key)[0]
         history.append(float(values @ values))
         bar.update(1, min(history))
         return values
 
-    def differences(x):
-        return np.asarray(jacobian(jnp.asarray(x, flat.dtype), template, targets, key, plan), float)
+    def differences(x, key):
+        at = jnp.asarray(x, flat.dtype)
+        return np.asarray(jacobian(at, template, targets, key, plan), float)
 
-    def slopes(x):
-        return memory.recall("slopes", differences, x)
-
-    # The unit of potential is free, and with it one direction; the trust region copes.
-    start = np.asarray(flat, float)
-    with Progress(steps, progress) as bar:
-        solution = least_squares(
-            evaluate, start, slopes, max_nfev=steps, xtol=1e-3, ftol=1e-3,
-            bounds=(start - 3.0, start + 3.0),
-        )  # fmt: skip
-    keys = jr.split(jr.fold_in(key, 1), FRESH)
+    def slopes(x, key):
+        return memory.recall("slopes", differences, x, key)
 
     def fresh(x):
         # the mean of the residuals, as of one sample of the size of all
@@ -324,13 +324,26 @@ def fit(
         mean = np.mean(values, axis=0)
         return float(mean @ mean), float(np.mean(unfinished))
 
-    loss_before, (loss_after, unfinished) = fresh(start)[0], fresh(solution.x)
-    kept = solution.x if loss_after < loss_before else start
+    # The unit of potential is free, and with it one direction; the trust region copes.
+    start = np.asarray(flat, float)
+    loss_before, unfinished = fresh(start)
+    kept, least, ends = start, loss_before, []
+    with Progress(rounds * steps, progress) as bar:
+        for number in range(rounds):
+            noise = key if number == 0 else jr.fold_in(key, 1 + number)
+            end = least_squares(
+                evaluate, kept, slopes, args=(noise,), max_nfev=steps, xtol=1e-3, ftol=1e-3,
+                bounds=(start - 3.0, start + 3.0),
+            ).x  # fmt: skip
+            loss, late = fresh(end)
+            ends.append(loss)
+            if loss < least:
+                kept, least, unfinished = end, loss, late
     return Trained(
         unravel(jnp.asarray(kept, flat.dtype)),
         {"loss": np.array(history), "best": np.minimum.accumulate(history)},
         loss_before,
-        loss_after,
+        min(ends),
         unfinished,
         len(history),
     )

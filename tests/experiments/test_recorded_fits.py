@@ -209,8 +209,8 @@ def test_training_brings_the_model_closer(tmp_path):
     columns = Columns("spike_time_s", trial="trial", condition="light")
     parts = split(read_recording([path], columns=columns), 10.0)[0]
     plan = Plan("lif", 2, 1, 12.0, 0.05, 100, sequences=4)
-    trained = fit(parts, plan, LOSSES["expected-signature"], steps=4, seed=0)
-    assert trained.history["loss"].size == trained.evaluations <= 4
+    trained = fit(parts, plan, LOSSES["expected-signature"], steps=3, rounds=2, seed=0)
+    assert trained.history["loss"].size == trained.evaluations <= 2 * 3
     # with the noise that training sees; half the loss goes at the first step
     assert trained.history["best"][-1] < 0.8 * trained.history["loss"][0]
     assert trained.unfinished < 0.01
@@ -220,6 +220,14 @@ def test_training_brings_the_model_closer(tmp_path):
     assert moved == (trained.loss_after < trained.loss_before)
     assert trained.parameters.drive.shape == (2,)
 
+    # the second round goes on from the first, with noise of its own
+    once = fit(parts, plan, LOSSES["expected-signature"], steps=3, rounds=1, seed=0)
+    first = once.evaluations
+    np.testing.assert_array_equal(once.history["loss"], trained.history["loss"][:first])
+    assert trained.history["loss"][first] not in once.history["loss"]
+    assert trained.loss_after <= once.loss_after
+    assert trained.loss_before == once.loss_before
+
     # cut off after three values: the others are computed, and the numbers are the same
     kept, identity = (
         rs.Checkpoints(tmp_path / "fit", every=1, resume=True),
@@ -227,9 +235,11 @@ def test_training_brings_the_model_closer(tmp_path):
     )
     cut_off = Watched(kept, identity, limit=3)
     with pytest.raises(KeyboardInterrupt), cut_off.open():
-        fit(parts, plan, LOSSES["expected-signature"], steps=4, seed=0, memory=cut_off)
+        fit(parts, plan, LOSSES["expected-signature"], steps=3, rounds=2, seed=0, memory=cut_off)
     with Watched(kept, identity).open() as memory:
-        again = fit(parts, plan, LOSSES["expected-signature"], steps=4, seed=0, memory=memory)
+        again = fit(
+            parts, plan, LOSSES["expected-signature"], steps=3, rounds=2, seed=0, memory=memory
+        )
     assert memory.computed == len(memory.values) - 3
     for ours, theirs in zip(
         jax.tree.leaves(vars(again)), jax.tree.leaves(vars(trained)), strict=True

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments.recorded_spike_trains import Settings
 from experiments.recorded_spike_trains.reading import Columns, RecordingError, read_recording
 from experiments.recorded_spike_trains.splitting import split
 
@@ -67,3 +68,11 @@ def test_every_interval_is_trained_on_or_held_out(tmp_path):
     # a third of the blocks, up to one
     assert 0.25 < part.held_seconds / (part.held_seconds + part.train_seconds) < 0.4
     assert all(np.all((w >= 0) & (w < part.window)) for w in part.windows)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rounds", 0), ("steps", 0), ("warm_up", -1), ("generated_windows", 19)]
+)
+def test_sizes_that_are_too_small_are_refused(tmp_path, name, value):
+    with pytest.raises(ValueError, match=f"`{name}` is {value}; it must be at least {value + 1}"):
+        Settings(spikes=(tmp_path / "a.csv",), **{name: value})
