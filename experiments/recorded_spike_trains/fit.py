@@ -88,9 +88,10 @@ class Settings(rs.RunSettings):
     max_spikes: int | None = None
     """Room for spikes of a simulated long trial; by default four times what the recorded rate
     needs."""
-    particles: int = 500
-    """Particles of the filter that finds the conditional intensity."""
-    generated_windows: int = 1280
+    particles: int = 2000
+    """Particles of the filter that finds the conditional intensity: few of them fire in a step, and
+    few of few make the log-likelihood too low."""
+    generated_windows: int = 10240
     """Windows that each model and baseline generates, twenty or more."""
     seed: int = 0
     """Seed of all random numbers."""

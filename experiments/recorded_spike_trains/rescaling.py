@@ -69,6 +69,8 @@ def rescale_part(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rescaled held-out intervals of a model, and the log-likelihood of each (in seconds).
 
+    Of a model whose intervals are independent, only the held-out ones go through the filter.
+
     Args:
         parameters: of the fitted neuron.
         condition: number of the condition.
@@ -82,6 +84,8 @@ def rescale_part(
     for gaps, held in part.trials:
         if gaps.size == 0 or not held.any():
             continue
+        if parameters.forgets and parameters.log_slow_noise is None:
+            gaps, held = gaps[held], held[held]
         z, log_intensity = rescale(
             neuron, current, gaps / part.unit, dt0, particles=particles, seed=seed
         )

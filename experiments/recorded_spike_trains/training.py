@@ -1,10 +1,10 @@
 """Training of a neuron on sequences of intervals, by least squares in the feature space of a loss.
 
 A loss here is the squared norm of a residual: the difference of two mean signatures, or of two mean
-embeddings under a signature kernel. It is minimised by a trust-region least-squares method, on a
-large simulated sample whose noise is kept, with the Jacobian by central differences; a round ends
-where nothing improves, and the next one goes on with new noise. See the experiment's page for why
-not by stochastic steps along pathwise gradients.
+embeddings under a signature kernel. With a term for a prior about the start it is minimised by a
+trust-region least-squares method, on a large simulated sample whose noise is kept, with the
+Jacobian by central differences; a round ends where nothing improves, and the next one goes on with
+new noise. See the experiment's page for why not by stochastic steps along pathwise gradients.
 """
 
 import abc
@@ -31,6 +31,9 @@ from .splitting import IntervalClock, Part, on_clock, sequences
 STEP = 0.3
 """Step of the differences; parameters are logarithms, or numbers about 1. With noise that is kept
 the loss is rough below it: the slopes of a smaller step are those of the sample."""
+
+PRIOR = 1.0
+"""Standard deviation of a parameter about its start before anything was recorded, see `fit`."""
 
 ROUNDS = 3
 """Rounds of the minimiser, each with noise of its own."""
@@ -88,7 +91,8 @@ class Trained:
         parameters: the best that a round ended at, or, where none is better, those of the start.
         history: the loss of each evaluation of all rounds, `loss`, and of the best so far, `best`.
         loss_before: loss of the start, with fresh noise.
-        loss_after: the least loss at the end of a round, with the same noise.
+        loss_after: the least loss at the end of a round, with the same noise. All losses are with
+            the term for the prior.
         unfinished: share of the simulated intervals that did not end in their trial.
         evaluations: how often the model was simulated, not counting the differences.
     """
@@ -273,7 +277,17 @@ def fit(
     memory: Memory | None = None,
     progress: bool = False,
 ) -> Trained:
-    """Fit a neuron.
+    r"""Fit a neuron.
+
+    What is minimised is the mean squared residual over the conditions and a term for the prior,
+
+    $$ \frac1C \sum_c |r_c(x)|^2 + \frac{|x - x_0|^2}{\tau^2 n}, \qquad n = \sum_c n_c, $$
+
+    with $x_0$ the start, which has the moments of the recorded intervals, $\tau = $ `PRIOR`, and
+    $n_c$ the recorded sequences that do not overlap. Residuals are in units of the spread of a
+    sequence, so $n_c |r_c|^2$ is of the size of $-2$ log-likelihood, and the minimum is the most
+    likely point after the recording; the more is recorded the less the prior counts. Without it,
+    directions that a short recording says nothing about are fitted to its noise.
 
     Args:
         parts: the data of the neuron in each condition.
@@ -305,8 +319,15 @@ def fit(
         both = memory.recall("residual", simulated, x, key)
         return both[:-1], float(both[-1])
 
+    start = np.asarray(flat, float)
+    known = sum(part.train.size for part in parts) / plan.length
+    weight = 1 / (PRIOR * np.sqrt(known))
+
+    def with_prior(values, x):
+        return np.append(values, weight * (x - start))
+
     def evaluate(x, key):
-        values = found(x, key)[0]
+        values = with_prior(found(x, key)[0], x)
         history.append(float(values @ values))
         bar.update(1, min(history))
         return values
@@ -316,16 +337,17 @@ def fit(
         return np.asarray(jacobian(at, template, targets, key, plan), float)
 
     def slopes(x, key):
-        return memory.recall("slopes", differences, x, key)
+        return np.concatenate(
+            [memory.recall("slopes", differences, x, key), weight * np.eye(start.size)]
+        )
 
     def fresh(x):
         # the mean of the residuals, as of one sample of the size of all
         values, unfinished = zip(*[found(x, k) for k in keys], strict=True)
-        mean = np.mean(values, axis=0)
+        mean = with_prior(np.mean(values, axis=0), x)
         return float(mean @ mean), float(np.mean(unfinished))
 
-    # The unit of potential is free, and with it one direction; the trust region copes.
-    start = np.asarray(flat, float)
+    # The unit of potential is free, and with it one direction, which the prior settles.
     loss_before, unfinished = fresh(start)
     kept, least, ends = start, loss_before, []
     with Progress(rounds * steps, progress) as bar:
