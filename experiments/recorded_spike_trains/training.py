@@ -357,10 +357,10 @@ def fit(
                 evaluate, kept, slopes, args=(noise,), max_nfev=steps, xtol=1e-3, ftol=1e-3,
                 bounds=(start - 3.0, start + 3.0),
             ).x  # fmt: skip
-            loss, late = fresh(end)
-            ends.append(loss)
-            if loss < least:
-                kept, least, unfinished = end, loss, late
+            at_end, late = fresh(end)
+            ends.append(at_end)
+            if at_end < least:
+                kept, least, unfinished = end, at_end, late
     return Trained(
         unravel(jnp.asarray(kept, flat.dtype)),
         {"loss": np.array(history), "best": np.minimum.accumulate(history)},
