@@ -70,6 +70,9 @@ class Settings(rs.RunSettings):
     """Steps of the least-squares method in a round at most; it ends where nothing improves."""
     rounds: int = ROUNDS
     """Rounds of the least-squares method, each with new noise, from the best end so far."""
+    prior: float = 1.0
+    """How far a parameter may be from its start, which has the moments of the recorded intervals:
+    standard deviation, in e-folds for most, before anything was recorded; `inf` for no prior."""
     batch: int = 600
     """Simulated trials of each condition."""
     sequence: int = 3
@@ -104,6 +107,8 @@ class Settings(rs.RunSettings):
         super().__post_init__()
         if not self.spikes and self.resume is None:
             raise ValueError("`spikes` is empty; give a file of spike times: `--spikes FILE`.")
+        if not self.prior > 0:
+            raise ValueError(f"`prior` is {self.prior}; it must be above 0, or `inf` for none.")
         for name, least in AT_LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least {least}.")
@@ -233,7 +238,7 @@ def plan_for(settings: Settings, parts: list[list[Part]], model: str) -> Plan:
     window = float(slowest * (intervals + 6 * min(spread, 2.0) * np.sqrt(intervals)))
     return Plan(
         model, settings.sequence, settings.warm_up, window, dt0, settings.batch,
-        settings.overlap,
+        settings.overlap, prior=settings.prior,
     )  # fmt: skip
 
 

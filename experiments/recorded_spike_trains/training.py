@@ -32,9 +32,6 @@ STEP = 0.3
 """Step of the differences; parameters are logarithms, or numbers about 1. With noise that is kept
 the loss is rough below it: the slopes of a smaller step are those of the sample."""
 
-PRIOR = 1.0
-"""Standard deviation of a parameter about its start before anything was recorded, see `fit`."""
-
 ROUNDS = 3
 """Rounds of the minimiser, each with noise of its own."""
 
@@ -58,6 +55,8 @@ class Plan:
         batch: simulated trials for each condition.
         sequences: overlapping sequences in a trial.
         data: recorded sequences at most, evenly spread where there are more.
+        prior: standard deviation of a parameter about its start before anything was recorded, see
+            `fit`.
     """
 
     model: str
@@ -68,6 +67,7 @@ class Plan:
     batch: int
     sequences: int = 1
     data: int = 1000
+    prior: float = 1.0
 
     @property
     def spikes(self) -> int:
@@ -283,7 +283,7 @@ def fit(
 
     $$ \frac1C \sum_c |r_c(x)|^2 + \frac{|x - x_0|^2}{\tau^2 n}, \qquad n = \sum_c n_c, $$
 
-    with $x_0$ the start, which has the moments of the recorded intervals, $\tau = $ `PRIOR`, and
+    with $x_0$ the start, which has the moments of the recorded intervals, $\tau$ `plan.prior`, and
     $n_c$ the recorded sequences that do not overlap. Residuals are in units of the spread of a
     sequence, so $n_c |r_c|^2$ is of the size of $-2$ log-likelihood, and the minimum is the most
     likely point after the recording; the more is recorded the less the prior counts. Without it,
@@ -321,7 +321,7 @@ def fit(
 
     start = np.asarray(flat, float)
     known = sum(part.train.size for part in parts) / plan.length
-    weight = 1 / (PRIOR * np.sqrt(known))
+    weight = 1 / (plan.prior * np.sqrt(known))
 
     def with_prior(values, x):
         return np.append(values, weight * (x - start))

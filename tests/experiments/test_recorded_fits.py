@@ -243,6 +243,12 @@ def test_training_brings_the_model_closer(tmp_path):
     assert trained.loss_after <= once.loss_after
     assert trained.loss_before == once.loss_before
 
+    # a prior of a thousandth leaves no room for a better loss
+    narrow = dataclasses.replace(plan, prior=1e-3)
+    held = fit(parts, narrow, LOSSES["expected-signature"], steps=3, rounds=1, seed=0)
+    assert held.history["best"][-1] > 0.95 * trained.history["loss"][0]
+    np.testing.assert_allclose(held.parameters.drive, start.drive, atol=2e-3)
+
     # cut off after three values: the others are computed, and the numbers are the same
     kept, identity = (
         rs.Checkpoints(tmp_path / "fit", every=1, resume=True),

@@ -76,3 +76,9 @@ def test_every_interval_is_trained_on_or_held_out(tmp_path):
 def test_sizes_that_are_too_small_are_refused(tmp_path, name, value):
     with pytest.raises(ValueError, match=f"`{name}` is {value}; it must be at least {value + 1}"):
         Settings(spikes=(tmp_path / "a.csv",), **{name: value})
+
+
+@pytest.mark.parametrize("prior", [0.0, -1.0, float("nan")])
+def test_a_prior_that_is_no_width_is_refused(tmp_path, prior):
+    with pytest.raises(ValueError, match=r"`prior` is .*; it must be above 0"):
+        Settings(spikes=(tmp_path / "a.csv",), prior=prior)
