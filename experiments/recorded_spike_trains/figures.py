@@ -2,22 +2,23 @@
 
 import numpy as np
 
-from roughsnn.plotting.style import COLOURS, colour, legend, tidy
+from roughsnn.plotting.style import COLOURS, colour, tidy
 
 from .judging import LAGS, Sample, correlogram
 from .splitting import Part, windows_as_trains
 
 
-def draw(part: Part, samples: list[Sample], history: dict[str, np.ndarray], title: str):
+def draw(part: Part, samples: list[Sample], history: dict[str, dict], title: str):
     """One page for a neuron in a condition.
 
     Rasters of held-out windows and of windows of the first model, interval histograms,
-    autocorrelograms, the time-rescaling plot and the learning curves.
+    autocorrelograms, the time-rescaling plot and the learning curves. Axes end a little above what
+    is recorded and the models: a baseline that runs away leaves the picture.
 
     Args:
         part: the data.
         samples: all generators, models after baselines.
-        history: best training loss after each evaluation, by the name of the model.
+        history: of the fits, by the name of the model, see `Trained`.
         title: of the page.
     """
     import matplotlib.pyplot as plt
@@ -41,20 +42,32 @@ def draw(part: Part, samples: list[Sample], history: dict[str, np.ndarray], titl
     ax = axes[0, 2]
     low, high = part.held.min() / 2, part.held.max() * 2
     edges = np.geomspace(low, high, 26)
-    ax.hist(part.held, edges, density=True, color="0.85", label="recorded, held out")
+
+    def density(intervals):
+        return np.histogram(intervals, edges)[0] / intervals.size / np.diff(np.log10(edges))
+
+    ax.stairs(density(part.held), edges, fill=True, color="0.85", label="recorded, held out")
     for sample, drawn in curves:
-        heights = np.histogram(sample.intervals, edges)[0] / sample.intervals.size / np.diff(edges)
-        ax.stairs(heights, edges, color=drawn, linewidth=1, label=sample.name)
+        ax.stairs(density(sample.intervals), edges, color=drawn, linewidth=1, label=sample.name)
     ax.set_xscale("log")
-    tidy(ax, "interval (s)", "density (1/s)")
-    legend(ax)
+    highest = max(density(x).max() for x in [part.held, *[m.intervals for m in models]])
+    ax.set_ylim(0, 1.3 * highest)
+    tidy(ax, "interval (s)", "density (1/decade)")
+    names = ax.get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=4, fontsize=7, frameon=False)
 
     ax = axes[1, 0]
     lags = (np.arange(LAGS) + 1) * part.window / 2 / LAGS
-    ax.bar(lags, correlogram(part.held_windows), lags[0], color="0.85")
+    observed = correlogram(part.held_windows)
+    ax.bar(lags, observed, lags[0], color="0.85")
+    highest = observed.max()
     for sample, drawn in curves:
         trains = windows_as_trains(sample.windows, part.window / part.unit, part.unit)
-        ax.plot(lags, correlogram(trains), color=drawn, linewidth=1)
+        values = correlogram(trains)
+        ax.plot(lags, values, color=drawn, linewidth=1)
+        if sample in models:
+            highest = max(highest, values.max())
+    ax.set_ylim(0, 1.3 * highest)
     tidy(ax, "lag (s)", "autocorrelogram / rate")
 
     ax = axes[1, 1]
@@ -70,10 +83,13 @@ def draw(part: Part, samples: list[Sample], history: dict[str, np.ndarray], titl
     tidy(ax, "uniform quantile (band: 5 % test)", "rescaled interval")
 
     ax = axes[1, 2]
-    for i, (name, values) in enumerate(history.items()):
-        # losses of different kinds have different units
-        ax.plot(values / values[0], ".-", color=COLOURS[i], linewidth=1, label=name)
-    ax.set_yscale("log")
-    tidy(ax, "evaluation of the model", "best loss so far / first loss")
-    legend(ax)
+    for i, rows in enumerate(history.values()):
+        # losses of different kinds have different units, and rounds different noise
+        numbers = np.arange(rows["loss"].size) + 1
+        for number in np.unique(rows["round"]):
+            at = rows["round"] == number
+            ratio = rows["best"][at] / rows["loss"][0]
+            ax.plot(numbers[at], ratio, ".-", color=COLOURS[i], linewidth=1)
+    ax.set_ylim(bottom=0)
+    tidy(ax, "evaluation of the model", "best loss of a round / first loss")
     return figure

@@ -164,7 +164,7 @@ def run(settings: Settings) -> Outcome:
                 samples, more = generate(settings, part, n, c, results, plans)
                 remarks += more
                 verdicts += judge(part, neuron, condition, samples, settings.seed)
-                histories = {k: r[n].history["best"] for k, r in results.items()}
+                histories = {k: r[n].history for k, r in results.items()}
                 title = f"neuron {neuron}, {condition}"
                 name = f"neuron-{n + 1}-condition-{c + 1}.png"
                 folder.write_figure(name, draw(part, samples, histories, title), dpi=130)

@@ -89,7 +89,8 @@ class Trained:
 
     Attributes:
         parameters: the best that a round ended at, or, where none is better, those of the start.
-        history: the loss of each evaluation of all rounds, `loss`, and of the best so far, `best`.
+        history: `round` and `loss` of each evaluation, and the least loss so far in its round,
+            `best`. Rounds have different noise.
         loss_before: loss of the start, with fresh noise.
         loss_after: the least loss at the end of a round, with the same noise. All losses are with
             the term for the prior.
@@ -309,7 +310,7 @@ def fit(
     flat, unravel = jax.flatten_util.ravel_pytree(template)
     key = jr.key(seed)
     keys = jr.split(jr.fold_in(key, 1), FRESH)
-    history: list[float] = []
+    history: list[list[float]] = []
 
     def simulated(x, key):
         values, unfinished = residual(jnp.asarray(x, flat.dtype), template, targets, key, plan)
@@ -328,8 +329,8 @@ def fit(
 
     def evaluate(x, key):
         values = with_prior(found(x, key)[0], x)
-        history.append(float(values @ values))
-        bar.update(1, min(history))
+        history[-1].append(float(values @ values))
+        bar.update(1, min(history[-1]))
         return values
 
     def differences(x, key):
@@ -352,6 +353,7 @@ def fit(
     kept, least, ends = start, loss_before, []
     with Progress(rounds * steps, progress) as bar:
         for number in range(rounds):
+            history.append([])
             noise = key if number == 0 else jr.fold_in(key, 1 + number)
             end = least_squares(
                 evaluate, kept, slopes, args=(noise,), max_nfev=steps, xtol=1e-3, ftol=1e-3,
@@ -363,11 +365,15 @@ def fit(
                 kept, least, unfinished = end, at_end, late
     return Trained(
         unravel(jnp.asarray(kept, flat.dtype)),
-        {"loss": np.array(history), "best": np.minimum.accumulate(history)},
+        {
+            "round": np.repeat(np.arange(rounds) + 1, [len(losses) for losses in history]),
+            "loss": np.concatenate(history),
+            "best": np.concatenate([np.minimum.accumulate(losses) for losses in history]),
+        },
         loss_before,
         min(ends),
         unfinished,
-        len(history),
+        sum(len(losses) for losses in history),
     )
 
 
