@@ -154,7 +154,8 @@ def run(settings: Settings) -> Outcome:
                 results[label].append(trained)
                 print(
                     f"neuron {neuron}, {label}: loss {trained.loss_before:.3g} at the start, "
-                    f"{trained.loss_after:.3g} after {trained.evaluations} evaluations",
+                    f"{trained.loss_after:.3g} after {trained.evaluations} evaluations; the true "
+                    f"law would have {trained.by_chance:.2g} on so short a recording",
                     flush=True,
                 )
         verdicts: list[Verdict] = []
@@ -290,7 +291,8 @@ def generate(
             remarks.append(
                 f"{name}, neuron {neuron + 1}: training did not bring the loss below that of the "
                 f"start ({trained.loss_before:.3g} before, {trained.loss_after:.3g} after), so the "
-                "start, which is fitted to the moments of the intervals, is kept."
+                "start, which is fitted to the moments of the intervals, is kept. On a recording "
+                f"of this length the true law would have {trained.by_chance:.2g} by chance."
             )
         if trained.unfinished > 0.05:
             remarks.append(

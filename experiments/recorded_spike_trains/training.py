@@ -96,6 +96,8 @@ class Trained:
             the term for the prior.
         unfinished: share of the simulated intervals that did not end in their trial.
         evaluations: how often the model was simulated, not counting the differences.
+        by_chance: loss that the true law would have on average, because the recording is short, see
+            `loss_by_chance`: what is below it cannot be told apart.
     """
 
     parameters: Parameters
@@ -104,6 +106,7 @@ class Trained:
     loss_after: float
     unfinished: float
     evaluations: int
+    by_chance: float
 
 
 class Features(eqx.Module):
@@ -211,12 +214,15 @@ class Target(eqx.Module):
     A distance of means counts every direction of the features in units of its spread over the
     recorded sequences, $(\Sigma + \epsilon)^{-1/2}$ with $\Sigma$ their covariance and $\epsilon$ a
     thousandth of its largest eigenvalue: directions that vary much are known little.
+
+    `by_chance` is the mean squared distance of the recorded mean from that of the true law.
     """
 
     clock: Clock
     features: Features
     weights: Float[Array, "directions features"]
     values: Float[Array, " directions"]
+    by_chance: Float[Array, ""]
 
     @classmethod
     def of(cls, part: Part, unit: float, plan: Plan, loss: Loss) -> "Target":
@@ -233,7 +239,31 @@ class Target(eqx.Module):
         weights = directions[:, seen].T / np.sqrt(spread[seen] + 1e-3 * spread[-1])[:, None]
         dtype = jnp.result_type(float)
         values = jnp.asarray(weights @ found.mean(axis=0), dtype)
-        return cls(arrays, features, jnp.asarray(weights, dtype), values)
+        last = part.train.size - plan.length
+        chance = loss_by_chance(found @ weights.T, plan.length * (count - 1) / max(last, 1))
+        return cls(
+            arrays, features, jnp.asarray(weights, dtype), values, jnp.asarray(chance, dtype)
+        )
+
+
+def loss_by_chance(values: np.ndarray, overlap: float) -> float:
+    r"""Expected squared distance of the mean of recorded sequences from the mean of their law.
+
+    It is
+
+    $$ \frac1{n^2} \sum_{|i - j| < o} (v_i - \bar v) \cdot (v_j - \bar v), $$
+
+    for intervals that are independent, so that sequences are as soon as they do not overlap.
+
+    Args:
+        values: of the sequences, in the order in which they were recorded, shape (n, directions).
+        overlap: $o$, how many sequences after each other share intervals.
+    """
+    centred = values - values.mean(axis=0)
+    total = np.sum(centred**2)
+    for lag in range(1, min(math.ceil(overlap), len(centred))):
+        total += 2 * np.sum(centred[lag:] * centred[:-lag])
+    return float(max(total, 0.0)) / len(centred) ** 2
 
 
 @eqx.filter_jit
@@ -374,6 +404,7 @@ def fit(
         min(ends),
         unfinished,
         sum(len(losses) for losses in history),
+        float(np.mean([float(target.by_chance) for target in targets])),
     )
 
 

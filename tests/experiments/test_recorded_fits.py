@@ -27,7 +27,7 @@ from experiments.recorded_spike_trains.reading import Columns, read_recording
 from experiments.recorded_spike_trains.remembering import Memory, identity_of
 from experiments.recorded_spike_trains.rescaling import rescale, rescale_part
 from experiments.recorded_spike_trains.splitting import Part, split
-from experiments.recorded_spike_trains.training import LOSSES, Plan, fit
+from experiments.recorded_spike_trains.training import LOSSES, Plan, fit, loss_by_chance
 
 from ..neurons.independent import survival
 
@@ -269,6 +269,25 @@ def test_training_brings_the_model_closer(tmp_path):
     other = identity_of(parts[:1], plan)
     with pytest.raises(rs.CheckpointError, match="another recording"), Memory(kept, other).open():
         pass
+
+
+def test_the_loss_by_chance_of_overlapping_sequences():
+    """Sums of three successive independent numbers, in two directions: the mean of n of them has
+    the variance 9 sigma^2 / n in each."""
+    random = np.random.default_rng(0)
+    sizes, n = np.array([1.0, 2.0]), 400
+    sums = random.normal(size=(500, n + 2, 2)) * sizes
+    sums = sums[:, :-2] + sums[:, 1:-1] + sums[:, 2:]
+    expected = 9 * np.sum(sizes**2) / n
+    distances = np.sum(np.mean(sums, axis=1) ** 2, axis=-1)
+    found = [loss_by_chance(rows, 3.0) for rows in sums]
+    # Means over 500 recordings; a distance is spread as widely as its mean, what is found a fifth.
+    np.testing.assert_allclose(np.mean(distances), expected, rtol=5 / np.sqrt(500))
+    np.testing.assert_allclose(np.mean(found), expected, rtol=0.05)
+    # Every third sum shares nothing with the next.
+    apart = [loss_by_chance(rows[::3], 1.0) for rows in sums]
+    np.testing.assert_allclose(np.mean(apart), expected, rtol=0.05)
+    assert loss_by_chance(sums[0, :1], 3.0) == 0.0
 
 
 class Watched(Memory):
