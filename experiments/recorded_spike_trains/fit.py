@@ -69,7 +69,7 @@ class Settings(rs.RunSettings):
     steps: int = 25
     """Steps of the least-squares method in a round at most; it ends where nothing improves."""
     rounds: int = ROUNDS
-    """Rounds of the least-squares method, each with new noise, from the best end so far."""
+    """Rounds of the least-squares method, each with new noise; their ends are averaged."""
     prior: float = 1.0
     """How far a parameter may be from its start, which has the moments of the recorded intervals:
     standard deviation, in e-folds for most, before anything was recorded; `inf` for no prior."""

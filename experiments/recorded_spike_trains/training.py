@@ -3,8 +3,9 @@
 A loss here is the squared norm of a residual: the difference of two mean signatures, or of two mean
 embeddings under a signature kernel. With a term for a prior about the start it is minimised by a
 trust-region least-squares method, on a large simulated sample whose noise is kept, with the
-Jacobian by central differences; a round ends where nothing improves, and the next one goes on with
-new noise. See the experiment's page for why not by stochastic steps along pathwise gradients.
+Jacobian by central differences; a round ends where nothing improves, and the ends of several, which
+have noise of their own, are averaged. See the experiment's page for why not by stochastic steps
+along pathwise gradients.
 """
 
 import abc
@@ -32,11 +33,12 @@ STEP = 0.3
 """Step of the differences; parameters are logarithms, or numbers about 1. With noise that is kept
 the loss is rough below it: the slopes of a smaller step are those of the sample."""
 
-ROUNDS = 3
-"""Rounds of the minimiser, each with noise of its own."""
+ROUNDS = 6
+"""Rounds of the minimiser, each from the start, with noise of its own. The loss is flat about its
+minimum, and a round ends anywhere in there; their mean has a smaller loss than most of them."""
 
 FRESH = 12
-"""Samples with fresh noise that the start and the end of each round are compared by."""
+"""Samples with fresh noise that the start and the mean of the ends are compared by."""
 
 LANDMARKS = 100
 """Recorded sequences whose kernels are the coordinates of a mean embedding."""
@@ -88,16 +90,17 @@ class Trained:
     """A fit: the parameters that are kept, and how they came about.
 
     Attributes:
-        parameters: the best that a round ended at, or, where none is better, those of the start.
+        parameters: the mean of what the rounds ended at, or, where that is no better, the start.
         history: `round` and `loss` of each evaluation, and the least loss so far in its round,
             `best`. Rounds have different noise.
         loss_before: loss of the start, with fresh noise.
-        loss_after: the least loss at the end of a round, with the same noise. All losses are with
-            the term for the prior.
+        loss_after: loss of the mean of the ends, with the same noise. All losses are with the term
+            for the prior.
         unfinished: share of the simulated intervals that did not end in their trial.
         evaluations: how often the model was simulated, not counting the differences.
         by_chance: loss that the true law would have on average, because the recording is short, see
             `loss_by_chance`: what is below it cannot be told apart.
+        ends: parameters that each round ended at, in the order of the leaves of `parameters`.
     """
 
     parameters: Parameters
@@ -107,6 +110,7 @@ class Trained:
     unfinished: float
     evaluations: int
     by_chance: float
+    ends: Float[np.ndarray, "rounds parameters"]
 
 
 class Features(eqx.Module):
@@ -326,7 +330,7 @@ def fit(
         loss: what is minimised.
         steps: evaluations of the residual in a round at most.
         seed: of the noise.
-        rounds: how often the minimiser runs, each time with new noise, from the best end so far.
+        rounds: how often the minimiser runs, each time from the start with new noise.
         memory: keeps what is computed, so that a fit that was cut off goes on.
         progress: whether to show a progress bar.
     """
@@ -380,19 +384,21 @@ def fit(
 
     # The unit of potential is free, and with it one direction, which the prior settles.
     loss_before, unfinished = fresh(start)
-    kept, least, ends = start, loss_before, []
+    ends = []
     with Progress(rounds * steps, progress) as bar:
         for number in range(rounds):
             history.append([])
             noise = key if number == 0 else jr.fold_in(key, 1 + number)
             end = least_squares(
-                evaluate, kept, slopes, args=(noise,), max_nfev=steps, xtol=1e-3, ftol=1e-3,
+                evaluate, start, slopes, args=(noise,), max_nfev=steps, xtol=1e-3, ftol=1e-3,
                 bounds=(start - 3.0, start + 3.0),
             ).x  # fmt: skip
-            at_end, late = fresh(end)
-            ends.append(at_end)
-            if at_end < least:
-                kept, least, unfinished = end, at_end, late
+            ends.append(end)
+    mean = np.mean(ends, axis=0)
+    loss_after, late = fresh(mean)
+    kept = start
+    if loss_after < loss_before:
+        kept, unfinished = mean, late
     return Trained(
         unravel(jnp.asarray(kept, flat.dtype)),
         {
@@ -401,10 +407,11 @@ def fit(
             "best": np.concatenate([np.minimum.accumulate(losses) for losses in history]),
         },
         loss_before,
-        min(ends),
+        loss_after,
         unfinished,
         sum(len(losses) for losses in history),
         float(np.mean([float(target.by_chance) for target in targets])),
+        np.stack(ends),
     )
 
 
