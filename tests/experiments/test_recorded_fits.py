@@ -265,6 +265,14 @@ def test_training_brings_the_model_closer(tmp_path):
             parts, plan, LOSSES["expected-signature"], steps=3, rounds=2, seed=0, memory=memory
         )
     assert memory.computed == len(memory.values) - 3
+
+    # the second round began at the start, so the loss of that with its noise is known
+    def new(x, key):
+        pytest.fail("the start was not evaluated with the noise of the second round")
+
+    second = memory.recall("residual", new, np.asarray(initial, float), jr.fold_in(jr.key(0), 2))
+    # summed in another order
+    np.testing.assert_allclose(trained.history["loss"][first], np.sum(second[:-1] ** 2), rtol=1e-12)
     for ours, theirs in zip(
         jax.tree.leaves(vars(again)), jax.tree.leaves(vars(trained)), strict=True
     ):
