@@ -1,0 +1,5 @@
+"""Faults of one kind: files."""
+
+from experiments.benchmarks._faults import Fault
+
+FAULTS: list[Fault] = []
