@@ -82,9 +82,9 @@ def mean_within(gram: Float[Array, "m m"], estimator: str = "unbiased") -> Float
 
 
 def mmd2(
-    kernel: Kernel,
     x: Any,
     y: Any,
+    kernel: Kernel,
     *,
     estimator: str = "unbiased",
     num_blocks: int | None = None,
@@ -106,10 +106,10 @@ def mmd2(
     reverse mode JAX makes each tile anew.
 
     Args:
-        kernel: a `SignatureKernel`, or any function that returns Gram matrices. Scales that a
-            `SignatureKernel` leaves open are found from both samples together.
         x: first sample: `SpikeTrains`, or an array with the points along its first axis.
         y: second sample.
+        kernel: a `SignatureKernel`, or any function that returns Gram matrices. Scales that a
+            `SignatureKernel` leaves open are found from both samples together.
         estimator: see the table.
         num_blocks: number of parts for `"block"`; by default the square root of the smaller size.
             Points that are left over at the end are not used.
@@ -118,6 +118,7 @@ def mmd2(
     Raises:
         ValueError: samples too small for the estimator or the number of blocks; samples of
             different sizes for `"linear"`; settings outside their range.
+        TypeError: a kernel that is none.
 
     References:
         Gretton, Borgwardt, Rasch, Schölkopf, Smola (2012), JMLR 13, 723, sections 2 and 6.
@@ -128,17 +129,18 @@ def mmd2(
         raise ValueError(f"`num_blocks` is for `estimator='block'`, not {estimator!r}.")
     if tile < 1:
         raise ValueError(f"`tile` is {tile}; it must be 1 or more.")
+    check_kernel(kernel)
     if isinstance(kernel, SignatureKernel):
         kernel = kernel.fixed_for(x, y)
     m, n = len(x), len(y)
     if estimator == "linear":
-        return _linear(kernel, x, y)
+        return _linear(x, y, kernel)
     if estimator == "block":
-        return _blocks(kernel, x, y, num_blocks, tile)
+        return _blocks(x, y, kernel, num_blocks, tile)
     _check_size(min(m, n), estimator)
-    sum_xx, trace_x = _within(kernel, x, tile)
-    sum_yy, trace_y = _within(kernel, y, tile)
-    cross = _across(kernel, x, y, tile) / (m * n)
+    sum_xx, trace_x = _within(x, kernel, tile)
+    sum_yy, trace_y = _within(y, kernel, tile)
+    cross = _across(x, y, kernel, tile) / (m * n)
     if estimator == "biased":
         return sum_xx / m**2 + sum_yy / n**2 - 2 * cross
     return (sum_xx - trace_x) / (m * (m - 1)) + (sum_yy - trace_y) / (n * (n - 1)) - 2 * cross
@@ -174,7 +176,7 @@ def mmd2_standard_error(
     return jnp.sqrt(4 * jnp.var(witness_x) / m + 4 * jnp.var(witness_y) / n)
 
 
-def _within(kernel: Kernel, x: Any, tile: int) -> tuple[Array, Array]:
+def _within(x: Any, kernel: Kernel, tile: int) -> tuple[Array, Array]:
     """Sum and trace of the Gram matrix of a sample with itself, tile by tile."""
     parts = _tiles(x, tile)
 
@@ -191,13 +193,13 @@ def _within(kernel: Kernel, x: Any, tile: int) -> tuple[Array, Array]:
     return total, sum(traces[1:], traces[0])
 
 
-def _across(kernel: Kernel, x: Any, y: Any, tile: int) -> Array:
+def _across(x: Any, y: Any, kernel: Kernel, tile: int) -> Array:
     across = _made_anew(_sum_of(kernel), (x, y))
     sums = [across(a, b) for a in _tiles(x, tile) for b in _tiles(y, tile)]
     return sum(sums[1:], sums[0])
 
 
-def _blocks(kernel: Kernel, x: Any, y: Any, num_blocks: int | None, tile: int) -> Array:
+def _blocks(x: Any, y: Any, kernel: Kernel, num_blocks: int | None, tile: int) -> Array:
     m, n = len(x), len(y)
     if num_blocks is None:
         num_blocks = max(math.isqrt(min(m, n)), 1)
@@ -211,9 +213,9 @@ def _blocks(kernel: Kernel, x: Any, y: Any, num_blocks: int | None, tile: int) -
         )
     terms = [
         mmd2(
-            kernel,
             x[i * size_x : (i + 1) * size_x],
             y[i * size_y : (i + 1) * size_y],
+            kernel,
             tile=tile,
         )
         for i in range(num_blocks)
@@ -221,7 +223,7 @@ def _blocks(kernel: Kernel, x: Any, y: Any, num_blocks: int | None, tile: int) -
     return sum(terms[1:], terms[0]) / num_blocks
 
 
-def _linear(kernel: Kernel, x: Any, y: Any) -> Array:
+def _linear(x: Any, y: Any, kernel: Kernel) -> Array:
     m, n = len(x), len(y)
     if m != n or m < 2:
         raise ValueError(
@@ -250,6 +252,15 @@ def _made_anew(function: Callable, samples: Any) -> Callable:
 
 def _tiles(x: Any, tile: int) -> list:
     return [x[start : start + tile] for start in range(0, len(x), tile)]
+
+
+def check_kernel(kernel: Kernel) -> None:
+    """Refuses what is no kernel, such as a sample in its place."""
+    if not callable(kernel):
+        raise TypeError(
+            f"`kernel` is of type {type(kernel).__name__}; it must be a `SignatureKernel` or a "
+            "function that returns Gram matrices. The samples come first: (x, y, kernel)."
+        )
 
 
 def _check_estimator(estimator: str, known: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from ..spikes.trains import SpikeTrains
 from .interval_kernel import IntervalKernel
 from .kernel_ensemble import KernelEnsemble
-from .mmd import Kernel, mmd2_standard_error
+from .mmd import Kernel, check_kernel, mmd2_standard_error
 from .permutations import aggregated_statistics, permuted_labels, statistics_of_labels
 from .signature_kernel import SignatureKernel
 
@@ -187,7 +187,7 @@ def _permutation_test(gram, key, num_x, num_permutations, level, estimator, weig
     return TwoSampleResult(statistic, p_value, exceeding < allowed, threshold, power, null)
 
 
-def witness_function(kernel: Kernel, x: Any, y: Any, at: Any) -> Float[Array, " points"]:
+def witness_function(x: Any, y: Any, kernel: Kernel, at: Any) -> Float[Array, " points"]:
     r"""Where two samples differ: $w(z) = \frac1m \sum_i k(z, x_i) - \frac1n \sum_j k(z, y_j)$.
 
     Positive at trains that are more like those of the first sample, negative at those more like
@@ -195,17 +195,19 @@ def witness_function(kernel: Kernel, x: Any, y: Any, at: Any) -> Float[Array, " 
     At a train of one of the samples it counts the train itself, $k(z, z)$, which favours its own.
 
     Args:
-        kernel: a `SignatureKernel`, or any function that returns Gram matrices. Scales that a
-            `SignatureKernel` leaves open are found from both samples together.
         x: first sample.
         y: second sample.
+        kernel: a `SignatureKernel`, or any function that returns Gram matrices. Scales that a
+            `SignatureKernel` leaves open are found from both samples together.
         at: the trains at which to evaluate.
 
     Raises:
         ValueError: an empty sample; trains that the kernel refuses.
+        TypeError: a kernel that is none.
     """
     if len(x) == 0 or len(y) == 0:
         raise ValueError(f"`x` has {len(x)} points and `y` {len(y)}; both need one or more.")
+    check_kernel(kernel)
     if isinstance(kernel, SignatureKernel):
         kernel = kernel.fixed_for(x, y)
     return jnp.mean(kernel(at, x), axis=1) - jnp.mean(kernel(at, y), axis=1)

@@ -73,7 +73,7 @@ def test_a_constant_in_the_kernel_changes_nothing_even_in_single_precision():
 def test_unbiased_for_equal_laws(estimator, blocks):
     x, y = draws(1, 4000, 8), draws(2, 4000, 8)
     one = jax.jit(
-        jax.vmap(lambda a, b: mmd2(gaussian, a, b, estimator=estimator, num_blocks=blocks))
+        jax.vmap(lambda a, b: mmd2(a, b, gaussian, estimator=estimator, num_blocks=blocks))
     )
     values = np.asarray(one(x, y))
     assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
@@ -83,18 +83,18 @@ def test_unbiased_for_equal_laws(estimator, blocks):
 def test_unbiased_for_different_laws():
     """Gaussians a distance 1 apart: E k = exp(-d^2 / 6) / sqrt(3) for the bandwidth 1."""
     x, y = draws(3, 4000, 6), draws(4, 4000, 5) + 1
-    values = np.asarray(jax.jit(jax.vmap(lambda a, b: mmd2(gaussian, a, b)))(x, y))
+    values = np.asarray(jax.jit(jax.vmap(lambda a, b: mmd2(a, b, gaussian)))(x, y))
     exact = 2 * (1 - np.exp(-1 / 6)) / np.sqrt(3)
     assert abs(values.mean() - exact) < 4 * values.std() / np.sqrt(len(values))
 
 
 def test_one_block_is_the_full_estimator_and_several_are_their_mean():
     x, y = draws(5, 9), draws(6, 7)
-    full = mmd2(gaussian, x, y)
-    one = mmd2(gaussian, x, y, estimator="block", num_blocks=1)
+    full = mmd2(x, y, gaussian)
+    one = mmd2(x, y, gaussian, estimator="block", num_blocks=1)
     np.testing.assert_allclose(one, full, rtol=1e-14)
-    two = mmd2(gaussian, x, y, estimator="block", num_blocks=2)
-    parts = [mmd2(gaussian, x[4 * i : 4 * i + 4], y[3 * i : 3 * i + 3]) for i in range(2)]
+    two = mmd2(x, y, gaussian, estimator="block", num_blocks=2)
+    parts = [mmd2(x[4 * i : 4 * i + 4], y[3 * i : 3 * i + 3], gaussian) for i in range(2)]
     np.testing.assert_allclose(two, (parts[0] + parts[1]) / 2, rtol=1e-14)
 
 
@@ -104,7 +104,7 @@ def test_tiles_change_neither_value_nor_gradient(estimator, tile):
     x, y = draws(7, 7), draws(8, 5)
 
     def tiled(x, y):
-        return mmd2(gaussian, x, y, estimator=estimator, tile=tile)
+        return mmd2(x, y, gaussian, estimator=estimator, tile=tile)
 
     def whole(x, y):
         return mmd2_from_grams(gaussian(x), gaussian(y), gaussian(x, y), estimator)
@@ -122,8 +122,8 @@ def test_of_spike_trains_uses_one_kernel_for_all_grams():
     assert not kernel.is_fixed
     both = fixed(SpikeTrains.concatenate([x, y]))
     grams = both[:4, :4], both[4:, 4:], both[:4, 4:]
-    np.testing.assert_allclose(mmd2(kernel, x, y), mmd2_from_grams(*grams), rtol=1e-9)
-    linear = mmd2(kernel, x, y, estimator="linear")
+    np.testing.assert_allclose(mmd2(x, y, kernel), mmd2_from_grams(*grams), rtol=1e-9)
+    linear = mmd2(x, y, kernel, estimator="linear")
     terms = both[0, 1] + both[4, 5] - both[0, 5] - both[1, 4]
     terms += both[2, 3] + both[6, 7] - both[2, 7] - both[3, 6]
     np.testing.assert_allclose(linear, terms / 2, rtol=1e-9)
@@ -158,21 +158,23 @@ def test_standard_error_is_that_of_the_estimates():
 def test_errors():
     x, y = draws(0, 4), draws(1, 3)
     with pytest.raises(ValueError, match="`estimator` is 'plain'; it must be one of 'unbiased'"):
-        mmd2(gaussian, x, y, estimator="plain")
+        mmd2(x, y, gaussian, estimator="plain")
     with pytest.raises(ValueError, match="A sample has 1 points; the unbiased estimator needs 2"):
-        mmd2(gaussian, x, y[:1])
+        mmd2(x, y[:1], gaussian)
     with pytest.raises(ValueError, match="A sample has 0 points; the biased estimator needs 1"):
-        mmd2(gaussian, x, y[:0], estimator="biased")
+        mmd2(x, y[:0], gaussian, estimator="biased")
     with pytest.raises(ValueError, match="`num_blocks` is for `estimator='block'`"):
-        mmd2(gaussian, x, y, num_blocks=2)
+        mmd2(x, y, gaussian, num_blocks=2)
     with pytest.raises(ValueError, match="`num_blocks` is 2: blocks of 2 and 1 points"):
-        mmd2(gaussian, x, y, estimator="block", num_blocks=2)
+        mmd2(x, y, gaussian, estimator="block", num_blocks=2)
     with pytest.raises(ValueError, match="`num_blocks` is 0"):
-        mmd2(gaussian, x, y, estimator="block", num_blocks=0)
+        mmd2(x, y, gaussian, estimator="block", num_blocks=0)
     with pytest.raises(ValueError, match="`x` has 4 points and `y` 3; the linear-time estimator"):
-        mmd2(gaussian, x, y, estimator="linear")
+        mmd2(x, y, gaussian, estimator="linear")
     with pytest.raises(ValueError, match="`tile` is 0"):
-        mmd2(gaussian, x, y, tile=0)
+        mmd2(x, y, gaussian, tile=0)
+    with pytest.raises(TypeError, match="kernel"):
+        mmd2(gaussian, x, y)
     with pytest.raises(ValueError, match=re.escape("they must be (3, 3) and (2, 2)")):
         mmd2_from_grams(YY, YY, XY)
     with pytest.raises(ValueError, match="the unbiased estimator needs 2"):

@@ -193,13 +193,13 @@ def test_witness_by_hand():
     def linear(a, b):
         return a[:, None] * b[None, :]
 
-    np.testing.assert_allclose(witness_function(linear, x, y, points), [0.0, 1.0 - 6.0])
+    np.testing.assert_allclose(witness_function(x, y, linear, points), [0.0, 1.0 - 6.0])
 
 
 def test_mmd_is_the_difference_of_the_mean_witness():
     x, y = trains(2, 5, 2.0), trains(3, 4, 4.0)
     kernel = SignatureKernel().fixed_for(x, y)
-    at_x, at_y = (witness_function(SignatureKernel(), x, y, z) for z in (x, y))
+    at_x, at_y = (witness_function(x, y, SignatureKernel(), z) for z in (x, y))
     biased = mmd2_from_grams(kernel(x), kernel(y), kernel(x, y), "biased")
     np.testing.assert_allclose(at_x.mean() - at_y.mean(), biased, rtol=1e-9)
 
@@ -232,4 +232,4 @@ def test_errors():
     with pytest.raises(ValueError, match="window"):
         two_sample_test(x, x.window(0.0, 0.5), key=jr.key(0))
     with pytest.raises(ValueError, match="`x` has 4 points and `y` 0"):
-        witness_function(SignatureKernel(), x, x[:0], x)
+        witness_function(x, x[:0], SignatureKernel(), x)
