@@ -11,6 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
+from ._checks import IntLike, RealLike, whole_number, window
 from .event_sde import AbstractEventSDE
 from .solve import RESULTS, eventsolve
 from .solve._assumptions import ConditionsError as ConditionsError
@@ -20,14 +21,14 @@ from .solve._assumptions import figures_of_event, report
 
 def check_conditions(
     sde: AbstractEventSDE,
-    t0: float,
-    t1: float,
-    dt0: float,
+    t0: RealLike,
+    t1: RealLike,
+    dt0: RealLike,
     y0: PyTree | Callable[[PRNGKeyArray], PyTree],
     *,
     key: PRNGKeyArray,
-    num_paths: int = 16,
-    max_events: int = 64,
+    num_paths: IntLike = 16,
+    max_events: IntLike = 64,
     args: Any = None,
     solver: dfx.AbstractSolver | None = None,
 ) -> ConditionsReport:
@@ -72,13 +73,16 @@ def check_conditions(
     Reference: Holberg & Salvi (2024), the assumptions of the theorems on existence and on
     pathwise gradients.
     """
+    t0, t1, dt0 = window(t0, t1, dt0)
+    num_paths = whole_number("num_paths", num_paths, 1)
+    max_events = whole_number("max_events", max_events, 1)
     start = y0 if callable(y0) else lambda _: y0
 
     def one(index):
         path_key = jr.fold_in(key, index)
         return eventsolve(
             sde, t0, t1, dt0, start(jr.fold_in(path_key, 0)), key=jr.fold_in(path_key, 1),
-            max_events=max_events, args=args, solver=solver, stop_after=max_events or None,
+            max_events=max_events, args=args, solver=solver, stop_after=max_events,
             save_event_states=True, throw=False,
         )  # fmt: skip
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
-import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
+from ._checks import IntLike, RealLike, optional_whole_number, real_array, whole_number, window
 from .devices import map_trials, trial_mesh, whole_on_each_host
 from .drivers import BrownianGrid
 from .networks._inputs import Inputs
@@ -23,16 +23,16 @@ __all__ = ["simulate", "simulate_solution"]
 
 def simulate(
     model: AbstractNeuron,
-    t0: float,
-    t1: float,
-    dt0: float,
+    t0: RealLike,
+    t1: RealLike,
+    dt0: RealLike,
     *,
     key: PRNGKeyArray,
-    num_samples: int,
-    max_spikes: int,
+    num_samples: IntLike,
+    max_spikes: IntLike,
     input_current: Any = None,
     input_spikes: SpikeTrains | None = None,
-    stop_after: int | None = None,
+    stop_after: IntLike | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
     adjoint: AbstractEventAdjoint | None = None,
@@ -45,7 +45,8 @@ def simulate(
 
     Args:
         model: a neuron model or a network.
-        t0: start of the window, in the model's unit of time; a python number, as are `t1`, `dt0`.
+        t0: start of the window, in the model's unit of time; a known number, as are `t1` and
+            `dt0`, which are not traced.
         t1: end of the window.
         dt0: step of the solver.
         key: random key. Sample i depends on the key and on i alone, not on `num_samples`.
@@ -77,6 +78,7 @@ def simulate(
         TypeError: a model or an input current of the wrong kind.
         ValueError: an argument outside its range.
     """
+    t0, t1, dt0 = window(t0, t1, dt0)
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
         input_current=input_current, input_spikes=input_spikes, stop_after=stop_after,
@@ -87,16 +89,16 @@ def simulate(
 
 def simulate_solution(
     model: AbstractNeuron,
-    t0: float,
-    t1: float,
-    dt0: float,
+    t0: RealLike,
+    t1: RealLike,
+    dt0: RealLike,
     *,
     key: PRNGKeyArray,
-    num_samples: int,
-    max_spikes: int,
+    num_samples: IntLike,
+    max_spikes: IntLike,
     input_current: Any = None,
     input_spikes: SpikeTrains | None = None,
-    stop_after: int | None = None,
+    stop_after: IntLike | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
     adjoint: AbstractEventAdjoint | None = None,
@@ -140,8 +142,15 @@ def simulate_solution(
             f"`model` must be a neuron model or a SpikingNetwork, got {type(model).__name__}; for "
             "any other event SDE use `jax.vmap` of `roughsnn.eventsolve`."
         )
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 0:
-        raise ValueError(f"`num_samples` must be a non-negative integer, got {num_samples!r}.")
+    t0, t1, dt0 = window(t0, t1, dt0)
+    num_samples = whole_number("num_samples", num_samples, 0)
+    max_spikes = whole_number("max_spikes", max_spikes, 0)
+    stop_after = optional_whole_number("stop_after", stop_after, 1)
+    if stop_after is not None and stop_after > max_spikes:
+        raise ValueError(
+            f"`stop_after` must be at most `max_spikes`, got stop_after={stop_after} and "
+            f"max_spikes={max_spikes}."
+        )
     input_current = checked_current(model, input_current)
     inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples)
     operands = (model, key, input_current, inputs)
@@ -198,9 +207,9 @@ def randomness(model, t0, t1, dt0, key, index, solver, bridge, stored=True):
 def checked_current(model: AbstractNeuron, input_current: Any) -> Any:
     """The input current, refused where it does not fit the model."""
     model.check_input(input_current)
-    if isinstance(input_current, int | float):
-        return jnp.asarray(float(input_current))
-    return input_current
+    if input_current is None or callable(input_current):
+        return input_current
+    return real_array("input_current", input_current)
 
 
 def spike_trains(solution: EventSolution, num_neurons: int, t0: float, t1: float) -> SpikeTrains:

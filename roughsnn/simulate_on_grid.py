@@ -14,6 +14,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from ._checks import IntLike, RealLike, whole_number, window
 from ._random import event_key, normals
 from .drivers import TimeGrid
 from .drivers._pieces import LinearPiece
@@ -32,12 +33,12 @@ _ROOM = 2**28
 
 def simulate_on_grid(
     model: AbstractNeuron,
-    t0: float,
-    t1: float,
-    dt0: float,
+    t0: RealLike,
+    t1: RealLike,
+    dt0: RealLike,
     *,
     key: PRNGKeyArray,
-    num_samples: int = 1,
+    num_samples: IntLike = 1,
     input_current: Any = None,
     input_spikes: SpikeTrains | None = None,
     solver: dfx.AbstractSolver | None = None,
@@ -82,9 +83,8 @@ def simulate_on_grid(
         raise TypeError(
             f"`model` must be a neuron model or a SpikingNetwork, got {type(model).__name__}."
         )
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 1:
-        raise ValueError(f"`num_samples` must be a positive integer, got {num_samples!r}.")
-    grid = TimeGrid(t0, t1, dt0)
+    num_samples = whole_number("num_samples", num_samples, 1)
+    grid = TimeGrid(*window(t0, t1, dt0))
     solver = differentiable_stages(dfx.Euler() if solver is None else solver)
     if levy_area_for(solver) is not dfx.BrownianIncrement and model.noise_shape is not None:
         raise ValueError(

@@ -9,6 +9,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from ._checks import IntLike, RealLike, optional_whole_number, whole_number, window
 from .neurons import AbstractNeuron
 from .simulate import randomness, simulate_solution, spike_trains
 from .solve import RESULTS, EventSolution
@@ -64,15 +65,15 @@ class Trials(eqx.Module):
 
 def simulate_trials(
     model: AbstractNeuron,
-    t0: float,
-    t1: float,
-    dt0: float,
+    t0: RealLike,
+    t1: RealLike,
+    dt0: RealLike,
     *,
     key: PRNGKeyArray,
-    num_samples: int,
-    max_spikes: int,
+    num_samples: IntLike,
+    max_spikes: IntLike,
     input_current: Any = None,
-    stop_after: int | None = None,
+    stop_after: IntLike | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
     throw: bool = True,
@@ -110,6 +111,9 @@ def simulate_trials(
             "intensity: its `dead_intensity` is None. The trials of such a model are what "
             "`roughsnn.simulate` gives; the corrections of a pathwise gradient need a hazard."
         )
+    t0, t1, dt0 = window(t0, t1, dt0)
+    num_samples = whole_number("num_samples", num_samples, 0)
+    stop_after = optional_whole_number("stop_after", stop_after, 1)
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
         input_current=input_current, stop_after=stop_after, solver=solver, bridge=bridge,

@@ -121,9 +121,13 @@ def test_a_model_without_noise_and_a_solver_of_high_order():
         (dict(t1=0.0), "`t1` must be greater than `t0`"),
         (dict(dt0=0.0), "`dt0` must be positive"),
         (dict(dt0=-0.1), "`dt0` must be positive"),
-        (dict(num_samples=-1), "`num_samples` must be a non-negative integer"),
-        (dict(max_spikes=-1), "`max_events` must be an integer"),
-        (dict(stop_after=20), "`stop_after` must be at most"),
+        (dict(num_samples=-1), "`num_samples` must be an integer of at least 0"),
+        (dict(max_spikes=-1), "`max_spikes` must be an integer"),
+        (dict(stop_after=20), "`stop_after` must be at most `max_spikes`"),
+        (dict(t0=True), "`t0` must be a number"),
+        (dict(t1=np.ones(1)), "`t1` must be a number, got an array"),
+        (dict(num_samples=np.array([2])), "`num_samples` must be an integer"),
+        (dict(input_current=True), "`input_current` must be a number"),
         (dict(input_current=jnp.ones(3)), r"`input_current` must be a number or have shape \(2,\)"),
         (dict(input_current=lambda t: jnp.ones((2, 1))), "`input_current` must be a number"),
         (dict(input_current=[1.0, 2.0]), "`input_current` must be a number, an array"),
@@ -139,6 +143,20 @@ def test_misuse_is_refused_by_name(changes, match):
     window = [arguments.pop(name) for name in ("t0", "t1", "dt0")]
     with pytest.raises((ValueError, TypeError), match=match):
         rs.simulate(NEURON, *window, **arguments)
+
+
+def test_numbers_of_numpy_are_the_numbers_of_python():
+    """Values from NumPy, pandas or HDF5 take the same compiled program and give the same spikes."""
+    neuron = rs.LIF(1, mu1=20.0)
+    arguments = dict(num_samples=2, max_spikes=30, stop_after=20, input_current=1.5)
+    expected = rs.simulate(neuron, 0.0, 1.0, 0.01, key=jr.key(0), **arguments)
+    for whole, real in ((np.int64, np.float64), (np.array, np.float32), (jnp.asarray, np.array)):
+        given = {n: whole(x) for n, x in arguments.items() if n != "input_current"}
+        trains = rs.simulate(
+            neuron, whole(0), real(1.0), np.float64(0.01), key=jr.key(0), input_current=real(1.5),
+            **given,
+        )  # fmt: skip
+        np.testing.assert_array_equal(trains.times, expected.times)
 
 
 def test_only_neurons_can_be_simulated():

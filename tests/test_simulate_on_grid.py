@@ -129,7 +129,7 @@ def test_a_sample_depends_on_its_number_alone():
 def test_misuse_is_refused():
     neurons = rs.LIF(2)
     settings = dict(key=jr.key(0))
-    with pytest.raises(ValueError, match="`num_samples` must be a positive integer"):
+    with pytest.raises(ValueError, match="`num_samples` must be an integer of at least 1"):
         rs.simulate_on_grid(neurons, 0.0, 1.0, 0.1, num_samples=0, **settings)
     with pytest.raises(ValueError, match="needs Levy areas"):
         rs.simulate_on_grid(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from .._checks import IntLike, RealLike, whole_number
 from .._random import normals
 from ._grid import AbstractGridDriver, TimeGrid
 from ._pieces import (
@@ -81,9 +82,9 @@ class BrownianGrid(AbstractGridDriver):
 
     def __init__(
         self,
-        t0: float,
-        t1: float,
-        dt0: float,
+        t0: RealLike,
+        t1: RealLike,
+        dt0: RealLike,
         shape: Any = None,
         key: PRNGKeyArray | None = None,
         *,
@@ -185,10 +186,11 @@ class BrownianGrid(AbstractGridDriver):
             return jax.tree.map(value, self.increments)
         return jax.tree.map(value, self.increments, self.areas)
 
-    def coarsen(self, factor: int) -> "BrownianGrid":
+    def coarsen(self, factor: IntLike) -> "BrownianGrid":
         """The same Brownian motion seen on a grid with `factor` cells merged into one."""
         n = self.grid.num_cells
-        if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1 or n % factor:
+        factor = whole_number("factor", factor, 1)
+        if n % factor:
             raise ValueError(
                 f"`factor` must be a positive divisor of the number of cells {n}, got {factor}."
             )

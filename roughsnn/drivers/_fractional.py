@@ -9,6 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._checks import RealLike, number
 from ._grid import AbstractGridDriver, TimeGrid
 from ._pieces import LinearPiece, increment
 
@@ -44,20 +45,21 @@ class FractionalBrownianGrid(AbstractGridDriver):
 
     def __init__(
         self,
-        t0: float,
-        t1: float,
-        dt0: float,
+        t0: RealLike,
+        t1: RealLike,
+        dt0: RealLike,
         shape: tuple[int, ...],
         key: PRNGKeyArray,
         *,
-        hurst: float,
+        hurst: RealLike,
     ):
+        self.grid = TimeGrid(t0, t1, dt0)
+        self.hurst = hurst = number("hurst", hurst)
         if not 0 < hurst < 1:
             raise ValueError(f"`hurst` must lie in (0, 1), got {hurst}.")
         if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
             raise ValueError(f"`shape` must be a tuple of non-negative integers, got {shape!r}.")
-        self.grid = TimeGrid(t0, t1, dt0)
-        self.hurst = float(hurst)
+        t0, t1, dt0 = self.grid.t0, self.grid.t1, self.grid.dt0
         n = self.grid.num_cells
         if not math.isclose(n * dt0, t1 - t0, rel_tol=1e-6):
             raise ValueError(

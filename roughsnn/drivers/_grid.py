@@ -2,6 +2,7 @@
 
 import abc
 import math
+from functools import partial
 from typing import Any
 
 import diffrax as dfx
@@ -10,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
+
+from .._checks import number
 
 
 class TimeGrid(eqx.Module):
@@ -22,16 +25,11 @@ class TimeGrid(eqx.Module):
         dt0: length of the cells.
     """
 
-    t0: float = eqx.field(static=True, converter=float)
-    t1: float = eqx.field(static=True, converter=float)
-    dt0: float = eqx.field(static=True, converter=float)
+    t0: float = eqx.field(static=True, converter=partial(number, "t0"))
+    t1: float = eqx.field(static=True, converter=partial(number, "t1"))
+    dt0: float = eqx.field(static=True, converter=partial(number, "dt0", positive=True))
 
     def __check_init__(self):
-        for name in ("t0", "t1", "dt0"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}.")
-        if self.dt0 <= 0:
-            raise ValueError(f"`dt0` must be positive, got {self.dt0}.")
         if self.t1 <= self.t0:
             raise ValueError(
                 f"`t1` must be greater than `t0`, got t0={self.t0} and t1={self.t1}: the solver "

@@ -11,6 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from .._checks import IntLike, RealLike, number, real_array, whole_number
 from ._grid import AbstractGridDriver, TimeGrid
 from ._pieces import ZeroPiece
 
@@ -93,15 +94,12 @@ class JumpPath(dfx.AbstractPath):
     def __init__(
         self, times: Any, sizes: Any, t0: float = -np.inf, t1: float = np.inf, substeps: int = 8
     ):
-        times = jnp.asarray(times)
-        if not jnp.issubdtype(times.dtype, jnp.floating):
-            times = times.astype(float)
+        times = real_array("times", times)
         if times.ndim != 1:
             raise ValueError(f"`times` must have shape (n,), got {times.shape}.")
         if not isinstance(times, jax.core.Tracer) and np.isnan(np.asarray(times)).any():
             raise ValueError("`times` must not contain NaN; pad with `inf`.")
-        if isinstance(substeps, bool) or not isinstance(substeps, int) or substeps < 1:
-            raise ValueError(f"`substeps` must be a positive integer, got {substeps!r}.")
+        substeps = whole_number("substeps", substeps, 1)
         sizes = jax.tree.map(jnp.asarray, sizes)
         for leaf in jax.tree.leaves(sizes):
             if leaf.shape[:1] != times.shape:
@@ -198,12 +196,12 @@ def spike_path(trains: Any, weights: Float[Array, "N ..."] | None = None) -> Jum
 
 
 def poisson_path(
-    t0: float,
-    t1: float,
-    rate: Float[Array, "*shape"] | float,
+    t0: RealLike,
+    t1: RealLike,
+    rate: Float[Array, "*shape"] | RealLike,
     *,
     key: PRNGKeyArray,
-    max_jumps: int,
+    max_jumps: IntLike,
     jump_sizes: Callable | None = None,
 ) -> JumpPath:
     r"""A Poisson process of independent components, or with `jump_sizes` a compound one.
@@ -228,15 +226,13 @@ def poisson_path(
     Raises:
         ValueError: a negative rate, or `t1 <= t0`.
     """
+    t0, t1 = number("t0", t0), number("t1", t1)
     if not t1 > t0:
         raise ValueError(f"`t1` must be greater than `t0`, got t0={t0} and t1={t1}.")
-    rate = jnp.asarray(rate)
-    if not jnp.issubdtype(rate.dtype, jnp.floating):
-        rate = rate.astype(float)
+    rate = real_array("rate", rate)
     if not isinstance(rate, jax.core.Tracer) and not np.all(np.asarray(rate) >= 0):
         raise ValueError(f"`rate` must be non-negative, got {rate}.")
-    if isinstance(max_jumps, bool) or not isinstance(max_jumps, int) or max_jumps < 1:
-        raise ValueError(f"`max_jumps` must be a positive integer, got {max_jumps!r}.")
+    max_jumps = whole_number("max_jumps", max_jumps, 1)
     n = max(rate.size, 1)
     flat = rate.reshape(-1)
     time_key, size_key = jr.split(key)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from .._checks import whole_number
 from ._brownian import BrownianGrid
 from ._grid import AbstractGridDriver, TimeGrid
 from ._pieces import RefinedPiece
@@ -56,7 +57,8 @@ class RefinedBrownianGrid(AbstractGridDriver):
         if fine.increments is None:
             raise ValueError("`fine` must keep its increments, BrownianGrid(..., stored=True).")
         cells = fine.grid.num_cells
-        if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1 or cells % factor:
+        factor = whole_number("factor", factor, 1)
+        if cells % factor:
             raise ValueError(
                 f"`factor` must be a positive divisor of the number of cells {cells}, got {factor}."
             )

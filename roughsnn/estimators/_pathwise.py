@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from roughsnn.trials import Trials
 
+from .._checks import IntLike, count_field
 from ._base import (
     AbstractGradientEstimator,
     GradientEstimate,
@@ -93,12 +94,8 @@ class PathwiseWithBoundary(AbstractGradientEstimator):
         Mohamed, Rosca, Figurnov, Mnih (2020), JMLR 21(132), section 4.3 (interchange fails).
     """
 
-    num_candidates: int | None = eqx.field(default=None, static=True)
-    chunk: int | None = eqx.field(default=None, static=True)
-
-    def __check_init__(self):
-        check_count("num_candidates", self.num_candidates)
-        check_count("chunk", self.chunk)
+    num_candidates: IntLike | None = count_field("num_candidates", None)
+    chunk: IntLike | None = count_field("chunk", None)
 
     def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
         def objective(model):
@@ -149,17 +146,3 @@ def zero_with_derivative(weights: Array, values: Array) -> Array:
     weights = lax.stop_gradient(weights)
     values = jnp.where(weights != 0, values, 0)
     return jnp.sum(weights * (values - lax.stop_gradient(values)))
-
-
-def check_count(name: str, value: int | None, least: int = 1) -> None:
-    """Fail unless `value` is `None` or an integer of at least `least`.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if value is not None and (
-        isinstance(value, bool) or not isinstance(value, int) or value < least
-    ):
-        raise ValueError(
-            f"`{name}` is {value!r}; it must be an integer of at least {least}, or None."
-        )

@@ -1,11 +1,12 @@
 """The estimator that differentiates probabilities instead of spike times."""
 
-import math
+from functools import partial
 
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
 
+from .._checks import IntLike, RealLike, count_field, number
 from ._base import (
     AbstractGradientEstimator,
     GradientEstimate,
@@ -14,7 +15,7 @@ from ._base import (
     scalar,
 )
 from ._changes import frozen, loss_changes, shifted, with_spike_at_end
-from ._pathwise import check_count, exposure, zero_with_derivative
+from ._pathwise import exposure, zero_with_derivative
 from ._replay import replay, share_kept
 
 
@@ -79,17 +80,11 @@ class ScoreFunction(AbstractGradientEstimator):
         Ruiz, Titsias, Blei (2016), NeurIPS 29 (generalised reparameterisation).
     """
 
-    ramp: float = eqx.field(default=0.05, static=True)
-    controls: int = eqx.field(default=4, static=True)
-    chunk: int | None = eqx.field(default=None, static=True)
-
-    def __check_init__(self):
-        if not (math.isfinite(self.ramp) and self.ramp > 0):
-            raise ValueError(f"`ramp` is {self.ramp!r}; it must be positive and finite.")
-        if self.controls is None:
-            raise ValueError("`controls` is None; it must be an integer of at least 0.")
-        check_count("controls", self.controls, 0)
-        check_count("chunk", self.chunk)
+    ramp: RealLike = eqx.field(
+        default=0.05, static=True, converter=partial(number, "ramp", positive=True)
+    )
+    controls: IntLike = count_field("controls", 4, least=0)
+    chunk: IntLike | None = count_field("chunk", None)
 
     def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
         def objective(model):

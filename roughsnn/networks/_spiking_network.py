@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._checks import IntLike, whole_number
 from ..neurons import AbstractNeuron
 from ..neurons._parameters import parameter
 from ._arguments import checked_connections, checked_signs
@@ -103,7 +104,7 @@ class SpikingNetwork(AbstractWiring):
         synaptic_delays=None,
         refractory=None,
         input_weights=None,
-        max_pending: int | None = None,
+        max_pending: IntLike | None = None,
         conditions: str = "check",
     ):
         if not isinstance(neurons, AbstractNeuron):
@@ -152,9 +153,7 @@ class SpikingNetwork(AbstractWiring):
             if self.synaptic_delays is None:
                 return max(16, 2 * self.num_neurons)
             return max(64, 8 * self.listed.edges.shape[1])
-        if isinstance(max_pending, bool) or not isinstance(max_pending, int) or max_pending < 1:
-            raise ValueError(f"`max_pending` must be a positive integer, got {max_pending!r}.")
-        return max_pending
+        return whole_number("max_pending", max_pending, 1)
 
     # --- what kind of network it is
 

@@ -76,7 +76,7 @@ class AbstractNeuron(AbstractEventSDE):
         value = args(jnp.zeros(())) if callable(args) else args
         if value is None:
             return
-        if not eqx.is_array_like(value) or isinstance(value, complex):
+        if not eqx.is_array_like(value) or isinstance(value, complex | bool | np.bool):
             raise TypeError(
                 "`input_current` must be a number, an array or a function of time that returns "
                 f"one, got {type(value).__name__}."

@@ -1,9 +1,10 @@
 """Checks of model parameters at construction."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+
+from .._checks import IntLike, real_array, whole_number
 
 
 def parameter(
@@ -17,12 +18,12 @@ def parameter(
 ) -> Array:
     """A model parameter as a floating-point array, refused with its name, its value and what it
     must be. Values that are not known yet (inside a JAX transformation) pass."""
+    if isinstance(value, bool | np.bool):
+        raise ValueError(f"`{name}` must be a number or an array, got {value!r}.")
     try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
+        array = real_array(name, value)
+    except TypeError as error:
         raise ValueError(f"`{name}` must be a number or an array, got {value!r}.") from error
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        array = array.astype(float)
     if shapes is not None and array.shape not in shapes:
         allowed = " or ".join(str(shape) for shape in shapes)
         raise ValueError(f"`{name}` must have shape {allowed}, got shape {array.shape}.")
@@ -40,11 +41,9 @@ def parameter(
     return array
 
 
-def neuron_count(num_neurons: int) -> int:
+def neuron_count(num_neurons: IntLike) -> int:
     """The size of a population, refused where it is none."""
-    if isinstance(num_neurons, bool) or not isinstance(num_neurons, int) or num_neurons < 1:
-        raise ValueError(f"`num_neurons` must be a positive integer, got {num_neurons!r}.")
-    return num_neurons
+    return whole_number("num_neurons", num_neurons, 1)
 
 
 def for_each(model, num_neurons: int, **rules_and_values) -> None:

@@ -18,6 +18,8 @@ from jaxtyping import PyTree
 
 from roughsnn.io.whole_file import remove_unfinished, whole_file
 
+from .._checks import whole_number
+
 _MAGIC = b"roughsnn checkpoint 1 "
 _NAME = re.compile(r"step-(\d+)\.ckpt")
 
@@ -82,9 +84,7 @@ class Checkpoints:
     def __post_init__(self):
         object.__setattr__(self, "folder", Path(self.folder))
         for name in ("every", "keep"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` is {value!r}; it must be an integer, 1 or more.")
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), 1))
 
     def paths(self) -> list[Path]:
         """The checkpoints in the folder, oldest first."""

@@ -48,11 +48,6 @@ def as_float_array(x):
     return x
 
 
-def check_count(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"`{name}` must be an integer of at least {least}, got {value!r}.")
-
-
 def check_saveat(saveat, grid):
     if not isinstance(saveat, dfx.SaveAt) or not isinstance(saveat.subs, dfx.SubSaveAt | None):
         raise ValueError("`saveat` must be a diffrax.SaveAt without nested `subs`.")

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
+from .._checks import IntLike, RealLike, optional_whole_number, whole_number, window
 from ..drivers import BrownianGrid, TimeGrid, as_grid_driver, check_driver, jumps_of
 from ..event_sde import AbstractEventSDE
 from ._adjoints import AbstractEventAdjoint, ReverseMode, Settings
 from ._arguments import (
     as_float_array,
     check_controller,
-    check_count,
     check_event_function,
     check_roughness,
     check_saveat,
@@ -29,13 +29,13 @@ _ADAPTIVE_STEPS = 4096
 
 def eventsolve(
     sde: AbstractEventSDE,
-    t0: float,
-    t1: float,
-    dt0: float,
+    t0: RealLike,
+    t1: RealLike,
+    dt0: RealLike,
     y0: PyTree,
     *,
     key: PRNGKeyArray,
-    max_events: int,
+    max_events: IntLike,
     args: Any = None,
     driver: dfx.AbstractPath | None = None,
     solver: dfx.AbstractSolver | None = None,
@@ -44,8 +44,8 @@ def eventsolve(
     stepsize_controller: dfx.AbstractStepSizeController | None = None,
     saveat: dfx.SaveAt | None = None,
     save_event_states: bool = False,
-    stop_after: int | None = None,
-    max_steps: int | None = None,
+    stop_after: IntLike | None = None,
+    max_steps: IntLike | None = None,
     progress_meter: dfx.AbstractProgressMeter | None = None,
     throw: bool = True,
 ) -> EventSolution:
@@ -86,8 +86,8 @@ def eventsolve(
 
     Args:
         sde: the event SDE.
-        t0: start of the window; a python number, as are `t1` and `dt0`, since they fix the
-            number of steps.
+        t0: start of the window; a number that is known, as are `t1` and `dt0`, since
+            they fix the number of steps.
         t1: end of the window, where the last cell ends.
         dt0: length of the cells.
         y0: the state at `t0`, any tree of floating-point arrays.
@@ -130,17 +130,15 @@ def eventsolve(
         TypeError: an argument of the wrong kind.
         ValueError: an argument that makes no sense.
     """
-    grid = TimeGrid(t0, t1, dt0)
-    check_count("max_events", max_events, 0)
-    if stop_after is not None:
-        check_count("stop_after", stop_after, 1)
-        if stop_after > max_events:
-            raise ValueError(
-                f"`stop_after` must be at most `max_events`, got stop_after={stop_after} and "
-                f"max_events={max_events}."
-            )
-    if max_steps is not None:
-        check_count("max_steps", max_steps, 1)
+    grid = TimeGrid(*window(t0, t1, dt0))
+    max_events = whole_number("max_events", max_events, 0)
+    stop_after = optional_whole_number("stop_after", stop_after, 1)
+    if stop_after is not None and stop_after > max_events:
+        raise ValueError(
+            f"`stop_after` must be at most `max_events`, got stop_after={stop_after} and "
+            f"max_events={max_events}."
+        )
+    max_steps = optional_whole_number("max_steps", max_steps, 1)
     adjoint = ReverseMode() if adjoint is None else adjoint
     if not isinstance(adjoint, AbstractEventAdjoint):
         raise TypeError(

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int, PyTree
 
+from .._checks import IntLike, count_field
 from ._adjoints import AbstractEventAdjoint, Settings
 from ._guard import guard_derivatives
 from ._locate import NO_EVENT
@@ -51,17 +52,10 @@ class StochasticAdjoint(AbstractEventAdjoint):
         chunk: steps in a chunk; by default the square root of the number of steps.
     """
 
-    chunk: int | None = eqx.field(static=True, default=None)
+    chunk: IntLike | None = count_field("chunk", None)
 
     stores_driver: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
-
-    def __check_init__(self):
-        chunk = self.chunk
-        if chunk is not None and (
-            isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1
-        ):
-            raise ValueError(f"`chunk` must be a positive integer or None, got {chunk!r}.")
 
     def check(self, sde, subs, save_event_states):
         if sde.num_recorded is not None:

@@ -1,9 +1,15 @@
 """When to stop before the last step."""
 
-import math
+from functools import partial
 
 import equinox as eqx
 import numpy as np
+
+from roughsnn._checks import IntLike, RealLike, count_field, number
+
+
+def _target(value):
+    return None if value is None else number("target", value)
 
 
 class EarlyStop(eqx.Module):
@@ -24,23 +30,15 @@ class EarlyStop(eqx.Module):
         ValueError: neither `target` nor `patience` is given, or a setting is out of range.
     """
 
-    target: float | None = None
-    patience: int | None = None
-    min_change: float = 0.0
-    window: int = 1
+    target: RealLike | None = eqx.field(default=None, converter=_target)
+    patience: IntLike | None = count_field("patience", None)
+    min_change: RealLike = eqx.field(default=0.0, converter=partial(number, "min_change", least=0))
+    window: IntLike = count_field("window", 1)
     monitor: str = "loss"
 
     def __check_init__(self):
         if self.target is None and self.patience is None:
             raise ValueError("`target` and `patience` are both missing; give one of them or both.")
-        if self.target is not None and not math.isfinite(self.target):
-            raise ValueError(f"`target` is {self.target}; it must be finite.")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"`patience` is {self.patience}; it must be 1 step or more.")
-        if not self.min_change >= 0:
-            raise ValueError(f"`min_change` is {self.min_change}; it must be 0 or more.")
-        if self.window < 1:
-            raise ValueError(f"`window` is {self.window}; it must be 1 step or more.")
 
     def reason(self, history: dict[str, np.ndarray]) -> str | None:
         """Why to stop, in words, or `None` to go on."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
 
+from roughsnn._checks import IntLike, optional_whole_number, whole_number
 from roughsnn.devices import same_on_each_host
 from roughsnn.estimators import AbstractGradientEstimator, Pathwise
 from roughsnn.runs import Checkpoints
@@ -34,17 +35,17 @@ def fit(
     simulate: Callable[[Any, PRNGKeyArray], Any],
     loss: Callable[[Any, Any], Any],
     optimiser: Optimiser,
-    num_steps: int,
+    num_steps: IntLike,
     key: PRNGKeyArray,
     estimator: AbstractGradientEstimator | None = None,
     trainable: Any = None,
-    batch_size: int | None = None,
+    batch_size: IntLike | None = None,
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
     callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
     early_stop: EarlyStop | None = None,
     checkpoint: Checkpoints | None = None,
-    log_every: int = 10,
+    log_every: IntLike = 10,
     progress: bool = True,
 ) -> FitResult:
     r"""Minimise $\mathbb E\,L(\text{simulate}(\theta), \text{data})$ by stochastic gradient steps.
@@ -95,8 +96,10 @@ def fit(
         TypeError: an argument of the wrong kind.
         ValueError: an argument outside its range; a loss or a metric that is not a scalar.
     """
+    num_steps = whole_number("num_steps", num_steps, 0)
+    log_every = whole_number("log_every", log_every, 1)
+    batch_size = optional_whole_number("batch_size", batch_size, 1)
     step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
-    _check_counts(num_steps, log_every)
     _check_early_stop(early_stop, step)
     _check_data(data, batch_size, batch_shape="(samples,)", rank=1)
     if data is not None and batch_size is not None and not 1 <= batch_size <= len(data):
@@ -130,17 +133,17 @@ def fit_many(
     simulate: Callable[[Any, PRNGKeyArray], Any],
     loss: Callable[[Any, Any], Any],
     optimiser: Optimiser,
-    num_steps: int,
+    num_steps: IntLike,
     keys: Key[Array, " seeds"] | UInt32[Array, "seeds _"],
     estimator: AbstractGradientEstimator | None = None,
     trainable: Any = None,
-    batch_size: int | None = None,
+    batch_size: IntLike | None = None,
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
     callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
     early_stop: EarlyStop | None = None,
     checkpoint: Checkpoints | None = None,
-    log_every: int = 10,
+    log_every: IntLike = 10,
     progress: bool = True,
 ) -> list[FitResult]:
     """Run `fit` for several seeds side by side in one compiled program.
@@ -176,8 +179,10 @@ def fit_many(
         TypeError: an argument of the wrong kind.
         ValueError: an argument outside its range, or leading axes that differ.
     """
+    num_steps = whole_number("num_steps", num_steps, 0)
+    log_every = whole_number("log_every", log_every, 1)
+    batch_size = optional_whole_number("batch_size", batch_size, 1)
     step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
-    _check_counts(num_steps, log_every)
     _check_early_stop(early_stop, step)
     _check_data(data, batch_size, batch_shape="(len(keys), samples)", rank=2)
     num_seeds = keys.shape[0]
@@ -353,13 +358,6 @@ def _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metr
     return TrainStep(
         simulate, loss, optimiser, trainable, batch_size, dict(metrics or {}), estimator
     )
-
-
-def _check_counts(num_steps: int, log_every: int) -> None:
-    if num_steps < 0:
-        raise ValueError(f"`num_steps` is {num_steps}; it must be 0 or more.")
-    if log_every < 1:
-        raise ValueError(f"`log_every` is {log_every}; it must be 1 or more.")
 
 
 def _check_early_stop(early_stop: EarlyStop | None, step: TrainStep) -> None:

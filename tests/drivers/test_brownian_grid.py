@@ -56,11 +56,9 @@ def test_coarsening_keeps_the_motion():
         np.testing.assert_allclose(coarse.evaluate(t), fine.evaluate(t), atol=1e-15)
     same = fine.coarsen(4).coarsen(3)
     np.testing.assert_allclose(same.increments[0], fine.evaluate(1.2), atol=1e-15)
-    for factor in (5, 0, -1, 2.0, True):
-        with pytest.raises(ValueError, match="`factor` must be a positive divisor"):
-            type(fine).coarsen.__wrapped__(fine, factor) if hasattr(
-                type(fine).coarsen, "__wrapped__"
-            ) else fine.coarsen(factor)
+    for factor in (5, 0, -1, True):
+        with pytest.raises(ValueError, match="`factor` must be a"):
+            fine.coarsen(factor)
 
 
 def test_values_are_linear_between_grid_points():

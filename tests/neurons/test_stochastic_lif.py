@@ -160,7 +160,7 @@ def test_every_parameter_is_a_leaf():
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
-        (dict(num_neurons=0), "`num_neurons` must be a positive integer, got 0"),
+        (dict(num_neurons=0), "`num_neurons` must be an integer of at least 1, got 0"),
         (dict(mu1=-1.0), "`mu1` must not be negative, got -1.0"),
         (dict(mu2=-0.1), "`mu2` must not be negative"),
         (dict(beta=-2), "`beta` must not be negative, got -2"),

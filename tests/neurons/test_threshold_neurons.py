@@ -115,7 +115,7 @@ def test_formulas_of_izhikevich():
     [
         (lambda: rs.LIF(2, reset_to=1.0), "`reset_to` must lie below `v_th`"),
         (lambda: rs.LIF(2, sigma=jnp.ones(3)), "`sigma` must have shape"),
-        (lambda: rs.LIF(0), "`num_neurons` must be a positive integer"),
+        (lambda: rs.LIF(0), "`num_neurons` must be an integer of at least 1"),
         (lambda: rs.Izhikevich(2, c=30.0), "`c` must lie below `v_peak`"),
         (lambda: rs.Izhikevich(2, v0=31.0), "`v0` must lie below `v_peak`"),
         (lambda: rs.Izhikevich(2, a=-1.0), "`a` must not be negative"),

@@ -34,10 +34,10 @@ def test_small_changes_do_not_count():
     ("settings", "message"),
     [
         ({}, "`target` and `patience` are both missing"),
-        ({"target": np.nan}, "`target` is nan"),
-        ({"patience": 0}, "`patience` is 0; it must be 1 step or more"),
-        ({"patience": 1, "min_change": -1.0}, "`min_change` is -1.0; it must be 0 or more"),
-        ({"patience": 1, "window": 0}, "`window` is 0; it must be 1 step or more"),
+        ({"target": np.nan}, "`target` must be finite, got nan"),
+        ({"patience": 0}, "`patience` must be an integer of at least 1, got 0"),
+        ({"patience": 1, "min_change": -1.0}, "`min_change` must be at least 0, got -1.0"),
+        ({"patience": 1, "window": 0}, "`window` must be an integer of at least 1, got 0"),
     ],
 )
 def test_bad_settings(settings, message):
