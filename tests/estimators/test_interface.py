@@ -159,14 +159,14 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match=r"`loss` returned an array of shape \(64,\)"):
         ALL[1](MODEL, lambda model, key: trials, lambda trains: trains.counts, jr.key(0))
     for wrong in (0, -1, True):
-        with pytest.raises(ValueError, match="`num_candidates` is"):
+        with pytest.raises(ValueError, match="`num_candidates` must be"):
             rs.PathwiseWithBoundary(num_candidates=wrong)
-        with pytest.raises(ValueError, match="`chunk` is"):
+        with pytest.raises(ValueError, match="`chunk` must be"):
             rs.PathwiseWithBoundary(chunk=wrong)
     for wrong in (0.0, -1.0, float("inf"), float("nan")):
-        with pytest.raises(ValueError, match="`ramp` is"):
+        with pytest.raises(ValueError, match="`ramp` must be"):
             rs.ScoreFunction(ramp=wrong)
-    with pytest.raises(ValueError, match="`controls` is -1"):
+    with pytest.raises(ValueError, match="`controls` must be"):
         rs.ScoreFunction(controls=-1)
     two = rs.StochasticLIF(2, beta=0.0, sigma=None)
     with pytest.raises(ValueError, match="`stop_after` is 1 with 2 neurons"):

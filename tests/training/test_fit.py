@@ -452,7 +452,7 @@ def test_progress_without_tqdm(data, capfd, monkeypatch):
     [
         ({"num_steps": -1}, "`num_steps` must be an integer of at least 0, got -1"),
         ({"log_every": 0}, "`log_every` must be an integer of at least 1, got 0"),
-        ({"batch_size": 0}, "`batch_size` is 0; it must be between 1"),
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1, got 0"),
         ({"batch_size": SAMPLES + 1}, f"number of samples in `data`, {SAMPLES}"),
         ({"early_stop": EarlyStop(target=0.0, monitor="x")}, "`early_stop` watches 'x'"),
         ({"metrics": {"loss": lambda m, g, h: 0.0}}, "`metrics` has ['loss']"),
