@@ -1,5 +1,7 @@
 """roughsnn: stochastic spiking neural networks with exact pathwise gradients."""
 
+# first, so that an interrupt during the imports of the command has its exit code
+from . import _signals as _signals
 from .conditions import ConditionsError as ConditionsError
 from .conditions import ConditionsReport as ConditionsReport
 from .conditions import check_conditions as check_conditions

@@ -1,6 +1,6 @@
 """`python -m roughsnn`: the command line, where the script `roughsnn` is not at hand."""
 
-from roughsnn.cli import main
+from roughsnn.cli import command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command()

@@ -1,18 +1,18 @@
 """The command `roughsnn`."""
 
-import contextlib
 import dataclasses
 import difflib
 import errno
 import importlib
 import importlib.metadata
 import importlib.util
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from roughsnn.commands.ending import Interrupts, SecondSignal, interrupts, leave
 
 EXPERIMENTS = {
     "input-current": "experiments.holberg_salvi_2024.input_current",
@@ -50,10 +50,27 @@ Each of them explains its settings with --help. Exit codes: 0 done, 1 failed, 2 
 """
 
 
+def command() -> NoReturn:
+    """The command line as a process of its own, which ends with the exit code of `main`."""
+    if threading.current_thread() is threading.main_thread():
+        SecondSignal()
+    leave(main())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 for success, 1 for a run that failed, 2 for
     a command that was not understood, 130 after Ctrl-C and 143 after SIGTERM."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with interrupts() as interrupt:
+        try:
+            code = _main(arguments, interrupt)
+            interrupt.over = True
+        except KeyboardInterrupt:
+            code = _refused("interrupted", interrupt.code or 130)
+    return code
+
+
+def _main(arguments: list[str], interrupt: Interrupts) -> int:
     match arguments:
         case [] | ["-h" | "--help"]:
             print(_USAGE, end="")
@@ -63,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         case ["--distributed", *rest]:
             refusal = _join_processes()
-            return main(rest) if refusal is None else _refused(refusal)
+            return _main(rest, interrupt) if refusal is None else _refused(refusal)
         case ["list"]:
             print(_listed())
             return 0
@@ -71,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"usage: roughsnn run EXPERIMENT [--help]\n\n{_listed()}")
             return 0
         case ["run", name, *rest] if name in EXPERIMENTS:
-            return _run(EXPERIMENTS[name], f"roughsnn run {name}", rest)
+            return _run(EXPERIMENTS[name], f"roughsnn run {name}", rest, interrupt)
         case [name, *rest] if name in COMMANDS:
-            return _run(COMMANDS[name], f"roughsnn {name}", rest)
+            return _run(COMMANDS[name], f"roughsnn {name}", rest, interrupt)
         case ["run", *rest]:
             close = difflib.get_close_matches(rest[0], EXPERIMENTS, n=1) if rest else []
             hint = f"; did you mean {close[0]}?" if close else ""
@@ -118,7 +135,7 @@ def _refused(message: str, code: int = 2) -> int:
     return code
 
 
-def _run(module_name: str, program: str, rest: Sequence[str]) -> int:
+def _run(module_name: str, program: str, rest: Sequence[str], interrupt: Interrupts) -> int:
     """Run a module with the settings given on the command line."""
     if importlib.util.find_spec("tyro") is None:
         return _refused(
@@ -134,24 +151,29 @@ def _run(module_name: str, program: str, rest: Sequence[str]) -> int:
 
     import roughsnn as rs
 
-    with _sigterm_interrupts() as ended:
-        try:
-            module.run(settings)
-        except rs.RunInterrupted as error:
-            print(f"\nroughsnn: {error}", file=sys.stderr)
-            if hasattr(settings, "resume"):
-                print(f"Go on with: {program} --resume {error.folder}", file=sys.stderr)
-            return 143 if ended else 130
-        except KeyboardInterrupt:
-            return _refused("interrupted", 143 if ended else 130)
-        except (
-            rs.CheckpointError, rs.EventSolveError, rs.TrainingError, OSError, ValueError
-        ) as error:  # fmt: skip
+    expected = (rs.CheckpointError, rs.EventSolveError, rs.TrainingError, OSError, ValueError)
+    try:
+        module.run(settings)
+    except rs.RunInterrupted as error:
+        return _interrupted(error, program, settings, interrupt)
+    except KeyboardInterrupt:
+        raise
+    except Exception as error:
+        if interrupt.code is not None:
+            # It came while Python was called from compiled code, which made an error of it.
+            return _refused("interrupted", interrupt.code)
+        if isinstance(error, expected):
             return _refused(_one_line(error), 1)
-        except Exception:
-            traceback.print_exc()
-            return 1
+        traceback.print_exc()
+        return 1
     return 0
+
+
+def _interrupted(error: Any, program: str, settings: Any, interrupt: Interrupts) -> int:
+    print(f"\nroughsnn: {error}", file=sys.stderr)
+    if hasattr(settings, "resume"):
+        print(f"Go on with: {program} --resume {error.folder}", file=sys.stderr)
+    return interrupt.code or 130
 
 
 def _settings(module: Any, program: str, rest: Sequence[str]) -> Any:
@@ -163,33 +185,19 @@ def _settings(module: Any, program: str, rest: Sequence[str]) -> Any:
             module.Settings, prog=program, args=rest, description=module.__doc__, **default
         )
 
-    settings = parse()
+    # `--quick` and the like change what the other settings are by default
+    sizes = getattr(module.Settings, "presets", {})
+    chosen = {name: True for name in sizes if f"--{name.replace('_', '-')}" in rest}
+    settings = parse(default=module.Settings(**chosen)) if chosen else parse()
     if getattr(settings, "resume", None) is None:
         return settings
     from roughsnn.runs.folder import read_settings
+    from roughsnn.runs.settings import check_resumed
 
     earlier = read_settings(settings.resume, module.Settings)
-    return parse(default=dataclasses.replace(earlier, resume=settings.resume, progress=True))
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[list]:
-    """SIGTERM, with which clusters announce the end, saves as Ctrl-C does; the list is then not
-    empty."""
-    ended = []
-    if threading.current_thread() is not threading.main_thread():
-        yield ended
-        return
-
-    def interrupt(*_):
-        ended.append("SIGTERM")
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield ended
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    settings = parse(default=dataclasses.replace(earlier, resume=settings.resume, progress=True))
+    check_resumed(settings, earlier)
+    return settings
 
 
 _ADVICE = {
@@ -211,4 +219,4 @@ def _one_line(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command()

@@ -85,14 +85,35 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
         (["run", "input-current", "--stepps", "3"], "--stepps"),
         (["run", "input-current", "--steps", "many"], "many"),
         (["run", "input-current", "--resume", "nowhere"], "nowhere is not the folder of a run"),
+        (
+            ["run", "input-current", "--quick", "--steps", "-3"],
+            "`steps` is -3; it must be at least",
+        ),
+        (["run", "input-current", "--sigmas", "0.5", "0.5"], "`sigmas` holds 0.5 twice"),
+        (["run", "predictive-coding", "--dt", "0.3"], "a whole number of steps"),
+        (["run", "delayed-memory-xor", "--max-steps", "70"], "it must be a multiple of 50"),
+        (
+            ["run", "synaptic-weights", "--improved", "--steps", "3", "2"],
+            "`steps` is (3, 2)",
+        ),
+        (["run", "synaptic-weights", "--paths", "4"], "not used without `improved`"),
+        (["simulate", "--sigma", "-1"], "`sigma` is -1.0; it must be at least 0"),
+        (
+            ["simulate", "--layers", "2", "3", "--neurons", "4"],
+            "and `neurons` 4",
+        ),
+        (["simulate", "--weight", "2"], "`weight` is 2.0 and there is no connection"),
+        (["simulate", "--dt0", "6"], "`dt0` is 6.0 and `window` 5.0"),
+        (["plot", "curves.csv", "--max-trials", "3"], "not used for a .csv file"),
         (["run", "synaptic-weights", "--seeds"], "`seeds` is empty"),
         (["simulate", "--trials"], "--trials"),
-        (["simulate", "--trials", "-3"], "`trials` must be a positive number, got -3"),
+        (["simulate", "--trials", "-3"], "`trials` is -3; it must be at least 1"),
         (["fit"], "`spikes` is empty"),
     ],
 )
 def test_what_is_not_understood_is_2(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     assert cli.main(arguments) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -163,7 +184,8 @@ def test_a_run_that_fails_is_1(tiny, capsys):
     assert cli.main(["run", "tiny", "--resume", str(tiny / "001")]) == 1
     assert "is no checkpoint of roughsnn" in capsys.readouterr().err
     assert newest.read_bytes() == b"not mine"
-    assert status(tiny / "001") == "failed"
+    # what is refused before anything ran does not change how the run stands
+    assert status(tiny / "001") == "finished"
     (tiny / "002").write_text("a file in the way")
     assert cli.main(["run", "tiny", "--output", str(tiny / "002" / "below")]) == 1
     assert (tiny / "002").read_text() == "a file in the way"

@@ -260,8 +260,8 @@ def _new(output: Path) -> list[str]:
 
 
 def _try(what: str, names: str, watched: Path, arguments: list[str]) -> _Outcome:
-    """The command in this process. Files are compared but for `status.json`, which says that the
-    run failed, and the list of sessions in `settings.json`."""
+    """The command in this process. All files are compared: what is refused changes neither the
+    settings of a run nor how it stands."""
     size = [] if arguments[0] == "--resume" else list(_SIZE)
     before, said = _contents(watched), io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
@@ -273,7 +273,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in ("status.json", ".lock")
+        if path.is_file() and path.name != ".lock"
     }
 
 

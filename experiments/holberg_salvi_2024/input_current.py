@@ -7,7 +7,7 @@ by gradient descent through the simulator, with fresh noise in every step.
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import optax
 from jaxtyping import Array, Float
 
 import roughsnn as rs
+from roughsnn.runs.settings import FINITE, SEED, above, at_least
 
 from .published import INPUT_CURRENT, TRUE_CURRENT
 
@@ -55,18 +56,26 @@ class Settings(rs.RunSettings):
     """A small size: both noises, n = 32 and 128, the signature loss, two data sets, larger
     steps; about a minute."""
 
-    def resized(self) -> "Settings":
-        """The settings that are run: with `quick`, a small size of them."""
-        if not self.quick:
-            return self
-        return dataclasses.replace(
-            self,
-            sample_sizes=(32, 128),
-            losses=("signature",),
-            seeds=2,
-            steps=400,
-            learning_rate=4e-3,
-        )
+    number_ranges: ClassVar = {
+        "sigmas": above(0), "sample_sizes": at_least(1), "seeds": at_least(1),
+        "steps": at_least(1), "learning_rate": above(0), "first_current": FINITE,
+        "window": above(0), "dt0": above(0), "seed": SEED,
+    }  # fmt: skip
+    without_repeats = ("sigmas", "sample_sizes", "losses")
+    presets: ClassVar = {
+        "quick": {
+            "sample_sizes": (32, 128), "losses": ("signature",), "seeds": 2, "steps": 400,
+            "learning_rate": 4e-3,
+        },
+    }  # fmt: skip
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.dt0 > self.window:
+            raise ValueError(
+                f"`dt0` is {self.dt0} and `window` {self.window}; a step must be no longer than "
+                "the window."
+            )
 
 
 class Driven(eqx.Module):
@@ -170,7 +179,6 @@ def fit_setting(
 
 def run(settings: Settings) -> tuple[list[Outcome], Path]:
     """Run all settings and write settings, metrics, table and figures into a new folder."""
-    settings = settings.resized()
     combinations = [
         (loss, sigma, n)
         for loss in settings.losses

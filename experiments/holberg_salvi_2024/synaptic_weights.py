@@ -10,6 +10,7 @@ import dataclasses
 import time
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -19,6 +20,7 @@ import numpy as np
 import optax
 
 import roughsnn as rs
+from roughsnn.runs.settings import SEED, above, at_least
 
 from .weights_identifiability import bounds_table, error_bounds, information
 from .weights_likelihood import maximise
@@ -57,7 +59,8 @@ class Settings(rs.RunSettings):
     """Folder under which the run gets a numbered folder of its own."""
     improved: bool = False
     """Fit by the designs that recover the weights better, instead of the published one, and say
-    how well any method could do. The settings of steps, rates and batches above do not apply."""
+    how well any method could do. The settings of steps, rates, batches and tests above are of the
+    published one."""
     paths: int = 16
     """Improved: Gaussian paths for the likelihood of a trial."""
     adam_steps: int = 60
@@ -71,22 +74,38 @@ class Settings(rs.RunSettings):
     """A small size: n = 256 and a tenth of the steps at larger learning rates, or few steps of the
     improved designs; minutes."""
 
+    number_ranges: ClassVar = {
+        "sample_sizes": at_least(1), "seeds": SEED, "batch_size": at_least(1),
+        "steps": at_least(1), "learning_rates": above(0), "test_every": at_least(1),
+        "paths": at_least(1), "adam_steps": at_least(0), "newton_steps": at_least(1),
+        "information_trials": at_least(2),
+    }  # fmt: skip
+    without_repeats = ("sample_sizes", "seeds")
+    presets: ClassVar = {
+        "quick": {
+            "sample_sizes": (256,), "steps": (100, 50), "learning_rates": (1e-2, 3e-3),
+            "newton_steps": 8, "information_trials": 512,
+        },
+    }  # fmt: skip
+
     def __post_init__(self):
         super().__post_init__()
+        if self.improved:
+            published = ("batch_size", "steps", "learning_rates", "test_every")
+            self.refuse_unused(published, "with `improved`")
+        else:
+            improved = ("paths", "adam_steps", "newton_steps", "information_trials")
+            self.refuse_unused(improved, "without `improved`")
         if len(self.steps) != len(self.learning_rates):
             raise ValueError(
                 f"`steps` has {len(self.steps)} phases and `learning_rates` "
                 f"{len(self.learning_rates)}; give one learning rate for each phase."
             )
-
-    def resized(self) -> "Settings":
-        """The settings that are run: with `quick`, a small size of them."""
-        if not self.quick:
-            return self
-        return dataclasses.replace(
-            self, sample_sizes=(256,), steps=(100, 50), learning_rates=(1e-2, 3e-3),
-            newton_steps=8, information_trials=512,
-        )  # fmt: skip
+        if self.batch_size > min(self.sample_sizes) and not self.improved:
+            raise ValueError(
+                f"`batch_size` is {self.batch_size} and `sample_sizes` holds "
+                f"{min(self.sample_sizes)}; a batch must be no larger than the trials observed."
+            )
 
 
 PUBLISHED_LOSS = rs.PairedTruncatedSignatureLoss(depth=3)
@@ -295,7 +314,6 @@ def run(settings: Settings) -> tuple[list[Outcome], Path]:
     one it was cut off in; Gauss-Newton steps and those of the likelihood, some minutes at most,
     begin anew.
     """
-    settings = settings.resized()
     with rs.RunFolder.start(settings) as folder:
         outcomes = _run(settings, folder)
     print(f"Written to {folder.path}")

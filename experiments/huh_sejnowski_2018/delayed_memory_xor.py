@@ -38,7 +38,6 @@ from .xor_training import PROGRESS_COLUMNS, Progress, train
 
 def run(settings: Settings) -> tuple[dict[int, dict[str, float]], Path]:
     """Train and judge every seed; settings, checkpoints, figures and numbers go into a folder."""
-    settings = settings.resized()
     outcomes, rows = {}, []
     with rs.RunFolder.start(settings) as folder:
         for seeds in _groups(settings, folder.path):

@@ -9,6 +9,7 @@ over the neurons: without them the error is several times as large.
 import dataclasses
 import io
 from pathlib import Path
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -19,6 +20,7 @@ import optax
 
 import roughsnn as rs
 from roughsnn.gated import NIF, GatedNetwork, GatedSolution, RaisedCosineGate, solve_gated
+from roughsnn.runs.settings import SEED, above, at_least
 
 from .currents import FAST, SLOW, currents, draw_balance
 
@@ -58,9 +60,27 @@ class Settings(rs.RunSettings):
     quick: bool = False
     """A small size: 200 gradient steps."""
 
-    def resized(self) -> "Settings":
-        """The settings that are run: with `quick`, a small size of them."""
-        return dataclasses.replace(self, steps=200) if self.quick else self
+    number_ranges: ClassVar = {
+        "num_neurons": at_least(1), "steps": at_least(1), "learning_rate": at_least(0),
+        "fast_rate": at_least(0), "slow_rate": at_least(0), "batch_size": at_least(1),
+        "window": above(0), "burn_in": at_least(0), "dt": above(0), "gate_width": above(0),
+        "activity_price": at_least(0), "seed": SEED, "seeds": at_least(1),
+    }  # fmt: skip
+    presets: ClassVar = {"quick": {"steps": 200}}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.dt <= self.window - self.burn_in:
+            raise ValueError(
+                f"`window` is {self.window} ms, of which {self.burn_in} ms (`burn_in`) are not "
+                f"scored; a step of {self.dt} ms (`dt`) or more must be left."
+            )
+        steps = self.window / self.dt
+        if abs(steps - round(steps)) > 1e-6 * steps:
+            raise ValueError(
+                f"`window` is {self.window} ms and `dt` {self.dt} ms; the window must be a whole "
+                f"number of steps, such as {round(steps) * self.dt:g} ms."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,7 +250,6 @@ def voltage_correlation(v: np.ndarray) -> float:
 
 def run(settings: Settings) -> tuple[list[Outcome], Path]:
     """Train, judge, and write settings, networks, figures and numbers into a new folder."""
-    settings = settings.resized()
     outcomes = []
     with rs.RunFolder.start(settings) as folder:
         results = train(settings, folder.checkpoints("fit", settings.checkpoint_every))

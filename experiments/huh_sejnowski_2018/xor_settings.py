@@ -2,10 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import roughsnn as rs
+from roughsnn.runs.settings import SEED, at_least, between
 
 from .xor_task import Task
+
+CHUNK = 50
+"""Steps from one look at the average to the next."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Settings(rs.RunSettings):
     rounding differs, and spikes make much of it."""
     max_steps: int = 8000
     """Gradient steps for each seed, over which the learning rates fall to 0 as half a period of a
-    cosine; training ends earlier once `mastery` is reached."""
+    cosine; training ends earlier once `mastery` is reached. A multiple of 50."""
     batch_size: int = 64
     """Trials in each gradient step, drawn afresh."""
     readout_rate: float = 2e-3
@@ -57,13 +62,34 @@ class Settings(rs.RunSettings):
     quick: bool = False
     """A small size: the first 500 steps of one seed."""
 
-    def resized(self) -> "Settings":
-        """The settings that are run: with `quick` or `full`, another size of them."""
-        if self.quick:
-            return dataclasses.replace(self, seeds=self.seeds[:1], max_steps=500)
-        if self.full:
-            return dataclasses.replace(self, num_neurons=80, assemblies=16, longest_delay=170.0)
-        return self
+    number_ranges: ClassVar = {
+        "num_neurons": at_least(1), "assemblies": at_least(1),
+        "longest_delay": at_least(Task.shortest_delay), "seeds": SEED,
+        "max_steps": at_least(CHUNK), "batch_size": at_least(1), "readout_rate": at_least(0),
+        "learning_rate": at_least(0), "recurrent_rate": at_least(0), "averaging": between(0, 1),
+        "validation": at_least(1), "mastery": between(0, 1), "setback": between(0, 1),
+        "factor_after_setback": between(0, 1), "activity_price": at_least(0),
+    }  # fmt: skip
+    without_repeats = ("seeds",)
+    presets: ClassVar = {
+        "full": {"num_neurons": 80, "assemblies": 16, "longest_delay": 170.0},
+        "quick": {"seeds": (0,), "max_steps": 500},
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("max_steps", "checkpoint_every"):
+            value = getattr(self, name)
+            if value % CHUNK:
+                raise ValueError(
+                    f"`{name}` is {value}; it must be a multiple of {CHUNK}, the steps from one "
+                    "look at the average to the next."
+                )
+        if self.num_neurons % self.assemblies or self.num_neurons < 2 * self.assemblies:
+            raise ValueError(
+                f"`num_neurons` is {self.num_neurons} and `assemblies` {self.assemblies}; each "
+                "assembly must have the same number of neurons, two or more."
+            )
 
     @property
     def task(self) -> Task:

@@ -13,11 +13,8 @@ from roughsnn.gated import GatedNetwork
 from roughsnn.training.step import TrainState, TrainStep
 
 from .xor_network import respond
-from .xor_settings import Settings
+from .xor_settings import CHUNK, Settings
 from .xor_task import answer_of, draw_trials
-
-CHUNK = 50
-"""Steps between looks at the accuracy."""
 
 
 def training_step(settings: Settings) -> TrainStep:

@@ -7,11 +7,12 @@ held-out blocks beside Poisson, renewal and GLM baselines.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 import roughsnn as rs
+from roughsnn.runs.settings import FINITE, SEED, above, at_least
 
 from .baselines import cut, fit_baselines
 from .choosing import Score, choose, how_chosen
@@ -23,12 +24,6 @@ from .reporting import Outcome, as_json, report, what_was_read
 from .rescaling import rescale_part
 from .splitting import Part, split
 from .training import LOSSES, ROUNDS, Plan, Trained, fit, simulate_windows
-
-AT_LEAST = {
-    "steps": 1, "rounds": 1, "batch": 1, "sequence": 1, "overlap": 1, "warm_up": 0,
-    "particles": 1, "generated_windows": 20,
-}  # fmt: skip
-"""The least that a setting can be."""
 
 LossName = Literal["signature-kernel", "expected-signature"]
 
@@ -103,15 +98,24 @@ class Settings(rs.RunSettings):
     output: Path = Path("runs/fit")
     """Folder under which the run gets a numbered folder of its own."""
 
+    number_ranges: ClassVar = {
+        "start": FINITE, "stop": FINITE, "steps": at_least(1), "rounds": at_least(1),
+        "prior": above(0, infinite=True), "batch": at_least(1), "sequence": at_least(1),
+        "overlap": at_least(1), "warm_up": at_least(0), "dt0": above(0), "window": above(0),
+        "max_spikes": at_least(1), "particles": at_least(1), "generated_windows": at_least(20),
+        "seed": SEED,
+    }  # fmt: skip
+    without_repeats = ("losses",)
+
     def __post_init__(self):
         super().__post_init__()
         if not self.spikes and self.resume is None:
             raise ValueError("`spikes` is empty; give a file of spike times: `--spikes FILE`.")
-        if not self.prior > 0:
-            raise ValueError(f"`prior` is {self.prior}; it must be above 0, or `inf` for none.")
-        for name, least in AT_LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be at least {least}.")
+        if self.start is not None and self.stop is not None and not self.start < self.stop:
+            raise ValueError(
+                f"`start` is {self.start} and `stop` {self.stop}; a recording must end after it "
+                "has begun."
+            )
 
 
 def run(settings: Settings) -> Outcome:

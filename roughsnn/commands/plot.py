@@ -4,13 +4,14 @@ import csv
 import dataclasses
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
 from roughsnn.io import read_npz
 from roughsnn.io.whole_file import whole_file
+from roughsnn.runs.settings import at_least, check_ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +31,19 @@ class Settings:
     """How many trials are drawn."""
     smooth: int = 1
     """Steps in the running mean of curves."""
-    format: str = "png"
-    """Format of the figures, as matplotlib knows it: png, pdf, svg."""
+    format: Literal["png", "pdf", "svg", "eps", "jpg"] = "png"
+    """Format of the figures."""
+
+    def __post_init__(self):
+        check_ranges(self, {"max_trials": at_least(1), "smooth": at_least(1)})
+        of_others = {".csv": ("max_trials", "time_unit"), ".npz": ("smooth",)}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in of_others.get(self.path.suffix, ()) and value != field.default:
+                raise ValueError(
+                    f"`{field.name}` is {value}, which is not used for a {self.path.suffix} file; "
+                    "leave it out."
+                )
 
 
 def run(settings: Settings) -> list[Path]:

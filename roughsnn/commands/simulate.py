@@ -14,6 +14,7 @@ import numpy as np
 
 import roughsnn as rs
 from roughsnn.neurons import AbstractNeuron
+from roughsnn.runs.settings import FINITE, SEED, above, at_least, check_ranges
 
 _NEURONS = {
     "lif": rs.StochasticLIF,
@@ -23,19 +24,30 @@ _NEURONS = {
 }
 
 
+_RANGES = {
+    "neurons": at_least(1), "layers": at_least(1), "weight": FINITE, "input_current": FINITE,
+    "mu1": at_least(0), "mu2": at_least(0), "sigma": at_least(0), "v_reset": FINITE,
+    "v_th": FINITE, "beta": at_least(0), "tau_s": above(0), "alpha": at_least(0),
+    "window": above(0), "dt0": above(0), "trials": at_least(1), "max_spikes": at_least(1),
+    "seed": SEED,
+}  # fmt: skip
+"""What its numbers may be."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """Simulate spiking neurons."""
 
-    neurons: int = 1
-    """Neurons without connections; `layers` connects them."""
+    neurons: int | None = None
+    """Neurons without connections, one by default; `layers` connects them."""
     neuron: Literal["lif", "adaptive", "quadratic", "exponential"] = "lif"
     """What integrates: a leak alone, with an adaptation current, or a quadratic or exponential
     upstroke."""
     layers: tuple[int, ...] = ()
     """Sizes of the layers of a feed-forward network, instead of `neurons`."""
-    weight: float = 1.0
-    """Jump of the synaptic current of a neuron when one of the layer before it fires."""
+    weight: float | None = None
+    """Jump of the synaptic current of a neuron when one of the layer before it fires; 1 by
+    default."""
     input_current: float = 1.5
     """Constant input current (that of the potential); with layers, the first one's alone."""
     mu1: float = 15.0
@@ -70,21 +82,33 @@ class Settings:
     """Folder under which the run gets a numbered folder of its own."""
 
     def __post_init__(self):
-        for name in ("neurons", "trials", "max_spikes"):
-            number = getattr(self, name)
-            if number < 1:
-                raise ValueError(f"`{name}` must be a positive number, got {number}.")
+        check_ranges(self, _RANGES)
+        if self.layers and self.neurons is not None:
+            raise ValueError(
+                f"`layers` is {self.layers} and `neurons` {self.neurons}; `layers` says the "
+                "neurons of a network and `neurons` those without connections: give one of them."
+            )
+        if len(self.layers) < 2 and self.weight is not None:
+            raise ValueError(
+                f"`weight` is {self.weight} and there is no connection that has it; give the "
+                "sizes of two `layers` or more."
+            )
+        if self.dt0 > self.window:
+            raise ValueError(
+                f"`dt0` is {self.dt0} and `window` {self.window}; a step must be no longer than "
+                "the window."
+            )
 
     def model(self) -> AbstractNeuron:
         """The neurons, connected if there are layers."""
-        count = sum(self.layers) if self.layers else self.neurons
+        count = sum(self.layers) if self.layers else (self.neurons or 1)
         neurons = _NEURONS[self.neuron](
             count, mu1=self.mu1, mu2=self.mu2, sigma=self.sigma or None, v_reset=self.v_reset,
             intensity=rs.ExponentialIntensity(self.v_th, self.beta, self.tau_s), alpha=self.alpha,
         )  # fmt: skip
         if not self.layers:
             return neurons
-        weights = jnp.full((count, count), self.weight)
+        weights = jnp.full((count, count), 1.0 if self.weight is None else self.weight)
         return rs.SpikingNetwork(neurons, weights, rs.layered_connections(*self.layers))
 
 

@@ -1,7 +1,8 @@
 """What outlives a process: checkpoints and the folder of a run."""
 
 from .checkpoints import Checkpoint, CheckpointError, Checkpoints
-from .folder import RunFolder, RunInterrupted, RunSettings
+from .folder import RunFolder, RunInterrupted
+from .settings import RunSettings
 
 __all__ = [
     "Checkpoint",

@@ -11,7 +11,7 @@ import platform
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
@@ -20,30 +20,9 @@ from roughsnn.io.whole_file import remove_unfinished, whole_file
 from roughsnn.spikes import SpikeTrains
 
 from .checkpoints import Checkpoints
+from .interrupts import uninterrupted
 
 T = TypeVar("T")
-
-
-@dataclasses.dataclass(frozen=True)
-class RunSettings:
-    """What the settings of every run have; a subclass adds its own and gives `output`."""
-
-    output: Path = Path("runs")
-    """Folder under which the run gets a numbered folder of its own."""
-    resume: Path | None = None
-    """Folder of an earlier run to go on with. Its settings hold, apart from those that are given
-    as well."""
-    checkpoint_every: int = 50
-    """Steps between two checkpoints; a run that is killed loses at most so many."""
-    progress: bool = True
-    """Whether to show a progress bar."""
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            # an option given without a value would run nothing
-            several = isinstance(field.default, tuple) and len(field.default) > 0
-            if several and getattr(self, field.name) == ():
-                raise ValueError(f"`{field.name}` is empty; give one value or more.")
 
 
 class RunInterrupted(KeyboardInterrupt):
@@ -52,6 +31,18 @@ class RunInterrupted(KeyboardInterrupt):
     def __init__(self, folder: Path):
         super().__init__(f"interrupted; what was reached is in {folder}")
         self.folder = folder
+
+
+_STATE = ("settings.json", "status.json")
+"""The files that say what a run is and how it stands."""
+
+
+class _Before(NamedTuple):
+    """A run before a session goes on with it: the content of `_STATE`, and when other files were
+    written."""
+
+    state: dict[str, bytes]
+    files: dict[str, int]
 
 
 class RunFolder:
@@ -76,7 +67,7 @@ class RunFolder:
         self.path = Path(path)
         self.resumed = resumed
         self._started = time.monotonic()
-        self._before: tuple[dict, dict] | None = None
+        self._before: _Before | None = None
 
     # ---- begin and end
 
@@ -112,7 +103,7 @@ class RunFolder:
         run = cls(path / f"{_of_first_process(number):03d}", resumed=False)
         try:
             run.write_json("settings.json", _description(settings))
-        except OSError:
+        except (OSError, KeyboardInterrupt):
             with contextlib.suppress(OSError):
                 run.path.rmdir()
             raise
@@ -130,7 +121,10 @@ class RunFolder:
         run = cls(path, resumed=True)
         if jax.process_index() == 0:
             remove_unfinished(path)
-            run._before = json.loads(json.dumps(earlier)), run._files()
+            run._before = _Before(
+                {name: (path / name).read_bytes() for name in _STATE if (path / name).exists()},
+                run._files(),
+            )
         new = _description(settings)
         keep = {"resume", "progress"}
         changed = {
@@ -145,29 +139,41 @@ class RunFolder:
         return run
 
     def __enter__(self) -> "RunFolder":
-        self._write_status("running")
+        try:
+            with uninterrupted():
+                self._write_status("running")
+        except KeyboardInterrupt as error:
+            self.__exit__(KeyboardInterrupt, error, None)
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
-        if error is None:
-            self._write_status("finished")
-        elif isinstance(error, KeyboardInterrupt):
-            self._write_status("interrupted")
+        with uninterrupted():
+            if error is None:
+                self._write_status("finished")
+            elif isinstance(error, KeyboardInterrupt):
+                self._write_status("interrupted")
+            else:
+                with contextlib.suppress(OSError):  # the disk may be what failed
+                    if not self._as_before():
+                        self._write_status("failed", f"{kind.__name__}: {error}")
+        if isinstance(error, KeyboardInterrupt):
             raise RunInterrupted(self.path) from error
-        else:
-            with contextlib.suppress(OSError):  # the disk may be what failed
-                # settings with which an earlier run could not go on are not its settings
-                if self._before is not None and self._before[1] == self._files():
-                    self.write_json("settings.json", self._before[0])
-                self._write_status("failed", f"{kind.__name__}: {error}")
+
+    def _as_before(self) -> bool:
+        """Whether nothing was written in a run that was to go on; its settings and its state are
+        then made what they were: what is refused does not change it."""
+        if self._before is None or self._before.files != self._files():
+            return False
+        for name, content in self._before.state.items():
+            self.write_bytes(name, content)
+        return _STATE[1] in self._before.state
 
     def _files(self) -> dict[str, int]:
         """When each file was written, but for those that say how a run stands."""
-        about = {"settings.json", "status.json", ".lock"}
         return {
             str(path): path.stat().st_mtime_ns
             for path in sorted(self.path.rglob("*"))
-            if path.is_file() and path.name not in about
+            if path.is_file() and path.name not in (*_STATE, ".lock")
         }
 
     # ---- what is written

@@ -1,6 +1,5 @@
 """The loop over calls of a compiled program, with what acts between calls."""
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from roughsnn.runs import CheckpointError, Checkpoints
+from roughsnn.runs.interrupts import uninterrupted
 
 from .progress import Progress
 from .result import FitStatus
@@ -186,7 +186,8 @@ def _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper, wai
             reached = reached._replace(ending=(FitStatus.INTERRUPTED, detail))
     reached = reached._replace(seconds=time.monotonic() - started)
     if keeper is not None:
-        with _no_interrupt():
+        # a second Ctrl-C waits until what the first one asked for is written
+        with uninterrupted(drop=True):
             keeper.keep(reached, now=True)
     return reached
 
@@ -196,19 +197,3 @@ def _without(reached: Reached, waits: Callable[[Reached], np.ndarray] | None) ->
     if waits is None:
         return reached
     return reached._replace(failed=reached.failed | jnp.asarray(waits(reached)))
-
-
-@contextlib.contextmanager
-def _no_interrupt():
-    """A second Ctrl-C waits until what the first one asked for is written."""
-    import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
