@@ -1,6 +1,7 @@
 """Files of spikes with one fault each, and what an error should say of it."""
 
 import dataclasses
+import gzip
 import io
 import tempfile
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def _csv_cases(rng: np.random.Generator, folder: Path) -> Iterator[Case]:
         "after the window": (changed(f"{trial},{neuron},{time + 7!r}"), (line,)),
         "infinite": (changed(f"{trial},{neuron},inf"), (line, "inf")),
         "unsorted": (
-            changed(f"{good[later][0]},0,{earlier / 2!r}", later),
+            changed(f"{good[later][0]},{good[later - 1][1]},{earlier / 2!r}", later),
             (f"line {later + 2}", "earlier than"),
         ),
         "duplicate": (
@@ -97,12 +98,23 @@ def _csv_cases(rng: np.random.Generator, folder: Path) -> Iterator[Case]:
         "negative trial": (changed(f"-1,{neuron},{time!r}"), (line, "trial '-1'")),
         "half a neuron": (changed(f"{trial},0.5,{time!r}"), (line, "neuron '0.5'")),
         "header misses the time": (lines("trial,neuron,when"), ("line 1", "'time'")),
-        "header in capitals": (lines("Trial,neuron,time"), ("line 1", "'Trial'")),
+        "two columns of trials": (lines("trial,Trial,time"), ("line 1", "'Trial'")),
+        "perhaps a neuron": (lines("trial,channel,time"), ("line 1", "'channel'")),
+        "perhaps a trial": (lines("sweep,neuron,time"), ("line 1", "'sweep'")),
+        "two columns of times": (lines("trial,spike_time,time"), ("line 1", "'spike_time'")),
+        "numbers of samples": (lines("trial,neuron,sample"), ("'sample'",)),
+        "units of time": ("time,unit\n0.25,ms\n0.5,ms\n", ("which neuron", "time_unit")),
         "column twice": (lines("neuron,neuron,time"), ("line 1", "'neuron'")),
         "no header": (lines().partition("\n")[2], ("line 1",)),
+        "decimal commas, no header": ("0,512\n0,734\n", ("line 1", "decimal=','")),
+        "decimal commas, semicolons": (
+            f"time;neuron\n{time!r};0\n".replace(".", ","),
+            ("line 2", "decimal=','"),
+        ),
         "empty file": ("", ("line 1",)),
         "no spikes, no sizes": ("trial,neuron,time\n", ("no spikes",)),
-        "semicolons": (lines().replace(",", ";"), ("line 1",)),
+        "two delimiters": (lines("trial;neuron,time"), ("line 1", "`delimiter=`")),
+        "cut off, packed": (gzip.compress(lines().encode())[:-9], ("gzip",)),
         "damaged description": ('# roughsnn {"t0": 0\n' + lines(), ("line 1",)),
         "text in another encoding": (lines().encode("utf-16"), ()),
         "bytes": (rng.bytes(200) + b"\xff", ()),

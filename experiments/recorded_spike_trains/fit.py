@@ -12,13 +12,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 import roughsnn as rs
+from roughsnn.commands.table_settings import TableSettings
 from roughsnn.runs.settings import FINITE, SEED, above, at_least
 
 from .baselines import cut, fit_baselines
 from .choosing import Score, choose, how_chosen
 from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
-from .reading import Columns, read_recording
+from .reading import read_recording
 from .remembering import Memory, identity_of
 from .reporting import Outcome, as_json, report, what_was_read
 from .rescaling import rescale_part
@@ -29,20 +30,12 @@ LossName = Literal["signature-kernel", "expected-signature"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(TableSettings, rs.RunSettings):
     """Fit a stochastic neuron to recorded spike trains and judge it on held-out windows."""
 
     spikes: tuple[Path, ...] = ()
-    """CSV or NPZ files of spike times; several files are several conditions."""
-    time_unit: Literal["s", "ms", "us"] = "s"
-    """Unit of the times in the files."""
-    time_column: str | None = None
-    """Column of the spike times; by default the only one, or the one with `time` in its name."""
-    trial_column: str | None = None
-    """Column that says to which trial a spike belongs."""
-    neuron_column: str | None = None
-    """Column that says to which neuron a spike belongs; neurons are fitted side by side, each with
-    parameters of its own."""
+    """CSV or NPZ files of spike times, or files of spike trains of roughsnn; several files are
+    several conditions. Neurons are fitted side by side, each with parameters of its own."""
     condition_column: str | None = None
     """Column of the stimulus or condition; all conditions share the model of a neuron, each has an
     input current of its own."""
@@ -125,14 +118,11 @@ def run(settings: Settings) -> Outcome:
     """
     recording = read_recording(
         settings.spikes,
-        unit=settings.time_unit,
-        columns=Columns(
-            settings.time_column, settings.trial_column, settings.neuron_column,
-            settings.condition_column,
-        ),
+        format=settings.table_format(),
+        condition_column=settings.condition_column,
         start=settings.start,
         stop=settings.stop,
-    )  # fmt: skip
+    )
     parts = split(recording, settings.window, settings.hold_out)
     print(what_was_read(recording, parts), flush=True)
     remarks = list(recording.remarks)

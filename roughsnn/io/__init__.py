@@ -9,18 +9,28 @@ from ._neo import from_neo, to_neo
 from ._nir import read_nir, write_nir
 from ._nir_in import NIRModel, from_nir
 from ._nir_out import to_nir
-from ._npz import npz_bytes, read_npz, write_npz
+from ._npz import holds_trains, npz_bytes, read_npz, write_npz
 from ._nwb import read_nwb, write_nwb
+from ._table import SpikeTable, TableFormat, convert_times, read_table
+from ._table_columns import UNITS
+from ._table_labels import number_labels
 
 __all__ = [
+    "UNITS",
     "NIRModel",
+    "SpikeTable",
+    "TableFormat",
+    "convert_times",
     "from_neo",
     "from_nir",
+    "holds_trains",
     "npz_bytes",
+    "number_labels",
     "read_csv",
     "read_nir",
     "read_npz",
     "read_nwb",
+    "read_table",
     "to_neo",
     "to_nir",
     "write_csv",

@@ -1,18 +1,26 @@
 """Spike trains as text: one spike a row, with its trial, neuron and time."""
 
-import csv
-import io
 import json
-import math
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..spikes.trains import SpikeTrains
 from ._files import new_file, one_batch_axis, with_overflow
+from ._table import (
+    SpikeTable,
+    TableFormat,
+    check_unit,
+    convert_times,
+    read_table,
+)
+from ._table_columns import UNITS, Column
+from ._table_labels import number_labels
+from ._table_text import DESCRIPTION, Compression
 
-_HEAD = "# roughsnn "
 _COLUMNS = ("trial", "neuron", "time")
 
 
@@ -45,7 +53,7 @@ def write_csv(
         "max_spikes": trains.max_spikes,
         "overflowed": np.flatnonzero(np.asarray(trains.overflowed)).tolist(),
     }
-    lines = [_HEAD + json.dumps(about), ",".join(_COLUMNS)]
+    lines = [DESCRIPTION + json.dumps(about), ",".join(_COLUMNS)]
     for trial, (times, neurons) in enumerate(
         zip(np.asarray(trains.times), np.asarray(trains.neurons), strict=True)
     ):
@@ -63,40 +71,67 @@ def read_csv(
     *,
     t0: float | int | None = None,
     t1: float | int | None = None,
-    time_column: str = "time",
+    unit: str | None = None,
     num_neurons: int | None = None,
     num_trials: int | None = None,
     keep_duplicates: bool = False,
+    time_column: Column | None = None,
+    neuron_column: Column | Sequence[Column] | None = None,
+    trial_column: Column | Sequence[Column] | None = None,
+    ignore: Sequence[Column] = (),
+    delimiter: str | None = None,
+    decimal: Literal[".", ","] = ".",
+    header: bool | None = None,
+    compression: Compression | None = None,
+    time_unit: str | None = None,
+    sampling_rate: float | None = None,
 ) -> SpikeTrains:
     """Read what `write_csv` wrote, or any table with a row for each spike.
 
-    The columns `trial` and `neuron` may be missing; all spikes are then of trial or neuron 0. Other
-    columns are ignored.
+    Spikes of one neuron in one trial must be in order; beyond that, rows may be sorted by time, by
+    neuron or by trial. Neurons and trials are numbered from 0. What is not read (columns, lines)
+    and numbers that are not those of the file are named in a warning.
 
     Args:
-        path: of the file.
-        t0: start of the window; needed where the file does not say.
-        t1: end of the window; needed where the file does not say.
-        time_column: name of the column of times.
-        num_neurons: number of neurons; the largest of the file and one more, where neither this
-            nor the file says.
+        path: of the file, as text or packed by gzip, bz2, xz or zip.
+        t0: start of the window, in the unit of the result; needed where the file does not say.
+        t1: end of the window, likewise.
+        unit: to have the times in: `ns`, `us`, `ms`, `s`, `min`; by default that of the file, or
+            seconds where `sampling_rate` is given.
+        num_neurons: number of neurons, which are then those numbered below it, silent ones
+            included; by default those of the file, or those that are in it.
         num_trials: number of trials, likewise.
         keep_duplicates: allow spikes of one neuron at one time.
+        time_column: the column of times, by its name or its position from 0; by default one that
+            is called so, or the only one.
+        neuron_column: the column of neurons, or several that together say which neuron, such as
+            `("tetrode", "unit")`. By default one called neuron, unit, cell or cluster, with `_id`
+            or without. Other columns that may mean it, such as `channel` or `id`, are refused until
+            one says which it is.
+        trial_column: the column of trials, likewise; by default one called trial. Without any, all
+            spikes are of one neuron or one trial.
+        ignore: columns that are not read, on purpose.
+        delimiter: one character between the columns, or `" "` for any number of blanks; by default
+            what is in the first line: tab, `;`, `,`, `|` or blanks.
+        decimal: the decimal sign.
+        header: whether the first row are names; by default, unless all of it are numbers.
+        compression: of the file; by default what its first bytes say.
+        time_unit: of the times in the file; by default what the file or the name of the column
+            says.
+        sampling_rate: samples per second, where times are numbers of samples.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is empty, a column is missing, or a value is no number, NaN, outside the
-            window, out of order or there twice. The message names file, line and value.
+        ValueError: it is empty or damaged, a column is missing or may mean two things, or a value
+            is no number, NaN, outside the window, out of order or there twice. The message names
+            file, line and value.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text ({error}). Export it as CSV.") from error
-    lines = text.splitlines()
-    about: dict[str, Any] = {}
-    skipped = 0
-    if lines and lines[0].startswith(_HEAD):
-        about, skipped = _about(path, lines[0]), 1
+    format = TableFormat(
+        time_column, neuron_column, trial_column, ignore, delimiter, decimal, header, compression,
+        time_unit, sampling_rate,
+    )  # fmt: skip
+    table = read_table(path, format)
+    times, about = _in_unit(table, unit)
     given = dict(t0=t0, t1=t1, num_neurons=num_neurons, num_trials=num_trials)
     about |= {name: value for name, value in given.items() if value is not None}
     for name in ("t0", "t1"):
@@ -105,138 +140,82 @@ def read_csv(
                 f"{path} does not say what its window is; pass `t0=` and `t1=`, in the unit of "
                 "its times."
             )
-    table = csv.reader(io.StringIO("\n".join(lines[skipped:])))
-    try:
-        header = [name.strip() for name in next(table, [])]
-        _check_header(f"{path}, line {skipped + 1}", header, time_column)
-        spikes = _spikes(path, table, header, skipped + 1, time_column, about, keep_duplicates)
-    except csv.Error as error:
-        raise ValueError(
-            f"{path}, line {skipped + table.line_num}: {error}. Export the table as CSV again."
-        ) from error
-    trials = [([], []) for _ in range(_number(path, "trial", spikes, 0, about))]
-    for trial, neuron, time in spikes:
-        trials[trial][0].append(time)
-        trials[trial][1].append(neuron)
+    remarks = list(table.remarks)
+    numbers, counts = {}, {}
+    for role in ("trial", "neuron"):
+        count = about.get(f"num_{role}s")
+        if count is None and not times.size:
+            raise ValueError(f"{path} has no spikes; pass `num_{role}s=` to read it as silence.")
+        numbers[role], names, remark = number_labels(table, role, count)
+        counts[role] = len(names) if count is None else count
+        remarks += [] if remark is None else [remark]
+    _check_spikes(table, times, numbers, about, keep_duplicates)
+    order = np.argsort(times, kind="stable")
+    trials = [order[numbers["trial"][order] == trial] for trial in range(counts["trial"])]
     try:
         trains = SpikeTrains.from_lists(
-            [(np.array(times, float), np.array(whose, int)) for times, whose in trials],
+            [(times[own], numbers["neuron"][own]) for own in trials],
             t0=about["t0"],
             t1=about["t1"],
-            num_neurons=_number(path, "neuron", spikes, 1, about),
+            num_neurons=counts["neuron"],
             max_spikes=about.get("max_spikes"),
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error} (`trials[i]` is trial i.)") from error
+    if remarks:
+        warnings.warn(f"{path}: {'; '.join(remarks)}.", stacklevel=2)
     overflowed = np.zeros(len(trials), bool)
     overflowed[about.get("overflowed", [])] = True
     return with_overflow(trains, overflowed)
 
 
-def _check_header(where: str, header: list[str], time_column: str) -> None:
-    if time_column not in header:
+def _in_unit(table: SpikeTable, unit: str | None) -> tuple[np.ndarray, dict[str, Any]]:
+    """Times and window in the unit that is wanted."""
+    own = table.unit
+    if unit is None or unit == own:
+        return table.times, dict(table.about)
+    check_unit("unit", unit)
+    if own not in UNITS:
         raise ValueError(
-            f"{where}: there is no column {time_column!r} among {header}. Name the column of spike "
-            "times with `time_column=`, or add a header."
+            f"{table.path} is wanted in the unit {unit!r}, and its own is "
+            f"{'not known' if own is None else repr(own)}. Pass `time_unit=`, one of "
+            f"{', '.join(UNITS)}."
         )
-    for name in (time_column, "trial", "neuron"):
-        if header.count(name) > 1:
-            raise ValueError(f"{where}: there are two columns {name!r}. Rename or remove one.")
-        # a column that was meant and is not read would put all spikes into trial or neuron 0
-        for other in header:
-            if other != name and other.casefold() == name:
-                raise ValueError(
-                    f"{where}: the column {other!r} is not read. Rename it to {name!r}, or to "
-                    "something else if it means something else."
-                )
+    about = dict(table.about)
+    about |= {name: convert_times(about[name], own, unit) for name in ("t0", "t1") if name in about}
+    return convert_times(table.times, own, unit), about
 
 
-def _about(path: Path | str, line: str) -> dict[str, Any]:
-    kinds = {"t0": float, "t1": float, "num_trials": int, "num_neurons": int, "max_spikes": int}
-    try:
-        about = json.loads(line.removeprefix(_HEAD))
-        about |= {name: kind(about[name]) for name, kind in kinds.items()}
-        about["overflowed"] = [int(i) for i in about["overflowed"]]
-        if not (about["num_trials"] >= 0 and about["num_neurons"] >= 1):
-            raise ValueError("a number of trials or neurons is too small")
-        if not all(0 <= i < about["num_trials"] for i in about["overflowed"]):
-            raise ValueError("a trial of `overflowed` does not exist")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}, line 1: the description of the file is damaged ({error!r}): {line!r}. "
-            "Remove the line and pass `t0=` and `t1=`, or write the file again."
-        ) from error
-    return about
-
-
-def _spikes(path, table, header, line, time_column, about, keep_duplicates) -> list:
-    """Rows as `(trial, neuron, time)`, each checked."""
-    columns = {name: header.index(name) for name in ("trial", "neuron") if name in header}
-    columns["time"] = header.index(time_column)
-    spikes, last, seen = [], {}, set()
-    for number, row in enumerate(table, start=line + 1):
-        where = f"{path}, line {number}"
-        if not row:
-            raise ValueError(f"{where} is empty. Remove it.")
-        if len(row) != len(header):
-            raise ValueError(
-                f"{where} has {len(row)} columns where the header has {len(header)}: {row}. "
-                "Complete the row or remove it."
-            )
-        trial, neuron = (
-            _whole(where, name, row[columns[name]], about.get(f"num_{name}s"))
-            if name in columns
-            else 0
-            for name in ("trial", "neuron")
-        )
-        written = row[columns["time"]]
-        try:
-            time = math.nan if "_" in written else float(written)  # Python reads 1_0 as 10
-        except ValueError:
-            time = math.nan
-        if math.isnan(time):
-            raise ValueError(
-                f"{where}: the time {written!r} is no number. Remove the row or correct it."
-            )
-        if not about["t0"] <= time <= about["t1"]:
+def _check_spikes(
+    table: SpikeTable,
+    times: np.ndarray,
+    numbers: dict[str, np.ndarray],
+    about: dict[str, Any],
+    keep_duplicates: bool,
+) -> None:
+    """Refuse a spike outside the window, before an earlier one of its neuron, or there twice."""
+    outside = (times < about["t0"]) | (times > about["t1"])
+    last: dict[tuple[int, int], int] = {}
+    pairs = zip(numbers["trial"].tolist(), numbers["neuron"].tolist(), strict=True)
+    for at, (trial, neuron) in enumerate(pairs):
+        where, written = f"{table.path}, {table.rows[at]}", table.written[at]
+        if outside[at]:
             raise ValueError(
                 f"{where}: the time {written} is outside the window [{about['t0']}, "
                 f"{about['t1']}]. Widen the window with `t0=` and `t1=`, check the unit, or "
                 "remove the row."
             )
-        if time < last.get(trial, -math.inf):
+        before = last.get((trial, neuron))
+        last[trial, neuron] = at
+        if before is None or times[before] < times[at]:
+            continue
+        if times[before] > times[at]:
             raise ValueError(
-                f"{where}: the time {written} is earlier than {last[trial]} before it in trial "
-                f"{trial}. Sort the rows by trial and time."
+                f"{where}: the time {written} is earlier than {table.written[before]} before it, "
+                f"of neuron {neuron} in trial {trial}. Sort the rows by time."
             )
-        if (trial, neuron, time) in seen and not keep_duplicates:
+        if not keep_duplicates:
             raise ValueError(
                 f"{where}: neuron {neuron} has a second spike at {written} in trial {trial}. "
                 "Remove the row, or pass `keep_duplicates=True` if both are meant."
             )
-        last[trial] = time
-        seen.add((trial, neuron, time))
-        spikes.append((trial, neuron, time))
-    return spikes
-
-
-def _whole(where: str, name: str, written: str, number: int | None) -> int:
-    try:
-        value = -1 if "_" in written else int(written)
-    except ValueError:
-        value = -1
-    if value < 0 or (number is not None and value >= number):
-        limit = "0 or more" if number is None else f"among 0 to {number - 1}"
-        raise ValueError(
-            f"{where}: the {name} {written!r} is not a whole number {limit}. Correct it, or pass "
-            f"`num_{name}s=`."
-        )
-    return value
-
-
-def _number(path, name: str, spikes: list, column: int, about: dict) -> int:
-    if f"num_{name}s" in about:
-        return about[f"num_{name}s"]
-    if not spikes:
-        raise ValueError(f"{path} has no spikes; pass `num_{name}s=` to read it as silence.")
-    return 1 + max(spike[column] for spike in spikes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..spikes.trains import SpikeTrains
 from ._files import new_file, refuse_duplicates
+from ._table_text import is_archive
 
 _ARRAYS = ("times", "neurons", "t0", "t1", "overflowed", "num_neurons")
 
@@ -31,6 +32,22 @@ def write_npz(path: Path | str, trains: SpikeTrains, *, overwrite: bool = False)
     content = npz_bytes(trains)
     with new_file(path, overwrite) as file:
         file.write(content)
+
+
+def holds_trains(path: Path | str) -> bool:
+    """Whether a file is an archive of spike trains, as `write_npz` makes them.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not is_archive(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except zipfile.BadZipFile:
+        return False
+    return {"neurons.npy", "num_neurons.npy"} <= names
 
 
 def read_npz(path: Path | str, *, keep_duplicates: bool = False) -> SpikeTrains:

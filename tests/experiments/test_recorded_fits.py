@@ -24,7 +24,7 @@ from experiments.recorded_spike_trains.judging import (
     correlogram,
 )
 from experiments.recorded_spike_trains.models import MODELS
-from experiments.recorded_spike_trains.reading import Columns, read_recording
+from experiments.recorded_spike_trains.reading import read_recording
 from experiments.recorded_spike_trains.remembering import Memory, identity_of
 from experiments.recorded_spike_trains.rescaling import rescale, rescale_part
 from experiments.recorded_spike_trains.splitting import Part, split
@@ -222,8 +222,7 @@ def _recording(folder, seed, cvs, neurons, trials, intervals):
 def test_training_brings_the_model_closer(tmp_path):
     """Two trials in each of two conditions, with intervals that the start is not made for."""
     path = _recording(tmp_path, 0, {"on": 0.4, "off": 0.6}, 1, 2, 100)
-    columns = Columns("spike_time_s", trial="trial", condition="light")
-    parts = split(read_recording([path], columns=columns), 10.0)[0]
+    parts = split(read_recording([path], condition_column="light"), 10.0)[0]
     plan = Plan("lif", 2, 1, 12.0, 0.05, 100, sequences=4)
     trained = fit(parts, plan, LOSSES["expected-signature"], steps=3, rounds=2, seed=0)
     assert trained.history["loss"].size == trained.evaluations <= 2 * 3

@@ -1,11 +1,14 @@
 """Reading and cutting of recordings."""
 
+import jax
 import numpy as np
 import pytest
 
+import roughsnn as rs
 from experiments.recorded_spike_trains import Settings
-from experiments.recorded_spike_trains.reading import Columns, RecordingError, read_recording
+from experiments.recorded_spike_trains.reading import RecordingError, read_recording
 from experiments.recorded_spike_trains.splitting import split
+from roughsnn import io
 
 
 def _write(path, times, header="spike_time_s"):
@@ -14,9 +17,10 @@ def _write(path, times, header="spike_time_s"):
 
 
 def test_an_unsorted_file_in_milliseconds(tmp_path):
+    in_ms = io.TableFormat(time_unit="ms")
     times = np.cumsum(np.random.default_rng(0).gamma(2.0, 20.0, 300))
     shuffled = np.random.default_rng(1).permutation(times)
-    recording = read_recording([_write(tmp_path / "a.csv", shuffled)], unit="ms")
+    recording = read_recording([_write(tmp_path / "a.csv", shuffled, "time")], format=in_ms)
     np.testing.assert_allclose(recording.trials[0].spikes[0], times / 1000, atol=1e-9)
     assert "not sorted" in recording.remarks[0]
     assert recording.conditions == ["a"]
@@ -27,8 +31,7 @@ def test_columns_of_an_npz(tmp_path):
     times = random.uniform(0, 10, 800)
     neuron, light = random.integers(0, 2, 800), random.choice(["on", "off"], 800)
     np.savez(tmp_path / "a.npz", time=times, unit=neuron, light=light)
-    columns = Columns(neuron="unit", condition="light")
-    recording = read_recording([tmp_path / "a.npz"], columns=columns, stop=10.0)
+    recording = read_recording([tmp_path / "a.npz"], condition_column="light", stop=10.0)
     assert recording.neurons == ["0", "1"]
     for c, name in enumerate(recording.conditions):
         for n in range(2):
@@ -40,10 +43,14 @@ def test_columns_of_an_npz(tmp_path):
     ("text", "message"),
     [
         ("", "empty"),
-        ("time\n1.0\nx\n", "holds 'x' in row 2"),
-        ("time\n1.0\nnan\n", "not finite in row 2"),
-        ("a,b\n1,2\n", "--time-column"),
-        ("time,trial\n1\n", "row 1"),
+        ("time\n1.0\nx\n", "line 3: the time 'x' is no number"),
+        ("time\n1.0\nnan\n", "line 3: the time 'nan' is no number"),
+        ("a,b\n1,2\n", "`time_column=`"),
+        ("time,trial\n1\n", "line 2 has 1 columns"),
+        ("0,512\n0,734\n", "decimal=','"),
+        ("time\n0,512\n", "decimal=','"),
+        ("time,channel\n1,0\n2,0\n", "Pass `neuron_column='channel'`"),
+        ("time_ms,unit\n1,0\n", "has 1 spikes"),
         ("time\n1.0\n2.0\n", "has 2 spikes"),
     ],
 )
@@ -51,6 +58,41 @@ def test_bad_files_are_refused(tmp_path, text, message):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(RecordingError, match=message):
         read_recording([tmp_path / "a.csv"])
+
+
+def test_own_files_are_read_as_they_were_written(tmp_path):
+    """Two neurons, three trials of which one is silent, in milliseconds, from -100 to 900."""
+    random = np.random.default_rng(0)
+    lists = [[np.sort(random.uniform(-100, 900, 60)) for _ in range(2)] for _ in range(3)]
+    lists[1] = [np.zeros(0), np.zeros(0)]
+    trains = rs.SpikeTrains.from_lists(lists, t0=-100.0, t1=900.0)
+    io.write_csv(tmp_path / "a.csv", trains, unit="ms")
+    io.write_npz(tmp_path / "a.npz", trains)
+    with jax.enable_x64(False):  # what is read does not depend on JAX's precision
+        read = [
+            read_recording([tmp_path / "a.csv"]),
+            read_recording([tmp_path / "a.npz"], format=io.TableFormat(time_unit="ms")),
+        ]
+    for recording in read:
+        assert recording.neurons == ["0", "1"]
+        assert [(t.start, t.stop) for t in recording.trials] == [(-0.1, 0.9)] * 3
+        for trial, row in zip(recording.trials, lists, strict=True):
+            for spikes, times in zip(trial.spikes, row, strict=True):
+                # the written digits give the same number again, and one division rounds it
+                np.testing.assert_allclose(spikes, times / 1000, rtol=1e-15)
+    with pytest.raises(RecordingError, match="line 1 says that times are in 'ms'"):
+        read_recording([tmp_path / "a.csv"], format=io.TableFormat(time_unit="s"))
+
+
+def test_what_is_not_read_and_what_is_a_guess_is_named(tmp_path):
+    rows = "".join(f"{0.1 * i + 0.05},{10 + i % 2},3\n" for i in range(100))
+    (tmp_path / "a.csv").write_text("time,cluster_id,quality\n" + rows)
+    recording = read_recording([tmp_path / "a.csv"])
+    assert recording.neurons == ["10", "11"]
+    assert recording.remarks[:2] == [
+        "a.csv: the column ['quality'] is not read.",
+        "a.csv: nothing says the unit of the times; they are taken for seconds.",
+    ]
 
 
 def test_a_missing_file_is_named(tmp_path):

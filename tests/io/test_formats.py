@@ -84,10 +84,11 @@ def test_neo_round_trip():
 def test_a_foreign_table(tmp_path):
     path = tmp_path / "other.csv"
     path.write_text("spike_time_s,quality\n0.25,1\n0.5,2\n")
-    trains = io.read_csv(path, t0=0, t1=1, time_column="spike_time_s")
+    with pytest.warns(UserWarning, match=r"other\.csv: the column \['quality'\] is not read"):
+        trains = io.read_csv(path, t0=0, t1=1)
     np.testing.assert_array_equal(trains.times, [[0.25, 0.5]])
     with pytest.raises(ValueError, match="pass `t0=` and `t1=`"):
-        io.read_csv(path, time_column="spike_time_s")
+        io.read_csv(path)
 
 
 HEADER = "trial,neuron,time"
@@ -97,7 +98,7 @@ FAULTS = {
     "words": ("{trial},{neuron},soon", "'soon' is no number"),
     "negative": ("{trial},{neuron},-{time}", "outside the window"),
     "late": ("{trial},{neuron},7", "outside the window"),
-    "infinite": ("{trial},{neuron},inf", "outside the window"),
+    "infinite": ("{trial},{neuron},inf", "'inf' is not finite"),
     "few columns": ("{trial},{time}", "has 2 columns where the header has 3"),
     "many columns": ("{trial},{neuron},{time},1", "has 4 columns"),
     "no trial": ("-1,{neuron},{time}", "the trial '-1'"),
@@ -124,8 +125,8 @@ def test_a_faulty_row_is_named(tmp_path_factory, fault, row):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: there is no column 'time'"),
-        ("0.1\n0.2\n", "there is no column 'time'"),
+        ("", "line 1: there is no column of times"),
+        ("0.1,0.2\n0.2,0.3\n", "line 1: there is no column 'time', as there is no header"),
         ("time\n0.5\n0.25\n", "line 3: the time 0.25 is earlier than 0.5"),
         ("time\n0.5\n0.5\n", "line 3: neuron 0 has a second spike at 0.5"),
         ("time\n", "has no spikes"),
