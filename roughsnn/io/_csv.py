@@ -194,15 +194,19 @@ def _check_spikes(
     keep_duplicates: bool,
 ) -> None:
     """Refuse a spike outside the window, before an earlier one of its neuron, or there twice."""
-    outside = (times < about["t0"]) | (times > about["t1"])
+    starts, ends = (
+        end[numbers["trial"]] if np.ndim(end := about[name]) else np.full(times.shape, end)
+        for name in ("t0", "t1")
+    )
+    outside = (times < starts) | (times > ends)
     last: dict[tuple[int, int], int] = {}
     pairs = zip(numbers["trial"].tolist(), numbers["neuron"].tolist(), strict=True)
     for at, (trial, neuron) in enumerate(pairs):
         where, written = f"{table.path}, {table.rows[at]}", table.written[at]
         if outside[at]:
             raise ValueError(
-                f"{where}: the time {written} is outside the window [{about['t0']}, "
-                f"{about['t1']}]. Widen the window with `t0=` and `t1=`, check the unit, or "
+                f"{where}: the time {written} is outside the window [{starts[at]}, {ends[at]}]. "
+                "Widen the window with `t0=` and `t1=`, check the unit, or "
                 "remove the row."
             )
         before = last.get((trial, neuron))

@@ -323,7 +323,9 @@ def _as_text(value: Any) -> str:
 
 
 def _about(path: Path, line: str) -> dict[str, Any]:
-    kinds = {"t0": float, "t1": float, "num_trials": int, "num_neurons": int, "max_spikes": int}
+    kinds = {
+        "t0": _ends, "t1": _ends, "num_trials": int, "num_neurons": int, "max_spikes": int,
+    }  # fmt: skip
     try:
         about = json.loads(line.removeprefix(DESCRIPTION))
         about |= {name: kind(about[name]) for name, kind in kinds.items()}
@@ -331,6 +333,9 @@ def _about(path: Path, line: str) -> dict[str, Any]:
         about["overflowed"] = [int(i) for i in about["overflowed"]]
         if not (about["num_trials"] >= 0 and about["num_neurons"] >= 1):
             raise ValueError("a number of trials or neurons is too small")
+        for name in ("t0", "t1"):
+            if np.ndim(about[name]) and len(about[name]) != about["num_trials"]:
+                raise ValueError(f"`{name}` has not one number for each trial")
         if not all(0 <= i < about["num_trials"] for i in about["overflowed"]):
             raise ValueError("a trial of `overflowed` does not exist")
     except (KeyError, TypeError, ValueError) as error:
@@ -339,3 +344,8 @@ def _about(path: Path, line: str) -> dict[str, Any]:
             "Remove the line and pass `t0=` and `t1=`, or write the file again."
         ) from error
     return about
+
+
+def _ends(value: Any) -> Any:
+    """An end of the window of all trials, or one for each."""
+    return np.asarray(value, float) if isinstance(value, list) else float(value)

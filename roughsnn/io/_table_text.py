@@ -83,8 +83,8 @@ def read_cells(
     remarks = [f"{_lines(comments)} begin with # and are not read"] if comments else []
     if not numbered:
         raise ValueError(
-            f"{path}, line 1: there is no column of times; the file is empty. Export the table again, with a "
-            "row for each spike."
+            f"{path}, line 1: there is no column of times; the file is empty. Export the table "
+            "again, with a row for each spike."
         )
     for number, line in numbered:
         if not line.strip():
