@@ -171,7 +171,9 @@ def _interrupted(
     # half of them at a step of the training or while results are written, the others at a time
     by_step = before < _STEPS and rng.random() < 0.5
     step = rng.choice([rng.randrange(before, _STEPS), _STEPS - 1]) if by_step else _STEPS
-    moment = 60.0 if by_step else rng.uniform(0.3, 1.0) * durations[0 if compiled else 1]
+    moment = (
+        20 * durations[0] if by_step else rng.uniform(0.3, 1.0) * durations[0 if compiled else 1]
+    )
     while process.poll() is None and time.monotonic() - started < moment:
         if by_step and _taken(output) > step:
             time.sleep(rng.uniform(0.0, 0.5))

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..spikes import SpikeTrains
+from ..spikes.checks import refuse_if
 from ._clipping import clipped_trajectory
 from ._trajectory import trajectory
 from .network import GatedNetwork
@@ -101,9 +102,9 @@ def solve_gated(
         the solution. What is not used of it costs nothing under `jit`.
 
     Raises:
-        ValueError: inputs of the wrong shape, a step that is not positive.
-        RuntimeError: a neuron moved so fast that it was beyond the threshold again after its reset
-            (with `throw=True`): take a smaller dt, or smaller weights.
+        ValueError: inputs of the wrong shape, a step that is not positive; a neuron that moved so
+            fast that it was beyond the threshold again after its reset (with `throw=True`): take a
+            smaller dt, or smaller weights.
     """
     dtype = network.bias.dtype
     inputs = jnp.asarray(inputs, dtype=dtype)
@@ -133,7 +134,7 @@ def solve_gated(
     after, traces, delay = outputs["v"], outputs["traces"], outputs["delay"]
     readout = traces[network.read_from] @ network.readout
     if throw:
-        readout = eqx.error_if(
+        readout = refuse_if(
             readout,
             jnp.any(after >= network.neuron.threshold),
             "A neuron was beyond its threshold again right after a reset: it should have fired "

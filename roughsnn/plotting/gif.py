@@ -7,7 +7,7 @@ from typing import Any
 
 from roughsnn.io.whole_file import whole_file
 
-from .style import new_axes
+from .style import new_axes, remove_images
 
 
 def save_gif(
@@ -77,6 +77,7 @@ def save_gif(
 
     def drawn(frame: Any) -> Any:
         for one in axes:
+            remove_images(one)  # and their scales of colours, which are axes of their own
             one.clear()
         draw(frame, ax)
         content = io.BytesIO()

@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import CURVE, colour, colour_scale, legend, new_axes, num_curves, tidy, whole_numbers
+from .style import (
+    CURVE,
+    ON_IMAGE,
+    colour,
+    colour_scale,
+    legend,
+    new_axes,
+    num_curves,
+    remove_images,
+    tidy,
+    whole_numbers,
+)
 
 
 def plot_gram(
@@ -22,6 +33,8 @@ def plot_gram(
 
     Lines part the samples. Two samples of one law give four blocks that look alike; blocks on the
     diagonal that are brighter than those beside them are what an MMD sees.
+
+    A matrix that is on the axes already is replaced.
 
     Args:
         gram: symmetric Gram matrix, shape `(n, n)`, the trains of the first sample first.
@@ -55,6 +68,8 @@ def plot_distances(
     """Draw a matrix of distances between spike trains, sample by sample.
 
     Dark is near. Samples of one law give four blocks that look alike.
+
+    A matrix that is on the axes already is replaced.
 
     Args:
         distances: shape `(n, n)`, as `VanRossum(tau=...)(trains)` gives, the trains of the first
@@ -97,12 +112,13 @@ def _matrix(argument, matrix, ax, sizes, names, order, colour_bar, scale, *, sor
     sorting = np.lexsort((values, sample))
 
     ax = new_axes(ax, height=2.8)
+    remove_images(ax)
     shown = matrix[np.ix_(sorting, sorting)] if n else np.full((1, 1), np.nan)
     image = ax.imshow(shown, cmap="viridis", aspect="equal", interpolation="nearest")
     ends = np.cumsum(sizes)
     for end in ends[:-1]:
-        ax.axhline(end - 0.5, color="white", linewidth=0.8)
-        ax.axvline(end - 0.5, color="white", linewidth=0.8)
+        ax.axhline(end - 0.5, color="white", linewidth=0.8, gid=ON_IMAGE)
+        ax.axvline(end - 0.5, color="white", linewidth=0.8, gid=ON_IMAGE)
     whole_numbers(ax)
     tidy(ax, "train", "train")
     if names is not None:

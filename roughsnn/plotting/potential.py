@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import CURVE, colour, legend, new_axes, num_curves, tidy, with_unit
+from .style import (
+    COLOURS,
+    CURVE,
+    colours_of,
+    legend,
+    names_of,
+    new_axes,
+    num_curves,
+    tidy,
+    with_unit,
+)
 
 
 def plot_potential(
@@ -28,7 +38,8 @@ def plot_potential(
         threshold: the threshold $v_{th}$.
         spike_times: times of spikes to mark; `inf` (padding) is left out.
         ax: axes to draw on; by default those of a new figure.
-        label: name of the curve, for a legend; neurons are numbered.
+        label: name of the curve, for a legend; neurons are numbered, and of more than eight some
+            are in the legend.
         time_unit: unit of time for the label of the axis.
 
     Returns:
@@ -47,17 +58,20 @@ def plot_potential(
     ax = new_axes(ax, height=1.8)
     columns = vs[:, None] if vs.ndim == 1 else vs
     # Threshold and ticks drawn before do not use up a colour.
-    already = num_curves(ax)
-    for neuron in range(columns.shape[1]):
-        finite = np.isfinite(ts) & np.isfinite(columns[:, neuron])
-        name = label
-        if vs.ndim == 2 and columns.shape[1] > 1:
-            name = f"neuron {neuron}" if label is None else f"{label}, neuron {neuron}"
+    number = columns.shape[1]
+    drawn = zip(
+        columns.T,
+        colours_of(number, num_curves(ax)),
+        names_of(number, "neuron", label),
+        strict=True,
+    )
+    for potential, colour, name in drawn:
+        finite = np.isfinite(ts) & np.isfinite(potential)
         ax.plot(
             ts[finite],
-            columns[finite, neuron],
-            color=colour(already + neuron),
-            linewidth=1.0,
+            potential[finite],
+            color=colour,
+            linewidth=1.0 if number <= len(COLOURS) else 0.5,
             label=name,
             gid=CURVE,
         )

@@ -5,7 +5,17 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import colour, legend, new_axes, tidy, with_unit
+from .style import (
+    CURVE,
+    colour,
+    colours_of,
+    legend,
+    names_of,
+    new_axes,
+    num_curves,
+    tidy,
+    with_unit,
+)
 
 
 def plot_readout(
@@ -16,7 +26,8 @@ def plot_readout(
     *,
     time_unit: str | None = None,
 ) -> Any:
-    """Draw readout channels over time, each with its target as a dashed line behind it.
+    """Draw readout channels over time, each with its target behind it: dashed, in a fainter shade
+    of the same colour.
 
     Args:
         ts: times, shape `(times,)`.
@@ -45,13 +56,19 @@ def plot_readout(
         )
     ax = new_axes(ax, height=1.8)
     columns = readout.reshape(len(ts), -1)
-    for channel in range(columns.shape[1]):
-        several = f" {channel}" if columns.shape[1] > 1 else ""
-        drawn = colour(channel)
+    number = columns.shape[1]
+    colours = colours_of(number, num_curves(ax))
+    read, wanted = (names_of(number, name, None) for name in ("readout", "target"))
+    if number == 1:
+        read, wanted = ["readout"], ["target"]
+    for channel, drawn in enumerate(colours):
         if targets is not None:
-            wanted = targets.reshape(columns.shape)[:, channel]
-            ax.plot(ts, wanted, "--", color="0.4", linewidth=1.2, label=f"target{several}")
-        ax.plot(ts, columns[:, channel], color=drawn, linewidth=0.9, label=f"readout{several}")
+            target_of_channel = targets.reshape(columns.shape)[:, channel]
+            ax.plot(
+                ts, target_of_channel, linestyle=(0, (3, 1.5)), color=drawn, alpha=0.45,
+                linewidth=2.2, label=wanted[channel],
+            )  # fmt: skip
+        ax.plot(ts, columns[:, channel], color=drawn, linewidth=0.9, label=read[channel], gid=CURVE)
     tidy(ax, with_unit("time", time_unit), "readout")
     legend(ax)
     return ax
@@ -89,9 +106,11 @@ def plot_balance(
         )
     ax = new_axes(ax, height=1.8)
     ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
-    ax.plot(ts, external, color=colour(0), linewidth=1.0, label="external")
-    ax.plot(ts, recurrent, color=colour(1), linewidth=1.0, label="recurrent")
-    ax.plot(ts, external + recurrent, color="black", linewidth=0.8, label="sum")
+    # A second neuron on the same axes has the same colours, in another kind of line.
+    style = ("-", "--", ":", "-.")[num_curves(ax) % 4]
+    ax.plot(ts, external, style, color=colour(0), linewidth=1.0, label="external", gid=CURVE)
+    ax.plot(ts, recurrent, style, color=colour(1), linewidth=1.0, label="recurrent")
+    ax.plot(ts, external + recurrent, style, color="black", linewidth=0.8, label="sum")
     tidy(ax, with_unit("time", time_unit), "current")
     legend(ax)
     return ax

@@ -18,6 +18,9 @@ COLOURS = (
 """The palette of Okabe and Ito, which colour-blind readers can tell apart; yellow last, as it is
 faint on white."""
 
+ON_IMAGE = "roughsnn-on-image"
+"""The group id of a line that belongs to an image."""
+
 CURVE = "roughsnn-curve"
 """The group id that marks a line as a curve with a colour of its own."""
 
@@ -45,6 +48,63 @@ def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
+def colours_of(number: int, before: int = 0) -> list:
+    """A colour for each of so many curves, after `before` earlier ones: of the palette while they
+    can be told apart, else along a scale from the first to the last."""
+    if number <= len(COLOURS):
+        return [colour(before + i) for i in range(number)]
+    from matplotlib import colormaps
+
+    # The bright end is faint on white.
+    return [colormaps["viridis"](0.9 * i / (number - 1)) for i in range(number)]
+
+
+def names_of(number: int, kind: str, label: str | None) -> list[str | None]:
+    """The name of each of so many curves, for a legend; of many curves, only of some that are
+    spread over all of them.
+
+    Args:
+        number: how many.
+        kind: what they are, such as `neuron`.
+        label: the name of all of them together.
+    """
+    if number == 1:
+        return [label]
+    some = range(number)
+    if number > len(COLOURS):
+        some = {round(i * (number - 1) / 4) for i in range(5)}
+    before = "" if label is None else f"{label}, "
+    return [f"{before}{kind} {i}" if i in some else None for i in range(number)]
+
+
+def from_zero(ax: Any) -> None:
+    """Let the vertical axis begin at 0. Its other end goes on following what is drawn, and limits
+    that somebody has set stay."""
+    if ax.get_autoscaley_on():
+        ax.set_ylim(bottom=0, auto=None)
+
+
+def cover(ax: Any, low: float, high: float, *, first: bool) -> None:
+    """Let the horizontal axis reach over a window: exactly if it is the first thing drawn, else
+    over what is there already as well."""
+    if not first:
+        left, right = sorted(ax.get_xlim())
+        low, high = min(low, left), max(high, right)
+    if low < high:
+        ax.set_xlim(low, high)
+
+
+def numbered(number: int) -> list[int]:
+    """Which of so many neurons or trials, counted from 0, have a tick: at most ten, at 0 and
+    multiples of 1, 2 or 5 times a power of 10."""
+    step, factors = 1, (2, 2.5, 2)
+    for i in range(60):
+        if number <= 10 * step:
+            break
+        step = int(step * factors[i % 3])
+    return list(range(0, number, step))
+
+
 def num_curves(ax: Any) -> int:
     """How many curves, drawn here, the axes hold: the number of the next colour."""
     return sum(artist.get_gid() == CURVE for artist in (*ax.lines, *ax.patches))
@@ -70,9 +130,29 @@ def whole_numbers(ax: Any) -> None:
 
 
 def legend(ax: Any) -> None:
-    """A small frameless legend, if anything on the axes has a label."""
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=7, frameon=False, handlelength=1.5)
+    """A small frameless legend, if anything on the axes has a label; of more than ten, the first
+    nine and how many more there are."""
+    handles, labels = ax.get_legend_handles_labels()
+    if not handles:
+        return
+    if len(handles) > 10:
+        from matplotlib.lines import Line2D
+
+        left = len(handles) - 9
+        handles = [*handles[:9], Line2D([], [], linestyle="none")]
+        labels = [*labels[:9], f"and {left} more"]
+    ax.legend(handles, labels, fontsize=7, frameon=False, handlelength=1.5)
+
+
+def remove_images(ax: Any) -> None:
+    """Remove the images on the axes with their scales of colours and the lines drawn on them, so
+    that another takes their place."""
+    for image in list(ax.images):
+        if image.colorbar is not None:
+            image.colorbar.remove()
+        image.remove()
+    for line in [line for line in ax.lines if line.get_gid() == ON_IMAGE]:
+        line.remove()
 
 
 def colour_scale(ax: Any, image: Any, name: str) -> None:

@@ -6,7 +6,17 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .style import CURVE, colour, colour_scale, legend, new_axes, num_curves, tidy, whole_numbers
+from .style import (
+    CURVE,
+    colour,
+    colour_scale,
+    legend,
+    new_axes,
+    num_curves,
+    remove_images,
+    tidy,
+    whole_numbers,
+)
 
 
 def plot_weights(
@@ -77,6 +87,8 @@ def plot_weight_matrix(
 ) -> Any:
     """Draw a matrix of weights, from row to column: red excites, blue inhibits, grey is no synapse.
 
+    A matrix that is on the axes already is replaced.
+
     Args:
         weights: shape `(pre, post)`.
         ax: axes to draw on; by default those of a new figure.
@@ -101,6 +113,7 @@ def plot_weight_matrix(
     elif not limit > 0:
         raise ValueError(f"`limit` is {limit}; it must be positive.")
     ax = new_axes(ax, height=2.8)
+    remove_images(ax)
     ax.set_facecolor("0.85")
     shown = np.ma.array(weights, mask=~there)
     image = ax.imshow(

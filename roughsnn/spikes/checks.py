@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
+from roughsnn._host_errors import refused_on_host
+
 Tree = TypeVar("Tree", bound=PyTree)
 
 
@@ -18,12 +20,12 @@ def is_traced(tree: PyTree) -> bool:
 def refuse_if(tree: Tree, predicate: Bool[Array, "..."], message: str) -> Tree:
     """Return `tree`, or fail with `message` if any entry of `predicate` holds.
 
-    Outside `jit` the failure is a `ValueError`. Where `predicate` is traced it is the run-time
-    error of `equinox.error_if`, and the returned tree must be used for the check to be kept.
+    Outside `jit` the failure is a `ValueError`. Where `predicate` is traced it comes at run time,
+    see `roughsnn._host_errors`, and the returned tree must be used for the check to be kept.
     """
     predicate = jnp.any(predicate)
     if is_traced(predicate):
-        return carry(tree, eqx.error_if(predicate, predicate, message))
+        return carry(tree, refused_on_host(predicate, message))
     if bool(predicate):
         raise ValueError(message)
     return tree
