@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
 from .._random import event_key
+from ._assumptions import relative_to
 from ._locate import NONFINITE, component
 from ._problem import (
     BACKLOG,
@@ -19,11 +20,16 @@ from ._problem import (
     TOO_MANY_EVENTS,
     Carry,
     Problem,
+    Seen,
     freeze,
     where_tree,
 )
 
 OVERFLOW = -3
+
+# what `conditions="clip"` takes the speed of an event function for at least, in units of that with
+# which it would come to rest as far above zero as the transition takes it below
+CLIP = 0.1
 
 # what the backward pass keeps beside where each step began, so that it never searches for an
 # event, draws a mark or looks into the driver again
@@ -56,8 +62,20 @@ class Moved(eqx.Module):
     tied: Bool[Array, " K"]
     jumping: Bool[Array, ""] | None = None
     control: Any = None
-    # of the event function, where the event is looked at for the theorem's assumptions
+    # of the event function along the step, and that with which it would come to rest, where the
+    # event is looked at for the theorem's assumptions
     speed: Float[Array, ""] | None = None
+    to_rest: Float[Array, ""] | None = None
+
+
+def seen_now(problem: Problem, moved: Moved, index) -> Seen:
+    """What is seen of the event of a step."""
+    speed = order = moved.speed
+    clipped = jnp.asarray(False)
+    if moved.to_rest is not None:
+        order = relative_to(moved.to_rest, speed)
+        clipped = order < CLIP
+    return freeze(Seen(moved.t_next, index, moved.y_next, speed, order, clipped))
 
 
 def account(problem: Problem, carry: Carry, moved: Moved) -> tuple[Carry, dict[str, Any]]:
@@ -95,8 +113,10 @@ def account(problem: Problem, carry: Carry, moved: Moved) -> tuple[Carry, dict[s
     last_event = is_event & (carry.cell == cells - 1)
     at_end = moves & (lax.stop_gradient(t_next) >= cell_end) & ~last_event & ~waiting
     cell = carry.cell + at_end.astype(jnp.int32)
+    ends = jnp.asarray(False)
     if problem.stop_after is not None:
-        cell = jnp.where(recorded & (num_events >= problem.stop_after), cells + DONE, cell)
+        ends = recorded & (num_events >= problem.stop_after)
+        cell = jnp.where(ends, cells + DONE, cell)
     overflowed = sde.overflowed(y_jumped)
     if overflowed is not None:
         cell = jnp.where(is_event & overflowed, cells + BACKLOG, cell)
@@ -118,12 +138,16 @@ def account(problem: Problem, carry: Carry, moved: Moved) -> tuple[Carry, dict[s
     fresh_rows = carry.fresh
     if problem.local:
         fresh_rows = jnp.where(is_event, one_hot & has_own_time, fresh_rows & ~moves)
-    seen = carry.seen
+    seen, passed = carry.seen, carry.passed
     if seen is not None and moved.speed is not None:
         now = has_own_time & is_recorded(sde, index)
         now = now if jumping is None else now & ~jumping
-        now = now & (moved.speed <= seen[3])
-        seen = where_tree(now, freeze((t_next, index, y_next, moved.speed)), seen)
+        this = seen_now(problem, moved, index)
+        clipped = seen.clipped | (now & this.clipped)
+        seen = where_tree(now & (this.order <= seen.order), this, seen)
+        seen = eqx.tree_at(lambda s: s.clipped, seen, clipped)
+        if passed is not None:
+            passed = where_tree(now & ~ends & (this.order <= passed.order), this, passed)
     new = Carry(
         t=jnp.where(moves, t_next, t),
         y=where_tree(is_event, y_jumped, where_tree(moves, y_next, y)),
@@ -136,6 +160,7 @@ def account(problem: Problem, carry: Carry, moved: Moved) -> tuple[Carry, dict[s
         control=control,
         fresh=fresh_rows,
         seen=seen,
+        passed=passed,
     )
     record = dict(
         # 0 for a sample that had ended, 1 for a step without a recorded event, 2 + k for one of

@@ -32,7 +32,7 @@ class Settings(eqx.Module):
     # whether that is less than a solve may need
     limited: bool = eqx.field(static=True)
     save_event_states: bool = eqx.field(static=True)
-    check: bool = eqx.field(static=True)
+    conditions: str = eqx.field(static=True)
 
     @property
     def keep_path(self) -> bool:
@@ -51,7 +51,7 @@ class Settings(eqx.Module):
             sde=sde, solver=self.solver, driver=driver, jumps=jumps_of(driver, dtype),
             controller=self.controller, grid=grid, y0=y0, args=args, key=self.key,
             max_events=self.max_events, stop_after=self.stop_after, dt0=self.grid.dt0, local=local,
-            look=look and self.check,
+            look=look, conditions=self.conditions,
         )  # fmt: skip
 
 
@@ -73,13 +73,13 @@ class AbstractEventAdjoint(eqx.Module):
 
 
 def direct_solution(inputs, settings: Settings, local: bool = False):
-    """The solution as JAX differentiates it, and the event to judge its derivative by."""
+    """The solution as JAX differentiates it, and the events to judge its derivative by."""
     problem = settings.problem(inputs, local)
     first, last, records = solve_directly(
         problem, settings.keep_states, settings.keep_path, settings.max_steps, settings.meter
     )
     solution = collect(problem, settings.subs, first, last, records, settings.max_steps)
-    return solution, last.seen
+    return solution, (last.seen, last.passed)
 
 
 class ReverseMode(AbstractEventAdjoint):

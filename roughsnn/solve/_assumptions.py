@@ -102,34 +102,44 @@ def _speed(sde, args, t, k, y):
     return jax.jvp(lambda t, y: _value(sde, args, t, k, y), (t, y), along)[1]
 
 
-def _rise(sde, args, t, k, left, speed, right):
-    """The speed of the event function at an event, relative to the one with which it would come to
-    rest as far above zero as the transition takes it below: zero where it only touches zero,
-    infinite where it does not slow down."""
+def speed_to_rest(sde, args, t, k, left, right):
+    """The speed of the event function at an event with which it would come to rest as far above
+    zero as the transition takes it below; zero where it does not slow down."""
     along = (jnp.ones_like(t), sde.drift(t, left, args))
     bend = jax.jvp(lambda t, y: _speed(sde, args, t, k, y), (t, left), along)[1]
-    needed = 2 * jnp.maximum(-bend, 0) * jnp.abs(_value(sde, args, t, k, right))
-    slows = needed > 0
-    return jnp.where(slows, speed / jnp.sqrt(jnp.where(slows, needed, 1)), jnp.inf)
+    square = 2 * jnp.maximum(-bend, 0) * jnp.abs(_value(sde, args, t, k, right))
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
-def figures_of_noise(sde, args, t, k, left, increments, key):
+def relative_to(needed, speed):
+    """A speed in units of that by `speed_to_rest`: zero where the event function only touches zero,
+    infinite where it does not slow down."""
+    return jnp.where(needed > 0, speed / jnp.where(needed > 0, needed, 1), jnp.inf)
+
+
+def comes_to_rest(sde) -> bool:
+    """Whether the event function can; an intensity is positive, and never brings it to rest."""
+    return getattr(sde, "dead_intensity", None) is None
+
+
+def figures_of_noise(sde, args, t, k, left, increments, key, speed=None):
     """How fast the event function rises at an event, and what noise does to it and through the
     transition, for the given increments of the driver (the worst of them).
 
-    `rise` is not among the figures of a neuron that fires by an intensity: that is positive, and
-    never brings the event function to rest."""
+    The speed is that along the drift, or `speed` where that is smaller. `rise` is the same in units
+    of `speed_to_rest`, where the event function can come to rest."""
     flat, unravel = ravel_pytree(left)
+    drifts = _speed(sde, args, t, k, left)
     out = {
-        "speed": _speed(sde, args, t, k, left),
+        "speed": drifts if speed is None else jnp.minimum(drifts, speed),
         "tangent": jnp.zeros_like(t),
         "commute": jnp.zeros_like(t),
     }
     mark_key, near_key = jr.split(key)
     mark = sde.mark(mark_key)
-    if getattr(sde, "dead_intensity", None) is None:
+    if comes_to_rest(sde):
         right = sde.transition(t, left, k, mark, args)
-        out["rise"] = _rise(sde, args, t, k, left, out["speed"], right)
+        out["rise"] = relative_to(speed_to_rest(sde, args, t, k, left, right), out["speed"])
     if increments is None:
         return out
 
@@ -197,7 +207,7 @@ _CONDITIONS = (
         "only, or fire by an intensity (roughsnn.StochasticLIF).",
     ),
     (
-        "transversality", "grad E mu > 0, over its median", "speed", np.argmin,
+        "transversality", "grad E mu > 0, relative", "speed", np.argmin,
         "The event function grazes zero: a small change of the parameters gains or loses the "
         "event. Keep its speed at the event positive.",
     ),
@@ -215,14 +225,27 @@ def tolerance(dtype) -> float:
     return max(_RELATIVE, 1e3 * float(np.finfo(dtype).eps))
 
 
-def report(found, times, components, refires: bool = False) -> ConditionsReport:
-    """The judgement on the figures of many events; a figure that is not there is not judged."""
+def report(
+    found, times, components, refires: bool = False, alone: bool = False
+) -> ConditionsReport:
+    """The judgement on the figures of many events; a figure that is not there is not judged.
+
+    Args:
+        found: the figures by name, each with one entry an event.
+        times: when the events happened.
+        components: of which components they were.
+        refires: whether an event fired again at once.
+        alone: whether the events are the worst ones of their samples, so that their median speed
+            says nothing.
+    """
     small = tolerance(found["speed"].dtype)
     found = dict(found)
-    middle = float(np.median(found["speed"]))
-    found["speed"] = found["speed"] / max(middle, np.finfo(float).tiny)
-    if "rise" in found:
-        found["speed"] = np.minimum(found["speed"], found["rise"])
+    speed, rise = found["speed"], found.get("rise", np.inf)
+    if not alone:
+        typical = float(np.median(np.abs(speed)))
+        found["speed"] = np.minimum(speed / (typical if typical > 0 else 1), rise)
+    elif "rise" in found:
+        found["speed"] = np.where(speed > 0, rise, np.minimum(rise, 0))
     holds = {
         "refire": lambda x: x < 0,
         "gap": lambda x: x >= 0.01,

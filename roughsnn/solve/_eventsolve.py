@@ -1,6 +1,6 @@
 """`eventsolve`: one sample of an event SDE, event by event, on a fixed time grid."""
 
-from typing import Any, Literal
+from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -21,6 +21,7 @@ from ._arguments import (
     differentiable_stages,
 )
 from ._arguments import levy_area_for as levy_area_for
+from ._guard import Conditions, check_policy
 from ._solution import EventSolution, raise_unless_successful
 
 # steps of a solve with adaptive step size, unless told otherwise
@@ -40,7 +41,7 @@ def eventsolve(
     driver: dfx.AbstractPath | None = None,
     solver: dfx.AbstractSolver | None = None,
     adjoint: AbstractEventAdjoint | None = None,
-    conditions: Literal["check", "ignore"] = "check",
+    conditions: Conditions = "refuse",
     stepsize_controller: dfx.AbstractStepSizeController | None = None,
     saveat: dfx.SaveAt | None = None,
     save_event_states: bool = False,
@@ -101,9 +102,15 @@ def eventsolve(
             depends on the state pass one that converges to the Stratonovich solution, such as
             `diffrax.Heun()`; for additive noise, `diffrax.SRA1()` has order 1.5.
         adjoint: how the solution is differentiated.
-        conditions: what happens where the solution is differentiated though an assumption of the
-            theorem fails at the event where the event function rose most slowly (see
-            [`roughsnn.check_conditions`][]): `"check"` raises a report, `"ignore"` goes on with a
+        conditions: what happens where the solution is differentiated though its event that comes
+            nearest to grazing zero breaks an assumption of the theorem on pathwise gradients (see
+            [`roughsnn.check_conditions`][]). `"refuse"` raises a report where a derivative of the
+            sample is used. `"leave-out"` makes the derivative of a sample with an event that only
+            grazes zero 0, `"clip"` bounds it: $\dot E_k$ counts for at least a tenth of the speed
+            with which $E_k$ would come to rest as far above zero as the transition takes it below
+            (what is no positive speed then is left out). Both say so in `solution.grazing`, and
+            both refuse what is a property of the model and not of a sample, noise that moves the
+            event function or does not commute with the transition. `"ignore"` goes on with a
             derivative that does not converge, and is not finite at an event of speed zero.
         stepsize_controller: for equations without noise, a `diffrax.PIDController`: steps of
             adaptive size, `dt0` being the first; events are as exact as the steps. `max_steps` is
@@ -145,8 +152,7 @@ def eventsolve(
             "`adjoint` must be one of roughsnn.ReverseMode(), ForwardMode(), StochasticAdjoint(), "
             f"EligibilityTraces() and NoGradient(), got {adjoint!r}."
         )
-    if conditions not in ("check", "ignore"):
-        raise ValueError(f'`conditions` must be "check" or "ignore", got {conditions!r}.')
+    check_policy(conditions)
     y0 = jax.tree.map(as_float_array, y0)
     if not isinstance(sde, AbstractEventSDE):
         raise TypeError(f"`sde` must be an event SDE, got {type(sde).__name__}.")
@@ -166,7 +172,7 @@ def eventsolve(
     adjoint.check(sde, subs, save_event_states)
     solution = _solve(
         sde, grid, y0, args, key, driver, solver, controller, subs,
-        max_events, stop_after, max_steps, save_event_states, adjoint, conditions == "check",
+        max_events, stop_after, max_steps, save_event_states, adjoint, conditions,
         dfx.NoProgressMeter() if progress_meter is None else progress_meter,
     )  # fmt: skip
     return raise_unless_successful(solution) if throw else solution
@@ -175,7 +181,7 @@ def eventsolve(
 @eqx.filter_jit
 def _solve(
     sde, grid, y0, args, key, driver, solver, controller, subs,
-    max_events, stop_after, max_steps, save_event_states, adjoint, check, progress_meter,
+    max_events, stop_after, max_steps, save_event_states, adjoint, conditions, progress_meter,
 ):  # fmt: skip
     dtype = jnp.result_type(*jax.tree.leaves(y0))
     if driver is None and sde.noise_shape is not None:
@@ -203,6 +209,6 @@ def _solve(
     settings = Settings(
         solver=solver, grid=grid, key=jax.random.fold_in(key, 1), controller=controller, subs=subs,
         meter=progress_meter, max_events=max_events, stop_after=stop_after, max_steps=max_steps,
-        limited=limited, save_event_states=save_event_states, check=check,
+        limited=limited, save_event_states=save_event_states, conditions=conditions,
     )  # fmt: skip
     return adjoint.solve((sde, y0, args, driver), settings)

@@ -59,6 +59,7 @@ def collect(problem, subs, first, last, records, max_steps, num_steps=None, save
         final_time=last.t,
         final_state=last.y,
         result=result,
+        grazing=jnp.zeros_like(last.num_events),
         stats=dict(
             num_steps=jnp.sum(ran) if num_steps is None else num_steps,
             num_cells=grid.num_cells,

@@ -14,6 +14,26 @@ from ..event_sde import AbstractEventSDE
 from ._marcus import marcus_flow
 
 
+class Seen(eqx.Module):
+    """The event of a sample that comes nearest to grazing zero, without derivatives.
+
+    Attributes:
+        time: when it was.
+        component: of which component, -1 while there was none.
+        left: the state before it.
+        speed: of the event function, along the step.
+        order: by what the events are compared: the smallest is kept.
+        clipped: whether the derivative of any event so far was clipped.
+    """
+
+    time: Float[Array, ""]
+    component: Int[Array, ""]
+    left: PyTree
+    speed: Float[Array, ""]
+    order: Float[Array, ""]
+    clipped: Bool[Array, ""]
+
+
 class Carry(eqx.Module):
     """Where one sample stands.
 
@@ -23,8 +43,8 @@ class Carry(eqx.Module):
     a solve has no use for them: `jump` is the number of the driver's next jump and how much of it
     is done, `control` the length of the next step and the state of the step size controller,
     `fresh` the component whose state begins its step at a time that has a derivative, `seen` the
-    time, the component, the state before and the speed of the event function at the event where
-    that rose most slowly.
+    event that is shown to the theorem's assumptions, and `passed` the same of the events after
+    which the path went on, where `stop_after` makes a difference.
     """
 
     t: Float[Array, ""]
@@ -36,7 +56,8 @@ class Carry(eqx.Module):
     jump: tuple[Int[Array, ""], Float[Array, ""]] | None = None
     control: tuple[Float[Array, ""], PyTree] | None = None
     fresh: Bool[Array, " K"] | None = None
-    seen: tuple[Float[Array, ""], Int[Array, ""], PyTree, Float[Array, ""]] | None = None
+    seen: Seen | None = None
+    passed: Seen | None = None
 
 
 class Problem(eqx.Module):
@@ -57,6 +78,8 @@ class Problem(eqx.Module):
     dt0: float = eqx.field(static=True)
     # whether to look at an event, for the assumptions of the theorem
     look: bool = eqx.field(static=True, default=False)
+    # what happens where an event breaks one of them, see `eventsolve`
+    conditions: str = eqx.field(static=True, default="ignore")
     # whether an event is kept from moving the states of other components in time
     local: bool = eqx.field(static=True, default=False)
 
@@ -73,8 +96,9 @@ class Problem(eqx.Module):
         if self.controller is not None:
             control = self._first_step(t)
         seen = None
-        if self.look:
-            seen = (t, zero - 1, freeze(self.y0), jnp.asarray(jnp.inf, e0.dtype))
+        if self.look and self.conditions != "ignore":
+            never = jnp.asarray(jnp.inf, e0.dtype)
+            seen = Seen(t, zero - 1, freeze(self.y0), never, never, jnp.asarray(False))
         return Carry(
             t=t,
             y=self.y0,
@@ -86,6 +110,7 @@ class Problem(eqx.Module):
             control=control,
             fresh=jnp.zeros(e0.shape, bool) if self.local else None,
             seen=seen,
+            passed=seen if self.stop_after is not None and self.stop_after > 1 else None,
         )
 
     def piece(self, carry: Carry, cell_end) -> dfx.AbstractPath | None:

@@ -67,6 +67,10 @@ class EventSolution(eqx.Module):
             there.
         final_state: the state there.
         result: a [`roughsnn.RESULTS`][].
+        grazing: 1 for a sample with an event that only grazes zero and so has no derivative, 2 for
+            one of which a derivative was clipped, else 0; see `conditions` of
+            [`roughsnn.eventsolve`][]. It is judged where the solution is differentiated, and is 0
+            elsewhere.
         stats: `num_steps` (pieces of cells that were stepped over), `num_cells`, `max_steps`,
             `location_residual` (the largest |E| left at an event), `location_tolerance` (the
             time to which events are located, $2 \varepsilon (|t| + \mathrm{dt0})$ with the
@@ -87,6 +91,7 @@ class EventSolution(eqx.Module):
     final_time: Float[Array, "*batch"]
     final_state: PyTree
     result: Any
+    grazing: Int[Array, "*batch"]
     stats: dict[str, Any]
 
     @property

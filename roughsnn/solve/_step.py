@@ -16,7 +16,9 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-from ._account import OVERFLOW, Moved, account, is_recorded, kept
+from .._random import event_key
+from ._account import CLIP, OVERFLOW, Moved, account, is_recorded, kept
+from ._assumptions import comes_to_rest, speed_to_rest
 from ._locate import NO_EVENT, Event, component, locate_event
 from ._problem import Carry, Problem, freeze, where_rows, where_tree
 from ._refusal import refuse_derivatives
@@ -99,6 +101,28 @@ class _Stretch(eqx.Module):
         return y, self.problem.sde.event(self.time(clock), y, self.problem.args)
 
 
+def _speed_to_rest(problem: Problem, carry: Carry, time, y, index):
+    """The speed at an event with which the event function would come to rest, see there."""
+    sde, args = freeze((problem.sde, problem.args))
+    time, y = freeze((time, y))
+    mark = sde.mark(event_key(problem.key, index, component(carry.fired, index) >> 1))
+    right = sde.transition(time, y, index, mark, args)
+    return freeze(speed_to_rest(sde, args, time, index, y, right))
+
+
+def _divisor(problem: Problem, speed, to_rest):
+    """What a derivative is divided by at an event: the speed of the event function. Where that is
+    no more than zero the event has no derivative. Unless this is ignored, it gets 0, so that a
+    sample that is left out downstream meets no 0 times infinity."""
+    if problem.conditions == "ignore":
+        return speed
+    if to_rest is not None:
+        speed = jnp.maximum(speed, CLIP * to_rest)
+    # its square, too, must have an inverse
+    least = jnp.sqrt(jnp.finfo(speed.dtype).tiny)
+    return jnp.where(speed > least, speed, jnp.inf)
+
+
 def micro_step(
     problem: Problem, carry: Carry, known: Known | None = None
 ) -> tuple[Carry, dict[str, Any]]:
@@ -164,7 +188,10 @@ def micro_step(
     one_hot = jnp.arange(num, dtype=jnp.int32) == index
     residual = pick(one_hot, e_next)
     speed = component(e_dot, index)
-    slope = jnp.where(has_own_time, speed, 1)
+    to_rest = None
+    if problem.conditions == "clip" and comes_to_rest(sde):
+        to_rest = _speed_to_rest(problem, carry, stretch.time(clock), y_next, index)
+    slope = jnp.where(has_own_time, _divisor(problem, speed, to_rest), 1)
     early = jnp.where(has_own_time, residual, 0)
     clock = moved_by_event(clock, jnp.ones_like(clock), early, slope)
     t_next = stretch.time(clock)
@@ -173,6 +200,6 @@ def micro_step(
 
     moved = Moved(
         decision, clock, moves, t_next, y_next, residual, cell_end, piece, event.tied, jumping,
-        control, speed,
+        control, speed, to_rest,
     )  # fmt: skip
     return account(problem, carry, moved)

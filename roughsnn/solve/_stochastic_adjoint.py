@@ -87,7 +87,7 @@ class StochasticAdjoint(AbstractEventAdjoint):
         solution = collect(
             problem, settings.subs, first, last, records, settings.max_steps, num_steps, saved
         )
-        return guard_derivatives(inputs, settings, solution, last.seen)
+        return guard_derivatives(inputs, settings, solution, (last.seen, last.passed))
 
 
 class _Events(eqx.Module):
@@ -236,7 +236,8 @@ def _forward(everything, chunk: int):
 
 def _bare(carry: Carry) -> Carry:
     """A carry without what the derivative does not need."""
-    return eqx.tree_at(lambda c: c.seen, carry, None, is_leaf=lambda x: x is None)
+    shown = (None, None)
+    return eqx.tree_at(lambda c: (c.seen, c.passed), carry, shown, is_leaf=lambda x: x is None)
 
 
 # --- backwards
