@@ -14,6 +14,7 @@ from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
 from .solve import RESULTS, AbstractEventAdjoint, EventSolution, eventsolve
 from .solve._eventsolve import levy_area_for
+from .solve._guard import Conditions, check_policy
 from .solve._solution import raise_unless_successful
 from .spikes import SpikeTrains
 from .spikes.checks import is_traced
@@ -36,6 +37,7 @@ def simulate(
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
     adjoint: AbstractEventAdjoint | None = None,
+    conditions: Conditions = "refuse",
     progress_meter: dfx.AbstractProgressMeter | None = None,
     throw: bool = True,
 ) -> SpikeTrains:
@@ -64,6 +66,9 @@ def simulate(
         bridge: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
         adjoint: how the spikes are differentiated, see [`roughsnn.eventsolve`][]; by default
             [`roughsnn.ReverseMode`][]. [`roughsnn.NoGradient`][] samples at the least cost.
+        conditions: what happens where a trial is differentiated that has no derivative, because a
+            spike only grazes its threshold: `"refuse"`, `"leave-out"`, `"clip"` or `"ignore"`, see
+            [`roughsnn.eventsolve`][]. `trains.grazing` says which trials these are.
         progress_meter: a diffrax progress meter, see [`roughsnn.eventsolve`][].
         throw: whether to raise an error when a trial outgrows `max_spikes` or fails. With
             `throw=False` such trials are flagged in `trains.overflowed`.
@@ -82,7 +87,8 @@ def simulate(
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
         input_current=input_current, input_spikes=input_spikes, stop_after=stop_after,
-        solver=solver, bridge=bridge, adjoint=adjoint, progress_meter=progress_meter, throw=throw,
+        solver=solver, bridge=bridge, adjoint=adjoint, conditions=conditions,
+        progress_meter=progress_meter, throw=throw,
     )  # fmt: skip
     return spike_trains(solution, model.num_neurons, t0, t1)
 
@@ -102,6 +108,7 @@ def simulate_solution(
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
     adjoint: AbstractEventAdjoint | None = None,
+    conditions: Conditions = "refuse",
     saveat: dfx.SaveAt | None = None,
     save_event_states: bool = False,
     progress_meter: dfx.AbstractProgressMeter | None = None,
@@ -124,6 +131,7 @@ def simulate_solution(
         bridge: as in `simulate`.
         adjoint: as in `simulate`.
         saveat: a `diffrax.SaveAt` that says at which times states are kept.
+        conditions: as in `simulate`, with `solution.grazing`.
         save_event_states: whether to keep the states on both sides of every spike.
         progress_meter: a diffrax progress meter, see [`roughsnn.eventsolve`][].
         throw: whether to raise an error when a trial fails; with `throw=False` look at
@@ -151,6 +159,7 @@ def simulate_solution(
             f"`stop_after` must be at most `max_spikes`, got stop_after={stop_after} and "
             f"max_spikes={max_spikes}."
         )
+    check_policy(conditions)
     input_current = checked_current(model, input_current)
     inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples)
     operands = (model, key, input_current, inputs)
@@ -159,7 +168,7 @@ def simulate_solution(
     at_once = throw and mesh is not None and is_traced(operands)
     solution = _simulate(
         model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
-        bridge, adjoint, saveat, save_event_states, progress_meter, mesh, at_once,
+        bridge, adjoint, conditions, saveat, save_event_states, progress_meter, mesh, at_once,
     )  # fmt: skip
     if at_once:
         return solution
@@ -170,7 +179,7 @@ def simulate_solution(
 @eqx.filter_jit
 def _simulate(
     model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
-    bridge, adjoint, saveat, save_event_states, progress_meter, mesh, at_once,
+    bridge, adjoint, conditions, saveat, save_event_states, progress_meter, mesh, at_once,
 ):  # fmt: skip
     def one(operands, index):
         model, key, input_current, inputs = operands
@@ -180,8 +189,8 @@ def _simulate(
         solution = eventsolve(
             model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
             max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,
-            adjoint=adjoint, saveat=saveat, save_event_states=save_event_states,
-            progress_meter=progress_meter, throw=False,
+            adjoint=adjoint, conditions=conditions, saveat=saveat,
+            save_event_states=save_event_states, progress_meter=progress_meter, throw=False,
         )  # fmt: skip
         if not at_once:
             return solution

@@ -13,6 +13,7 @@ from ._checks import IntLike, RealLike, optional_whole_number, whole_number, win
 from .neurons import AbstractNeuron
 from .simulate import randomness, simulate_solution, spike_trains
 from .solve import RESULTS, EventSolution
+from .solve._guard import Conditions
 from .spikes import SpikeTrains
 
 __all__ = ["Recipe", "Trials", "simulate_trials"]
@@ -76,6 +77,7 @@ def simulate_trials(
     stop_after: IntLike | None = None,
     solver: dfx.AbstractSolver | None = None,
     bridge: str = "linear",
+    conditions: Conditions = "refuse",
     throw: bool = True,
 ) -> Trials:
     """As [`roughsnn.simulate`][], with what an estimator of the gradient of an expected loss needs.
@@ -96,6 +98,7 @@ def simulate_trials(
         stop_after: as in `simulate`.
         solver: as in `simulate`.
         bridge: as in `simulate`.
+        conditions: as in `simulate`.
         throw: as in `simulate`.
 
     Raises:
@@ -117,7 +120,7 @@ def simulate_trials(
     solution = simulate_solution(
         model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
         input_current=input_current, stop_after=stop_after, solver=solver, bridge=bridge,
-        save_event_states=True, throw=throw,
+        conditions=conditions, save_event_states=True, throw=throw,
     )  # fmt: skip
 
     def event(t, y):

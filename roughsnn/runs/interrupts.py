@@ -1,6 +1,7 @@
 """Steps that an interrupt waits for, such as writing a file that says how a run stands."""
 
 import contextlib
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -30,3 +31,28 @@ def uninterrupted(*, drop: bool = False) -> Iterator[None]:
             signal.signal(number, old)
         if came and not drop:
             signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM, with which clusters announce the end, acts as Ctrl-C does, where nobody else handles
+    it."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is what became of a `KeyboardInterrupt` that met Python code called from
+    compiled code."""
+    return re.search(r"^KeyboardInterrupt\b", str(error), re.MULTILINE) is not None

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -13,13 +13,20 @@ from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
 from roughsnn._checks import IntLike, optional_whole_number, whole_number
 from roughsnn._host_errors import as_themselves
 from roughsnn.devices import same_on_each_host
-from roughsnn.estimators import AbstractGradientEstimator, Pathwise
+from roughsnn.estimators import AbstractGradientEstimator
 from roughsnn.runs import Checkpoints
-from roughsnn.runs.checkpoints import digest_of
 from roughsnn.spikes import SpikeTrains
 
+from .arguments import (
+    check_data,
+    check_early_stop,
+    check_seed_axis,
+    keeper_of,
+    make_step,
+    seed_axes,
+)
 from .early_stop import EarlyStop
-from .loop import Chunk, Keeper, Reached, loop
+from .loop import Chunk, Reached, loop
 from .result import FitResult, FitStatus
 from .step import Optimiser, TrainState, TrainStep
 
@@ -44,6 +51,8 @@ def fit(
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
     callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
+    between_steps: Callable[[Any, Any, Any, PRNGKeyArray], Any] | None = None,
+    conditions: Literal["leave-out", "refuse"] = "leave-out",
     early_stop: EarlyStop | None = None,
     checkpoint: Checkpoints | None = None,
     log_every: IntLike = 10,
@@ -79,36 +88,55 @@ def fit(
         holdout: anything the metrics compare with, usually trains kept out of training.
         callback: `(step, model, history)`, called every `log_every` steps and at the end of
             training, with NumPy arrays; training stops if it returns True.
+        between_steps: `(step, model, generated, key) -> model`, called inside the compiled program
+            after each update, with the number of steps taken and the trains of the last one. What
+            it returns, a model of the same structure, is the model of the next step: to wake silent
+            neurons, or to change what is not trained as training goes on, such as the sharpness of
+            a threshold. It must be a pure function; a run that is resumed goes on the same.
+        conditions: what happens to a sample whose spikes have no derivative as one of them only
+            grazes its threshold (see [`roughsnn.eventsolve`][]): `"leave-out"` gives it the
+            derivative 0 and records the share of such samples (`left_out`); `"refuse"` ends
+            training. The sample stays in the loss, and a mean over samples is still divided by
+            all of them. `simulate` has to return its spike trains, trials or solution; where it
+            returns something else made of them, give `conditions="leave-out"` to the simulation in
+            it.
         early_stop: when to stop before `num_steps`, looked at every `log_every` steps.
         checkpoint: where the state is kept, so that a run that was cut off goes on from there, see
             [`roughsnn.Checkpoints`][].
-        log_every: steps per call of the compiled program. Progress, callback, early stop and
-            Ctrl-C act between calls.
+        log_every: steps per call of the compiled program (the first step is a call of its own).
+            Progress, callback, early stop and Ctrl-C act between calls.
         progress: whether to show a progress bar.
 
     Returns:
-        the trained model with its history. A loss, gradient or parameter that is not finite ends
-        training with the last finite model, a warning that names the step and the leaf, and
-        `status == FitStatus.NON_FINITE`. Ctrl-C returns what was reached
-        (`result.interrupted`).
+        the trained model with its history, in every ending: it is the model after the last good
+        step, and `result.status` and `result.message` say what happened and what to do. A loss,
+        gradient or parameter that is not finite ends training with `FitStatus.NON_FINITE`; Ctrl-C
+        and SIGTERM with `INTERRUPTED`; an error after the first step, in the simulation, in the
+        callback or while a checkpoint is written, with `FAILED` and `result.error`. The first and
+        the last also warn. Scripts that are not to go on then use `result.raise_unless_trained()`.
 
     Raises:
-        CheckpointError: a checkpoint that cannot be written, is damaged, or belongs to another fit.
+        CheckpointError: a checkpoint that is damaged or belongs to another fit, or a folder that
+            cannot be written to.
+        EventSolveError: the first step fails, as may any error in it.
         TypeError: an argument of the wrong kind.
         ValueError: an argument outside its range; a loss or a metric that is not a scalar.
     """
     num_steps = whole_number("num_steps", num_steps, 0)
     log_every = whole_number("log_every", log_every, 1)
     batch_size = optional_whole_number("batch_size", batch_size, 1)
-    step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
-    _check_early_stop(early_stop, step)
-    _check_data(data, batch_size, batch_shape="(samples,)", rank=1)
+    step = make_step(
+        simulate, loss, optimiser, estimator, trainable, batch_size, metrics, between_steps,
+        conditions,
+    )  # fmt: skip
+    check_early_stop(early_stop, step)
+    check_data(data, batch_size, batch_shape="(samples,)", rank=1)
     if data is not None and batch_size is not None and not 1 <= batch_size <= len(data):
         raise ValueError(
             f"`batch_size` is {batch_size}; it must be between 1 and the number of samples in "
             f"`data`, {len(data)}."
         )
-    keeper = _keeper(checkpoint, step, key, data, holdout)
+    keeper = keeper_of(checkpoint, step, key, data, holdout)
     if batch_size is None and data is not None and hasattr(loss, "target"):
         data = loss.target(data)
 
@@ -142,6 +170,8 @@ def fit_many(
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
     callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
+    between_steps: Callable[[Any, Any, Any, PRNGKeyArray], Any] | None = None,
+    conditions: Literal["leave-out", "refuse"] = "leave-out",
     early_stop: EarlyStop | None = None,
     checkpoint: Checkpoints | None = None,
     log_every: IntLike = 10,
@@ -166,6 +196,8 @@ def fit_many(
             spike trains stays shared.
         callback: as in `fit`; models and histories have a leading axis over seeds, and all stop if
             it returns True.
+        between_steps: as in `fit`, for one seed.
+        conditions: as in `fit`.
         early_stop: as in `fit`; each seed stops by itself, and waits for the others.
         checkpoint: as in `fit`; all seeds are in one checkpoint.
         log_every: as in `fit`.
@@ -177,28 +209,32 @@ def fit_many(
 
     Raises:
         CheckpointError: as in `fit`.
+        EventSolveError: as in `fit`.
         TypeError: an argument of the wrong kind.
         ValueError: an argument outside its range, or leading axes that differ.
     """
     num_steps = whole_number("num_steps", num_steps, 0)
     log_every = whole_number("log_every", log_every, 1)
     batch_size = optional_whole_number("batch_size", batch_size, 1)
-    step = _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics)
-    _check_early_stop(early_stop, step)
-    _check_data(data, batch_size, batch_shape="(len(keys), samples)", rank=2)
+    step = make_step(
+        simulate, loss, optimiser, estimator, trainable, batch_size, metrics, between_steps,
+        conditions,
+    )  # fmt: skip
+    check_early_stop(early_stop, step)
+    check_data(data, batch_size, batch_shape="(len(keys), samples)", rank=2)
     num_seeds = keys.shape[0]
     if num_seeds == 0:
         raise ValueError(f"`keys` has shape {keys.shape}; it must hold one key per seed.")
     for name, tree in (("models", models), ("data", data), ("holdout", holdout)):
-        _check_seed_axis(name, tree, num_seeds)
+        check_seed_axis(name, tree, num_seeds)
     if data is not None and batch_size is not None and not 1 <= batch_size <= data.batch_shape[1]:
         raise ValueError(
             f"`batch_size` is {batch_size}; it must be between 1 and the number of samples of a "
             f"seed, {data.batch_shape[1]}."
         )
-    keeper = _keeper(checkpoint, step, keys, data, holdout)
+    keeper = keeper_of(checkpoint, step, keys, data, holdout)
     if batch_size is None and data is not None and hasattr(loss, "target"):
-        data = eqx.filter_vmap(loss.target, in_axes=(_seed_axes(data),))(data)
+        data = eqx.filter_vmap(loss.target, in_axes=(seed_axes(data),))(data)
 
     def run(state, failed, steps):
         return _run_many(step, state, failed, data, keys, holdout, steps, log_every)
@@ -275,7 +311,7 @@ def _run_many(step, state, failed, data, keys, holdout, steps, room):
     def one_seed(state, failed, data, key, holdout):
         return _run(step, state, failed, data, key, holdout, steps, room)
 
-    axes = (eqx.if_array(0), 0, _seed_axes(data), 0, _seed_axes(holdout))
+    axes = (eqx.if_array(0), 0, seed_axes(data), 0, seed_axes(holdout))
     return eqx.filter_vmap(one_seed, in_axes=axes)(state, failed, data, keys, holdout)
 
 
@@ -300,7 +336,11 @@ def _result(
         warnings.warn(message, RuntimeWarning, stacklevel=3)
     else:
         status, detail = reached.ending
-        message = status.value if not detail else f"{status.value[:-1]}: {detail}."
+        message = status.value if not detail else f"{status.value[:-1]}: {detail.rstrip('.')}."
+    if status is FitStatus.FAILED:
+        message += " The model is the one after these steps; mend the cause and go on from it."
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    message += _said_of_left_out(history)
     overflowed = np.max(history["overflowed"], initial=0.0)
     if overflowed > 0:
         warnings.warn(
@@ -318,98 +358,19 @@ def _result(
         message,
         reached.seconds,
         reached.seconds_first_call,
+        reached.error if status is FitStatus.FAILED else None,
     )
 
 
-def _keeper(
-    checkpoint: Checkpoints | None, step: TrainStep, key: Any, data: Any, holdout: Any
-) -> Keeper | None:
-    if checkpoint is None:
-        return None
-    if not isinstance(checkpoint, Checkpoints):
-        raise TypeError(
-            f"`checkpoint` is a {type(checkpoint).__name__}; it must be "
-            '`roughsnn.Checkpoints("folder")`.'
-        )
-    identity = {
-        "key": digest_of(key),
-        "data": digest_of(data),
-        "holdout": digest_of(holdout),
-        "batch_size": str(step.batch_size),
-        "metrics": ", ".join(step.recorded),
-    }
-    return Keeper(checkpoint, identity)
-
-
-def _make_step(simulate, loss, optimiser, estimator, trainable, batch_size, metrics) -> TrainStep:
-    for name, function in (("simulate", simulate), ("loss", loss)):
-        if not callable(function):
-            raise TypeError(f"`{name}` is a {type(function).__name__}; it must be a function.")
-    import optax
-
-    if not isinstance(optimiser, optax.GradientTransformation):
-        raise TypeError(
-            f"`optimiser` is a {type(optimiser).__name__}; it must be an optax optimiser such as "
-            "`optax.adam(1e-2)`."
-        )
-    estimator = Pathwise() if estimator is None else estimator
-    if not isinstance(estimator, AbstractGradientEstimator):
-        raise TypeError(
-            f"`estimator` is {estimator!r}; it must be an estimator such as "
-            "`roughsnn.PathwiseWithBoundary()`."
-        )
-    return TrainStep(
-        simulate, loss, optimiser, trainable, batch_size, dict(metrics or {}), estimator
-    )
-
-
-def _check_early_stop(early_stop: EarlyStop | None, step: TrainStep) -> None:
-    if early_stop is not None and early_stop.monitor not in step.recorded:
-        raise ValueError(
-            f"`early_stop` watches {early_stop.monitor!r}; it must be one of {step.recorded}."
-        )
-
-
-def _check_data(
-    data: SpikeTrains | None, batch_size: int | None, batch_shape: str, rank: int
-) -> None:
-    if data is None:
-        if batch_size is not None:
-            raise ValueError(
-                f"`batch_size` is {batch_size} and `data` None; without data there are no batches."
+def _said_of_left_out(history: dict[str, np.ndarray]) -> str:
+    """A sentence on the samples that were left out or clipped; empty where there were none."""
+    sentences = []
+    for name, what in (("left_out", "was left out"), ("clipped", "was clipped")):
+        steps = int(np.sum(history[name] > 0))
+        if steps:
+            share = np.mean(history[name])
+            sentences.append(
+                f" The derivative of {share:.2g} of the samples {what} (`{name}` in the history), "
+                f"in {steps} steps, where a spike only grazed its threshold."
             )
-        return
-    if not isinstance(data, SpikeTrains):
-        raise TypeError(f"`data` is a {type(data).__name__}; it must be SpikeTrains or None.")
-    if len(data.batch_shape) != rank or 0 in data.batch_shape:
-        raise ValueError(
-            f"`data` has batch shape {data.batch_shape}; it must be {batch_shape} and not empty."
-        )
-
-
-def _check_seed_axis(name: str, tree: PyTree, num_seeds: int) -> None:
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_trains)
-    for path, leaf in leaves:
-        shape = leaf.batch_shape if _is_trains(leaf) else jnp.shape(leaf)
-        if (_is_trains(leaf) or eqx.is_array(leaf)) and shape[:1] != (num_seeds,):
-            kind = "batch shape" if _is_trains(leaf) else "shape"
-            raise ValueError(
-                f"`{name}{jax.tree_util.keystr(path)}` has {kind} {shape}; its first axis must "
-                f"have one entry per key, {num_seeds}. To share a value among all seeds use "
-                "`equinox.filter_vmap(lambda key: value)(keys)`."
-            )
-
-
-def _is_trains(node: Any) -> bool:
-    return isinstance(node, SpikeTrains)
-
-
-def _seed_axes(tree: PyTree) -> PyTree:
-    """`in_axes` over the first axis of every array; the window of spike trains is shared."""
-
-    def axes(node):
-        if _is_trains(node):
-            return node.vmap_axes
-        return 0 if eqx.is_array(node) else None
-
-    return jax.tree.map(axes, tree, is_leaf=_is_trains)
+    return "".join(sentences)

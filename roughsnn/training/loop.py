@@ -1,5 +1,6 @@
 """The loop over calls of a compiled program, with what acts between calls."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from roughsnn.runs import CheckpointError, Checkpoints
-from roughsnn.runs.interrupts import uninterrupted
+from roughsnn.runs.interrupts import is_interrupt, sigterm_interrupts, uninterrupted
 
 from .progress import Progress
 from .result import FitStatus
@@ -39,6 +40,7 @@ class Reached(NamedTuple):
     done: int = 0
     chunks: tuple[Chunk, ...] = ()
     ending: Ending = (FitStatus.COMPLETED, "")
+    error: Exception | None = None
     seconds: float = 0.0
     seconds_first_call: float = 0.0
 
@@ -79,8 +81,9 @@ class Keeper:
             chunks = (Chunk(found.arrays["values"], found.step, found.arrays["bad"]),)
         status, detail = found.notes["ending"]
         return Reached(
-            state, failed, found.step, chunks, (FitStatus[status], detail), found.notes["seconds"]
-        )
+            state, failed, found.step, chunks, (FitStatus[status], detail),
+            seconds=found.notes["seconds"],
+        )  # fmt: skip
 
     def keep(self, reached: Reached, *, now: bool) -> None:
         """Write a checkpoint if one is due, or `now`."""
@@ -138,58 +141,137 @@ def _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper, wai
     if over or status in (FitStatus.EARLY_STOP, FitStatus.STOPPED_BY_CALLBACK):
         return reached
     reached = reached._replace(ending=(FitStatus.COMPLETED, ""))
-    started = time.monotonic() - reached.seconds
-    before = reached.done
-    with Progress(num_steps, progress, done=before) as bar:
+    training = _Training(run, reached, num_steps, log_every, stop_reason, keeper, waits)
+    with sigterm_interrupts(), Progress(num_steps, progress, done=reached.done) as bar:
         try:
-            while reached.done < num_steps:
-                # Calls end at multiples of `log_every`, wherever an earlier run ended.
-                steps = min(log_every - reached.done % log_every, num_steps - reached.done)
-                try:
-                    state, failed, chunk = run(
-                        reached.state, reached.failed, jnp.asarray(steps, dtype=jnp.int32)
-                    )
-                    chunk, all_failed = jax.device_get((chunk, jnp.all(failed)))
-                except Exception as error:
-                    first, last = reached.done, reached.done + steps - 1
-                    error.add_note(f"This happened in steps {first} to {last} of training.")
-                    raise
-                taken = int(np.max(chunk.taken))
-                seconds = time.monotonic() - started
-                # Seeds that failed have fewer rows than the others; all keep the same length.
-                chunk = chunk._replace(values=chunk.values[..., :taken, :])
-                reached = reached._replace(
-                    state=state,
-                    failed=failed,
-                    done=reached.done + taken,
-                    chunks=(*reached.chunks, chunk),
-                    seconds=seconds,
-                    seconds_first_call=reached.seconds_first_call or seconds,
-                )
-                if taken:
-                    bar.update(taken, float(np.nanmean(chunk.values[..., -1, 0])))
-                if all_failed:
-                    break
-                ending = stop_reason(reached)
-                if ending is not None:
-                    reached = reached._replace(ending=ending)
-                    break
-                reached = _without(reached, waits)
-                if waits is not None and bool(jnp.all(reached.failed)):
-                    break
-                if keeper is not None and reached.done < num_steps:
-                    keeper.keep(reached, now=False)
+            training.go_on(bar)
         except KeyboardInterrupt:
-            detail = f"after {reached.done} of {num_steps} steps"
-            if keeper is not None:
-                detail += f", kept in {keeper.checkpoints.folder}; go on with `resume=True`"
-            reached = reached._replace(ending=(FitStatus.INTERRUPTED, detail))
-    reached = reached._replace(seconds=time.monotonic() - started)
-    if keeper is not None:
+            training.interrupted()
+        except Exception as error:
+            training.ended_by(error)
+    return training.ended()
+
+
+class _Training:
+    """A run between two calls of the compiled program. Whatever ends it, `reached` is the state
+    after its last good step."""
+
+    def __init__(self, run, reached, num_steps, log_every, stop_reason, keeper, waits):
+        self.run, self.num_steps, self.log_every = run, num_steps, log_every
+        self.stop_reason, self.keeper, self.waits = stop_reason, keeper, waits
+        self.reached: Reached = reached
+        self.began_at = reached.done
+        self._started = time.monotonic() - reached.seconds
+
+    def go_on(self, bar: Progress) -> None:
+        """Call the compiled program until all steps are taken or something ends training."""
+        while self.reached.done < self.num_steps:
+            # Rounds end at multiples of `log_every`, wherever an earlier run ended.
+            done, every = self.reached.done, self.log_every
+            goes_on = self._round(min(done + every - done % every, self.num_steps))
+            if self.reached.done > done:
+                losses = [chunk.values[..., -1, 0] for chunk in self.reached.chunks if chunk.taken.any()]
+                bar.update(self.reached.done - done, float(np.nanmean(losses[-1])))
+            if not goes_on:
+                return
+            ending = self.stop_reason(self.reached)
+            if ending is not None:
+                self.reached = self.reached._replace(ending=ending)
+                return
+            self.reached = _without(self.reached, self.waits)
+            if self.waits is not None and bool(jnp.all(self.reached.failed)):
+                return
+            if self.keeper is not None and self.reached.done < self.num_steps:
+                self.keeper.keep(self.reached, now=False)
+
+    def _round(self, target: int) -> bool:
+        """Steps up to number `target`, and whether training goes on after them.
+
+        The first step of a run is a call of its own: an error in it has cost nothing. After an
+        error in several steps they are taken one by one, so that all that are good are kept.
+        """
+        one_by_one = False
+        while self.reached.done < target:
+            first = self.reached.done == self.began_at
+            steps = 1 if first or one_by_one else target - self.reached.done
+            try:
+                goes_on = self._call(steps)
+            except Exception as error:
+                if is_interrupt(error):
+                    raise KeyboardInterrupt from error
+                # (several hosts must all do the same)
+                if steps == 1 or jax.process_count() > 1:
+                    raise
+                one_by_one = True
+                continue
+            if not goes_on:
+                return False
+        return True
+
+    def _call(self, steps: int) -> bool:
+        """One call of the compiled program, and whether any seed takes further steps."""
+        reached = self.reached
+        state, failed, chunk = self.run(
+            reached.state, reached.failed, jnp.asarray(steps, dtype=jnp.int32)
+        )
+        chunk, all_failed = jax.device_get((chunk, jnp.all(failed)))
+        taken = int(np.max(chunk.taken))
+        seconds = time.monotonic() - self._started
+        # Seeds that failed have fewer rows than the others; all keep the same length.
+        chunk = chunk._replace(values=chunk.values[..., :taken, :])
+        self.reached = reached._replace(
+            state=state,
+            failed=failed,
+            done=reached.done + taken,
+            chunks=(*reached.chunks, chunk),
+            seconds=seconds,
+            seconds_first_call=reached.seconds_first_call or seconds,
+        )
+        return not all_failed
+
+    def interrupted(self) -> None:
+        """Ctrl-C or SIGTERM."""
+        detail = f"after {self.reached.done} of {self.num_steps} steps"
+        if self.keeper is not None:
+            detail += f", kept in {self.keeper.checkpoints.folder}; go on with `resume=True`"
+        self.reached = self.reached._replace(ending=(FitStatus.INTERRUPTED, detail))
+
+    def ended_by(self, error: Exception) -> None:
+        """An error, which is raised where no step was taken."""
+        if self.reached.done == self.began_at:
+            error.add_note(f"This happened in step {self.reached.done} of training.")
+            raise error
+        detail = f"after {self.reached.done} of {self.num_steps} steps, {text_of(error)}"
+        self.reached = self.reached._replace(ending=(FitStatus.FAILED, detail), error=error)
+
+    def ended(self) -> Reached:
+        """The end of the run, kept."""
+        self.reached = self.reached._replace(seconds=time.monotonic() - self._started)
+        if self.keeper is None:
+            return self.reached
         # a second Ctrl-C waits until what the first one asked for is written
         with uninterrupted(drop=True):
-            keeper.keep(reached, now=True)
-    return reached
+            try:
+                self.keeper.keep(self.reached, now=True)
+            except CheckpointError as error:
+                if self.reached.error is None:
+                    self.ended_by(error)
+        return self.reached
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, its kind first; of one that was raised while compiled code ran, what was
+    said there, without the ways that it took."""
+    text, kind = str(error).strip(), type(error).__name__
+    said = list(_RAISED_INSIDE.finditer(text))
+    if said:
+        kind, text = said[-1]["kind"], text[said[-1].end("kind") + 1 :].strip()
+    return f"{kind}: {text.split(_EQUINOX)[0].strip()}"
+
+
+# the last line of a traceback, and what equinox puts after the text of its errors
+_RAISED_INSIDE = re.compile(r"^(?:\w+\.)*(?P<kind>\w+(?:Error|Exception|Interrupt)):", re.MULTILINE)
+_EQUINOX = "\n--------------------\nAn error occurred during the runtime of your JAX program"
 
 
 def _without(reached: Reached, waits: Callable[[Reached], np.ndarray] | None) -> Reached:

@@ -1,5 +1,6 @@
 """The progress bar of a training run."""
 
+import contextlib
 import sys
 import time
 
@@ -33,10 +34,11 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        elif self._enabled and sys.stderr.isatty():
-            print(file=sys.stderr)
+        with contextlib.suppress(OSError):
+            if self._bar is not None:
+                self._bar.close()
+            elif self._enabled and sys.stderr.isatty():
+                print(file=sys.stderr)
 
     def update(self, steps: int, loss: float, note: str = "") -> None:
         """Report `steps` more steps, the last with this loss; `note` is shown after it."""
@@ -44,8 +46,12 @@ class Progress:
         if self._done_before is None:
             # The first steps include compilation and say nothing about the rate.
             self._done_before, self._measured_from = self.done, time.monotonic()
-        if not self._enabled:
-            return
+        if self._enabled:
+            # a full disk or a reader that has gone must not end training
+            with contextlib.suppress(OSError):
+                self._show(steps, loss, note)
+
+    def _show(self, steps: int, loss: float, note: str) -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4g}{note}", refresh=False)
             self._bar.update(steps)

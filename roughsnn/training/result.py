@@ -15,10 +15,11 @@ class FitStatus(enum.Enum):
     STOPPED_BY_CALLBACK = "The callback ended training."
     NON_FINITE = "A loss, a gradient or an updated parameter was not finite."
     INTERRUPTED = "Training was interrupted."
+    FAILED = "An error ended training."
 
 
 class TrainingError(RuntimeError):
-    """Training ended at a value that is not finite."""
+    """Training ended at a value that is not finite, or by an error."""
 
 
 class FitResult(eqx.Module):
@@ -34,7 +35,8 @@ class FitResult(eqx.Module):
         status: how the run ended.
         message: how it ended, in words, with the step and what to do.
         seconds: wall time, compilation included.
-        seconds_first_call: the part until the first steps came back: mostly compilation.
+        seconds_first_call: the part until the first step came back: mostly compilation.
+        error: the error that ended training, if one did.
     """
 
     model: PyTree
@@ -45,24 +47,26 @@ class FitResult(eqx.Module):
     message: str
     seconds: float
     seconds_first_call: float
+    error: Exception | None = eqx.field(static=True, default=None)
 
     @property
     def interrupted(self) -> bool:
-        """Whether the run was ended by Ctrl-C."""
+        """Whether the run was ended by Ctrl-C or SIGTERM."""
         return self.status is FitStatus.INTERRUPTED
 
     def raise_unless_trained(self) -> "FitResult":
-        """The result itself, unless training was interrupted or ended at a value that is not
-        finite: for scripts that are not to go on then.
+        """The result itself, unless training was interrupted, ended at a value that is not finite
+        or by an error: for scripts that are not to go on then.
 
         Raises:
             KeyboardInterrupt: training was interrupted.
-            TrainingError: a loss, a gradient or an updated parameter was not finite.
+            TrainingError: a loss, a gradient or an updated parameter was not finite, or an error
+                ended training, which is its cause.
         """
         if self.interrupted:
             raise KeyboardInterrupt(self.message)
-        if self.status is FitStatus.NON_FINITE:
-            raise TrainingError(self.message)
+        if self.status in (FitStatus.NON_FINITE, FitStatus.FAILED):
+            raise TrainingError(self.message) from self.error
         return self
 
     def summary(self) -> str:
@@ -70,7 +74,7 @@ class FitResult(eqx.Module):
         lines = [
             self.message,
             f"{self.num_steps} steps in {self.seconds:.1f} s "
-            f"({self.seconds_first_call:.1f} s until the first steps came back)",
+            f"({self.seconds_first_call:.1f} s until the first step came back)",
         ]
         width = max(len(name) for name in self.history)
         for name, values in self.history.items():

@@ -10,10 +10,15 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from roughsnn.estimators import AbstractGradientEstimator, Against, Pathwise
+from roughsnn.estimators._base import spikes_of
 from roughsnn.spikes import SpikeTrains
 
+from .leaving_out import LeavingOut, shares_grazing
 from .minibatches import minibatch_indices
 from .trainable import leaf_names, trainable_leaves
+
+RECORDED = ("loss", "gradient_norm", "overflowed", "left_out", "clipped")
+"""What is recorded in every step, beside the metrics."""
 
 
 @runtime_checkable
@@ -26,6 +31,20 @@ class Optimiser(Protocol):
 
     @property
     def update(self) -> Callable: ...
+
+
+def as_optimiser(optimiser: Any) -> Optimiser:
+    """The optimiser as a `GradientTransformation`, which `optax.MultiSteps` only wraps one in."""
+    import optax
+
+    if isinstance(optimiser, optax.MultiSteps):
+        optimiser = optimiser.gradient_transformation()
+    if not isinstance(optimiser, optax.GradientTransformation):
+        raise TypeError(
+            f"`optimiser` is a {type(optimiser).__name__}; it must be an optax optimiser such as "
+            "`optax.adam(1e-2)`."
+        )
+    return optimiser
 
 
 class TrainState(eqx.Module):
@@ -80,14 +99,21 @@ class TrainStep(eqx.Module):
 
     simulate: Callable[[Any, PRNGKeyArray], Any]
     loss: Callable[[Any, Any], Any]
-    optimiser: Optimiser
+    optimiser: Optimiser = eqx.field(converter=as_optimiser)
     trainable: Any = None
     batch_size: int | None = None
     metrics: dict[str, Callable[[Any, Any, Any], Any]] = eqx.field(default_factory=dict)
     estimator: AbstractGradientEstimator = Pathwise()
+    between_steps: Callable[[Any, Any, Any, PRNGKeyArray], Any] | None = None
+    conditions: str = eqx.field(static=True, default="leave-out")
 
     def __check_init__(self):
-        clash = sorted(set(self.metrics) & {"loss", "gradient_norm", "overflowed"})
+        if self.conditions not in ("leave-out", "refuse"):
+            raise ValueError(
+                f'`conditions` must be "leave-out" or "refuse", got {self.conditions!r}. To clip '
+                'derivatives give `conditions="clip"` to the simulation itself.'
+            )
+        clash = sorted(set(self.metrics) & set(RECORDED))
         if clash:
             raise ValueError(f"`metrics` has {clash}; these names are recorded anyway: rename it.")
 
@@ -95,7 +121,7 @@ class TrainStep(eqx.Module):
     def recorded(self) -> tuple[str, ...]:
         """Names of the values in a record."""
         # Sorted, as a dictionary that passes through `jit` is.
-        return ("loss", "gradient_norm", "overflowed", *sorted(self.metrics))
+        return (*RECORDED, *sorted(self.metrics))
 
     def checked(self, model: PyTree) -> tuple[str, ...]:
         """What must be finite in a step, in words and in the order of `StepRecord.bad`."""
@@ -142,28 +168,40 @@ class TrainStep(eqx.Module):
             data = data[index]
         chosen = trainable_leaves(state.model, self.trainable)
         parameters, rest = eqx.partition(state.model, chosen)
+        noise_key = jr.fold_in(noise_key, state.step)
+        simulate, loss_of = self.simulate, Against(self.loss, data)
+        if self.conditions == "leave-out":
+            simulate = LeavingOut(simulate)
         estimate = self.estimator(
-            state.model,
-            self.simulate,
-            Against(self.loss, data),
-            jr.fold_in(noise_key, state.step),
-            trainable=chosen,
-        )
+            state.model, simulate, loss_of, noise_key, trainable=chosen
+        )  # fmt: skip
         loss, gradients, generated = estimate.value, estimate.gradient, estimate.generated
+
+        def value(parameters, **_):
+            """The loss of other parameters, with the same noise."""
+            model = eqx.combine(parameters, rest)
+            return loss_of(spikes_of(self.simulate(model, noise_key)))
+
         with jax.numpy_dtype_promotion("standard"):
-            updates, optimiser_state = self.optimiser.update(
-                gradients, state.optimiser_state, parameters
-            )
             import optax
 
+            # a search along a line and a plateau need to know the loss
+            updates, optimiser_state = optax.with_extra_args_support(self.optimiser).update(
+                gradients, state.optimiser_state, parameters,
+                value=loss, grad=gradients, value_fn=value,
+            )  # fmt: skip
             updated = optax.apply_updates(parameters, updates)
             squares = [jnp.sum(jnp.square(jnp.abs(g))) for g in jax.tree.leaves(gradients)]
             gradient_norm = jnp.sqrt(sum(squares))
+        model = eqx.combine(updated, rest)
+        if self.between_steps is not None:
+            model = self._changed(model, generated, state.step + 1, batch_key)
+            updated = eqx.filter(model, chosen)
 
         overflowed = jnp.zeros(())
         if isinstance(generated, SpikeTrains):
             overflowed = jnp.mean(generated.overflowed, dtype=jnp.result_type(float))
-        values = [loss, gradient_norm, overflowed]
+        values = [loss, gradient_norm, overflowed, *shares_grazing(generated)]
         for name in sorted(self.metrics):
             value = self.metrics[name](state.model, generated, holdout)
             values.append(_scalar(value, f"metrics[{name!r}]"))
@@ -171,11 +209,30 @@ class TrainStep(eqx.Module):
             jnp.stack([jnp.asarray(x).astype(jnp.result_type(float)) for x in values]),
             jnp.stack([_non_finite(x) for x in jax.tree.leaves((loss, gradients, updated))]),
         )
-        new = TrainState(eqx.combine(updated, rest), optimiser_state, state.step + 1)
+        new = TrainState(model, optimiser_state, state.step + 1)
         state = jax.tree.map(
-            lambda a, b: jnp.where(record.failed, a, b) if eqx.is_array(a) else a, state, new
+            lambda a, b: (
+                jnp.where(record.failed, a, jnp.asarray(b).astype(a.dtype))
+                if eqx.is_array(a)
+                else a
+            ),
+            state,
+            new,
         )
         return state, record
+
+    def _changed(self, model: PyTree, generated: Any, step: Array, key: PRNGKeyArray) -> PyTree:
+        """The model after `between_steps`, refused where it is no model of the same kind."""
+        assert self.between_steps is not None
+        # the mini-batches take none of the numbers below this one
+        changed = self.between_steps(step, model, generated, jr.fold_in(key, -1 - step))
+        before, after = (_described(tree) for tree in (model, changed))
+        if before != after:
+            raise TypeError(
+                "`between_steps` must return a model of the same structure, shapes and dtypes, as "
+                f"`equinox.tree_at` does; it got {_difference(before, after)}"
+            )
+        return changed
 
     def blame(self, model: PyTree, bad: Any) -> str:
         """Which quantities of a failed record were not finite, in words."""
@@ -184,6 +241,21 @@ class TrainStep(eqx.Module):
         # A bad gradient makes its update bad too; only the cause is worth naming.
         failed = [name for name in failed if not gradients or not name.startswith("the updated")]
         return ", ".join(failed)
+
+
+def _described(tree: PyTree) -> dict[str, str]:
+    """Shape and dtype of each array of a tree, and its structure."""
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
+    described = {jax.tree_util.keystr(p): f"{x.dtype}{list(x.shape)}" for p, x in leaves}
+    return described | {"structure": str(jax.tree.structure(tree))}
+
+
+def _difference(before: dict[str, str], after: dict[str, str]) -> str:
+    """The first entry in which two descriptions differ, in words."""
+    name = next(n for n in before | after if before.get(n) != after.get(n))
+    if name == "structure":
+        return "a model of one structure and returned one of another."
+    return f"{before.get(name, 'nothing')} at {name} and returned {after.get(name, 'nothing')}."
 
 
 def _is_number(x: Any) -> bool:

@@ -9,12 +9,20 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 
 from roughsnn.losses import FirstSpikesLoss
 from roughsnn.runs import Checkpoints
 from roughsnn.spikes import SpikeTrains
-from roughsnn.training import EarlyStop, FitStatus, TrainStep, fit, fit_many
+from roughsnn.training import (
+    EarlyStop,
+    FitStatus,
+    TrainingError,
+    TrainStep,
+    fit,
+    fit_many,
+)
 
 T1 = 20.0
 SAMPLES = 32
@@ -78,7 +86,7 @@ def test_recovers_the_parameter(data):
     assert result.message == "All steps were taken."
     assert not result.interrupted
     assert result.num_steps == 150
-    assert set(result.history) == {"loss", "gradient_norm", "overflowed"}
+    assert set(result.history) == {"loss", "gradient_norm", "overflowed", "left_out", "clipped"}
     assert all(values.shape == (150,) for values in result.history.values())
     assert result.history["loss"][-20:].mean() < 0.1 * result.history["loss"][0]
     assert result.model.unused == 7.0
@@ -305,14 +313,143 @@ def test_interrupt_by_signal(data):
     assert 1000 <= result.num_steps < 1_000_000
 
 
-def test_an_error_names_the_steps(data):
+def explodes_below(limit):
     def explosive(model, key):
-        trains = simulate(model, key)
-        return eqx.error_if(trains, model.mean < 1.7, "too small")
+        return eqx.error_if(simulate(model, key), model.mean < limit, "too small")
 
+    return explosive
+
+
+@pytest.mark.parametrize("log_every", [1, 10])
+def test_an_error_in_a_step_keeps_the_model_before_it(data, log_every):
+    settings = {**SETTINGS, "simulate": explodes_below(1.7)}
+    with pytest.warns(RuntimeWarning, match="An error ended training"):
+        result = fit(start(), data, **settings, log_every=log_every)
+    assert result.status is FitStatus.FAILED
+    # Adam moves by about its rate of 0.05: six steps down are good
+    assert 5 <= result.num_steps <= 7
+    assert result.history["loss"].shape == (result.num_steps,)
+    whole = fit(start(), data, **{**SETTINGS, "num_steps": result.num_steps})
+    np.testing.assert_allclose(result.model.mean, whole.model.mean, rtol=1e-12)
+    # once, and no way through the code of others
+    assert result.message.count("too small") == 1
+    assert f"after {result.num_steps} of 25 steps" in result.message
+    assert "Traceback" not in result.message
+    with pytest.raises(TrainingError, match="too small") as caught:
+        result.raise_unless_trained()
+    assert caught.value.__cause__ is result.error
+
+
+def test_an_error_in_the_first_step_is_raised(data):
     with pytest.raises(eqx.EquinoxRuntimeError, match="too small") as caught:
-        fit(start(), data, **{**SETTINGS, "simulate": explosive})
-    assert any("steps 0 to 9 of training" in note for note in caught.value.__notes__)
+        fit(start(), data, **{**SETTINGS, "simulate": explodes_below(3.0)})
+    assert any("step 0 of training" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("error", [ValueError("no such column"), OSError(28, "No space left")])
+def test_an_error_of_the_callback_keeps_the_model(data, error):
+    def callback(step, model, history):
+        if step == 20:
+            raise error
+
+    with pytest.warns(RuntimeWarning, match="An error ended training"):
+        result = fit(start(), data, **{**SETTINGS, "num_steps": 50}, callback=callback)
+    assert (result.status, result.num_steps, result.error) == (FitStatus.FAILED, 20, error)
+    assert type(error).__name__ in result.message
+
+
+def test_an_interrupt_inside_compiled_code_is_one(data):
+    def simulated(model, key):
+        def host(mean):
+            if mean < 1.7:
+                raise KeyboardInterrupt
+            return mean
+
+        mean = jax.pure_callback(host, jnp.zeros(()), jax.lax.stop_gradient(model.mean))
+        return simulate(Renewal(model.mean + 0 * mean), key)
+
+    result = fit(start(), data, **{**SETTINGS, "simulate": simulated})
+    assert result.interrupted
+    # the first step is a call of its own; what the interrupted call had done is gone
+    assert result.num_steps == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a signal sent to the own process")
+def test_sigterm_returns_what_was_reached(data):
+    import os
+    import signal
+
+    def callback(step, model, history):
+        if step == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        result = fit(start(), data, **{**SETTINGS, "num_steps": 50}, callback=callback)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.interrupted
+    assert result.num_steps == 20
+
+
+# --- what may happen between steps
+
+
+def test_the_model_may_change_between_steps(data, tmp_path):
+    """An annealed parameter that is not trained, and one that the generated trains decide."""
+
+    def change(step, model, generated, key):
+        woken = jnp.where(jnp.any(generated.counts == 0), 1.0, model.mean)
+        return Renewal(woken, 7.0 * 0.9 ** step.astype(float))
+
+    settings = {**SETTINGS, "between_steps": change, "num_steps": 6}
+    whole = fit(start(), data, **settings, metrics={"unused": lambda m, g, h: m.unused})
+    np.testing.assert_allclose(whole.history["unused"], 7 * 0.9 ** np.arange(6), rtol=1e-12)
+    np.testing.assert_allclose(whole.model.unused, 7 * 0.9**6, rtol=1e-12)
+    # a run that is resumed is the same run
+    kept = Checkpoints(tmp_path, resume=True)
+    fit(start(), data, **{**settings, "num_steps": 4}, checkpoint=kept)
+    resumed = fit(start(), data, **settings, checkpoint=kept)
+    assert (resumed.model.mean, resumed.model.unused) == (whole.model.mean, whole.model.unused)
+
+
+def test_what_happens_between_steps_is_checked(data):
+    def other(step, model, generated, key):
+        return Renewal(model.mean.astype(jnp.float32), model.unused)
+
+    with pytest.raises(TypeError, match=r"`between_steps`.*float64\[\] at \.mean and .*float32"):
+        fit(start(), data, **SETTINGS, between_steps=other)
+
+    def breaks(step, model, generated, key):
+        return Renewal(jnp.where(step == 3, jnp.nan, model.mean))
+
+    # what is returned is finite
+    with pytest.warns(RuntimeWarning, match=r"step 2: the updated value of \.mean"):
+        result = fit(start(), data, **SETTINGS, between_steps=breaks)
+    assert (result.num_steps, bool(jnp.isfinite(result.model.mean))) == (2, True)
+
+
+# --- optimisers
+
+
+@pytest.mark.parametrize(
+    "optimiser",
+    [
+        optax.chain(optax.adam(5e-2), optax.contrib.reduce_on_plateau(patience=3)),
+        optax.lbfgs(),
+        optax.MultiSteps(optax.adam(5e-2), 2),
+        optax.polyak_sgd(max_learning_rate=0.1),
+    ],
+    ids=["reduce_on_plateau", "lbfgs", "MultiSteps", "polyak_sgd"],
+)
+def test_optimisers_that_need_more_than_a_gradient(data, optimiser):
+    result = fit(start(), data, **{**SETTINGS, "optimiser": optimiser, "num_steps": 8})
+    assert result.status is FitStatus.COMPLETED
+    assert result.history["loss"][-1] < result.history["loss"][0]
+
+
+# --- overflow
 
 
 def test_overflow_is_recorded_and_reported(data):
@@ -421,7 +558,7 @@ def test_step_maps_over_seeds_by_hand(data):
     state = eqx.filter_vmap(step.init)(eqx.filter_vmap(lambda key: start())(keys))
     axes = (eqx.if_array(0), both.vmap_axes, 0)
     state, record = eqx.filter_jit(eqx.filter_vmap(step, in_axes=axes))(state, both, keys)
-    assert record.values.shape == (2, 3)
+    assert record.values.shape == (2, 5)
     assert state.model.mean.shape == (2,)
     assert not record.failed.any()
 

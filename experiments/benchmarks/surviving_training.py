@@ -1,0 +1,180 @@
+"""Training that survives: Yin-Yang by exact spike times, and runs that are broken on purpose.
+
+A network of 5 input spikes, 30 hidden and 3 output neurons learns the Yin-Yang task (Kriener, Goeltz
+& Petrovici 2022) by the times of its first output spikes: hard-threshold LIF neurons and stochastic
+ones, three solvers, seeds; batches of 150. Weights are drawn wide, so that spikes graze thresholds
+as training goes on. Nothing is tuned for accuracy; it is printed to show that something is learned.
+
+Then runs that meet a NaN, a Ctrl-C, a full disk and an exploding network: each has to hand back the
+model after its last good step.
+"""
+
+import itertools
+import os
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+
+import roughsnn as rs
+from roughsnn.spikes import first_spike_times
+
+from ._study import Study, format_table
+
+_HIDDEN, _CLASSES, _BATCH = 30, 3, 150
+_WINDOW, _STEP = 4.0, 0.05
+_SOLVERS = {"euler": dfx.Euler(), "heun": dfx.Heun(), "tsit5": dfx.Tsit5()}
+
+
+def yin_yang(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (x, y, 1 - x, 1 - y) and their classes: yin, yang, dot."""
+    rng, radius, small = np.random.RandomState(seed), 0.5, 0.1
+    points, labels = np.zeros((size, 4)), np.zeros(size, np.int32)
+    for n in range(size):
+        goal = rng.randint(3)
+        while True:
+            x, y = rng.rand(2)
+            if (x - radius) ** 2 + (y - radius) ** 2 > radius**2:
+                continue
+            right = np.hypot(x - 1.5 * radius, y - radius)
+            left = np.hypot(x - 0.5 * radius, y - radius)
+            yang = right <= small or small < left <= radius / 2
+            yang = yang or (y > radius and right > radius / 2)
+            label = 2 if min(right, left) < small else int(yang)
+            if label == goal:
+                break
+        points[n], labels[n] = (x, y, 1 - x, 1 - y), label
+    return points, labels
+
+
+def network(model: str, key: Any) -> rs.SpikingNetwork:
+    """The network at its start; time is in units of the synaptic time constant."""
+    size = _HIDDEN + _CLASSES
+    if model == "lif":
+        neurons = rs.LIF(size, mu1=0.5, mu2=1.0, v_th=1.0, reset_to=0.0)
+    else:
+        neurons = rs.StochasticLIF(
+            size, mu1=0.5, mu2=1.0, sigma=0.05, v_th=1.0, v_reset=1.0, beta=10.0, tau_s=0.1,
+            alpha=0.1,
+        )  # fmt: skip
+    into_hidden, into_output = jr.split(key)
+    weights, inputs = np.zeros((size, size)), np.zeros((5, size))
+    inputs[:, :_HIDDEN] = 1.5 + jr.normal(into_hidden, (5, _HIDDEN))
+    weights[:_HIDDEN, _HIDDEN:] = 0.5 + 0.4 * jr.normal(into_output, (_HIDDEN, _CLASSES))
+    connections = np.zeros((size, size), bool)
+    connections[:_HIDDEN, _HIDDEN:] = True
+    return rs.SpikingNetwork(neurons, weights, connections, input_weights=inputs)
+
+
+def spikes_of(points: Any) -> rs.SpikeTrains:
+    """Each coordinate as the time of a spike in [0.15, 2], and a fifth input at 0.15."""
+    ones = jnp.zeros((points.shape[0], 1))
+    times = 0.15 + 1.85 * jnp.concatenate([points, ones], axis=1)
+    order = jnp.argsort(times, axis=1)
+    times = jnp.take_along_axis(times, order, axis=1)
+    return rs.SpikeTrains(times, order.astype(jnp.int32), 0.0, _WINDOW, num_neurons=5)
+
+
+def trials(model, points, key, solver: str) -> rs.SpikeTrains:
+    """The response of the network to each point."""
+    return rs.simulate(
+        model, 0.0, _WINDOW, _STEP, key=key, num_samples=points.shape[0], max_spikes=120,
+        input_spikes=spikes_of(points), solver=_SOLVERS[solver], throw=False,
+    )  # fmt: skip
+
+
+def output_times(trains: rs.SpikeTrains) -> Any:
+    """When each output neuron fires first; the end of the window where it does not."""
+    times = first_spike_times(trains.select(range(_HIDDEN, _HIDDEN + _CLASSES)), 1)[..., 0]
+    return jnp.where(jnp.isfinite(times), times, _WINDOW)
+
+
+def loss(generated: tuple[rs.SpikeTrains, Any], _: Any) -> Any:
+    """Cross-entropy of the classes by first spikes."""
+    trains, labels = generated
+    logits = -output_times(trains) / 0.2
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+
+
+def right(model, generated, holdout) -> Any:
+    """The share of the batch whose own output fires first."""
+    trains, labels = generated
+    return jnp.mean(jnp.argmin(output_times(trains), axis=1) == labels)
+
+
+def simulated(solver: str):
+    """What `fit` calls: a batch of points and their classes is drawn, and simulated."""
+    points, labels = (jnp.asarray(x) for x in yin_yang(42, 5000))
+    points = points.astype(float)
+
+    def simulate(model, key):
+        draw, noise = jr.split(key)
+        chosen = jr.randint(draw, (_BATCH,), 0, points.shape[0])
+        return trials(model, points[chosen], noise, solver), labels[chosen]
+
+    return simulate
+
+
+def settings(solver: str, **others) -> dict[str, Any]:
+    """Arguments of `fit`, the same for all runs."""
+    return {
+        "simulate": simulated(solver),
+        "loss": loss,
+        "optimiser": optax.chain(optax.clip_by_global_norm(1.0), optax.adam(5e-3)),
+        "trainable": lambda model: (model.weights, model.input_weights),
+        "metrics": {"right": right},
+        "progress": False,
+    } | others
+
+
+def study(
+    models: tuple[str, ...] = ("lif", "stochastic"),
+    solvers: tuple[str, ...] = ("euler", "heun", "tsit5"),
+    seeds: tuple[int, ...] = (0, 1),
+    steps: int = 600,
+) -> Study:
+    """Train, and break runs.
+
+    Args:
+        models: "lif", "stochastic".
+        solvers: "euler", "heun", "tsit5".
+        seeds: of the weights and of the noise.
+        steps: steps of each run.
+    """
+    rows, figures = [], {"runs": 0.0, "runs_that_ended_early": 0.0}
+    for model, solver, seed in itertools.product(models, solvers, seeds):
+        begin = time.perf_counter()
+        result = _train(model, solver, seed, steps)
+        seconds = time.perf_counter() - begin
+        history = result.history
+        last = slice(-max(steps // 10, 1), None)
+        row = dict(
+            steps=result.num_steps,
+            left_out=float(np.mean(history["left_out"])),
+            steps_with_some=float(np.mean(history["left_out"] > 0)),
+            loss=float(np.mean(history["loss"][last])),
+            right=float(np.mean(history["right"][last])),
+            seconds=seconds,
+        )
+        figures["runs"] += 1
+        figures["runs_that_ended_early"] += result.status is not rs.FitStatus.COMPLETED
+        figures[f"left_out_{model}_{solver}_{seed}"] = row["left_out"]
+        rows.append([model, solver, seed, *row.values()])
+        print(f"{model} {solver} seed {seed}: {result.message} {row}", flush=True)
+    header = ["model", "solver", "seed", *row] if rows else ["model"]
+    table = format_table(header, rows)
+    broken = _broken()
+    table += "\n\n" + format_table(["broken on purpose", "how it ended", "kept"], broken)
+    figures["endings_without_the_last_good_model"] = sum(not kept for *_, kept in broken)
+    bounds = {"runs_that_ended_early": "<= 0", "endings_without_the_last_good_model": "<= 0"}
+    return Study(figures, bounds, table)

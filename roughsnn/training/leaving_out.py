@@ -1,0 +1,83 @@
+"""Samples that have no derivative are left out of the gradient of a batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from roughsnn.solve import EventSolution
+from roughsnn.solve._guard import CLIPPED, GRAZES
+from roughsnn.spikes import SpikeTrains
+from roughsnn.trials import Trials
+
+
+class LeavingOut(eqx.Module):
+    """A function that draws samples, of which those without a derivative have the derivative 0.
+
+    Spike trains, trials and solutions say themselves which samples these are (`grazing`). Nobody
+    asks for their derivative then, and so nobody refuses it.
+
+    Attributes:
+        simulate: function of the model and a key.
+    """
+
+    simulate: Callable[[Any, PRNGKeyArray], Any]
+
+    def __call__(self, model: PyTree, key: PRNGKeyArray) -> Any:
+        return jax.tree.map(_left_out, self.simulate(model, key), is_leaf=_says_itself)
+
+
+def shares_grazing(generated: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The share of the samples whose derivative was left out, and of those where it was clipped."""
+    nodes = [
+        node for node in jax.tree.leaves(generated, is_leaf=_says_itself) if _says_itself(node)
+    ]
+    flags = [jnp.ravel(_grazing(node)) for node in nodes]
+    if not flags:
+        return jnp.zeros(()), jnp.zeros(())
+    flags = jnp.concatenate(flags)
+    left_out, clipped = (
+        jnp.mean(flags == kind, dtype=jnp.result_type(float)) for kind in (GRAZES, CLIPPED)
+    )
+    return left_out, clipped
+
+
+def _says_itself(node: Any) -> bool:
+    return isinstance(node, SpikeTrains | Trials | EventSolution)
+
+
+def _grazing(node: Any) -> Array:
+    node = node.trains if isinstance(node, Trials) else node
+    if not hasattr(node, "grazing"):
+        return jnp.zeros(node.overflowed.shape, jnp.int32)
+    return node.grazing
+
+
+def _left_out(node: Any) -> Any:
+    """The samples, those without a derivative with the derivative 0."""
+    if not _says_itself(node):
+        return node
+    if isinstance(node, SpikeTrains):
+        return eqx.tree_at(lambda x: x.times, node, _without(node.times, _grazing(node) == GRAZES))
+    out = _grazing(node) == GRAZES
+    if isinstance(node, Trials):
+        changed = (_left_out(node.trains), _without(node.residuals, out))
+        return eqx.tree_at(lambda x: (x.trains, x.residuals), node, changed)
+    arrays, rest = eqx.partition(node, eqx.is_inexact_array)
+    return eqx.combine(jax.tree.map(lambda x: _without(x, out), arrays), rest)
+
+
+@jax.custom_jvp
+def _without(x: Array, out: Array) -> Array:
+    """`x`, without a derivative in the rows that are left out."""
+    return x
+
+
+@_without.defjvp
+def _(primals, tangents):
+    (x, out), (moved, _) = primals, tangents
+    rows = out.reshape(out.shape + (1,) * (x.ndim - out.ndim))
+    return x, jnp.where(rows, 0, moved)
