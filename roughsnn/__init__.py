@@ -103,6 +103,7 @@ from .training import TrainingError as TrainingError
 from .training import fit as fit
 from .training import fit_many as fit_many
 from .trials import Trials as Trials
+from .trials import shortfall as shortfall
 from .trials import simulate_trials as simulate_trials
 
 __version__ = "0.1.0"

@@ -12,7 +12,11 @@ from jaxtyping import PRNGKeyArray, PyTree
 from .estimators import AbstractGradientEstimator, Against, Pathwise
 from .spikes import SpikeTrains
 from .training import FitResult
+from .training.leaving_out import LeavingOut
 from .training.trainable import leaf_names, trainable_leaves
+
+# the share of the samples that may graze a threshold without a word
+_MUCH_GRAZING = 0.03
 
 
 class Diagnosis(eqx.Module):
@@ -100,11 +104,12 @@ def gradient_norms(
 ) -> dict[str, float]:
     """Norm of the gradient of each trained parameter, by its name in the model.
 
-    The arguments are those of `fit`; one gradient is estimated. A callback of `fit` may call it.
+    The arguments are those of `fit`; one gradient is estimated, and as in `fit` a sample without a
+    derivative is left out. A callback of `fit` may call it.
     """
     chosen = trainable_leaves(model, trainable)
     estimate = (Pathwise() if estimator is None else estimator)(
-        model, simulate, Against(loss, data), key, trainable=chosen
+        model, LeavingOut(simulate), Against(loss, data), key, trainable=chosen
     )
     names = leaf_names(model, chosen)
     arrays = jax.tree.leaves(eqx.filter(estimate.gradient, chosen))
@@ -173,8 +178,9 @@ def _advice_on_trains(rates, silent, saturated, used, overflowed) -> list[str]:
 def _advice_on_training(result: FitResult, overflowed: float) -> list[str]:
     advice = []
     loss, norm = result.history["loss"], result.history["gradient_norm"]
-    if not np.all(np.isfinite(loss)) or result.status.name == "NON_FINITE":
+    if not np.all(np.isfinite(loss)) or result.status.name in ("NON_FINITE", "FAILED"):
         advice.append(result.message)
+    advice += _advice_on_grazing(result.history)
     if overflowed > 0:
         advice.append(f"{overflowed:.0%} of the generated trains overflow: raise `max_spikes`.")
     if norm.size and np.all(norm == 0):
@@ -195,6 +201,22 @@ def _advice_on_training(result: FitResult, overflowed: float) -> list[str]:
             advice.append(
                 "The loss does not fall beyond its noise: simulate more trials in a step, take "
                 "more or larger steps, or start elsewhere."
+            )
+    return advice
+
+
+def _advice_on_grazing(history: dict[str, np.ndarray]) -> list[str]:
+    """On samples without a derivative, of a run as a whole or of its last steps."""
+    advice = []
+    for name, what in (("left_out", "left out of the gradient"), ("clipped", "clipped")):
+        values = history[name]
+        share = max(np.mean(values), np.mean(values[-50:])) if values.size else 0.0
+        if share > _MUCH_GRAZING:
+            advice.append(
+                f"The derivatives of {share:.0%} of the samples were {what}, as a spike only "
+                "grazed its threshold: the gradient is one of the other samples. Take a smaller "
+                "`dt0` or a solver of order two or more, stronger weights or input, or a "
+                "stochastic neuron, which never grazes."
             )
     return advice
 

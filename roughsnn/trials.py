@@ -16,7 +16,7 @@ from .solve import RESULTS, EventSolution
 from .solve._guard import Conditions
 from .spikes import SpikeTrains
 
-__all__ = ["Recipe", "Trials", "simulate_trials"]
+__all__ = ["Recipe", "Trials", "shortfall", "simulate_trials"]
 
 
 class Recipe(eqx.Module):
@@ -145,6 +145,50 @@ def simulate_trials(
         solution.result != RESULTS.successful,
         Recipe(model, input_current, key, solver, t0, t1, dt0, stop_after, bridge),
     )
+
+
+def shortfall(
+    model: AbstractNeuron, solution: EventSolution, input_current: Any = None
+) -> Float[Array, "samples K"]:
+    r"""How far each neuron stays below firing where it comes nearest to it: a loss term for silent
+    neurons, whose spike times do not exist and so have no gradient.
+
+    $$ s_k = -\max_t E_k(t, y_t) $$
+
+    over the times at which the solution was saved: for a neuron with a threshold, the distance of
+    its highest potential from it; for one that fires by an intensity, the integrated intensity
+    that is missing. It has a gradient whether the neuron fires or not, along the path without
+    the event: at the time of the maximum, which itself needs none. A neuron that fires is at zero
+    between two saved times, so that what is left of its shortfall is due to the grid: mask it.
+
+    ```python
+    solution = rs.simulate_solution(model, ..., saveat=diffrax.SaveAt(ts=jnp.linspace(t0, t1, 50)))
+    silent = ~jnp.any(solution.event_indices[..., None] == jnp.arange(model.num_neurons), axis=1)
+    penalty = jnp.mean(jnp.where(silent, rs.shortfall(model, solution), 0))
+    ```
+
+    Args:
+        model: the model that was simulated.
+        solution: what [`roughsnn.simulate_solution`][] gave with `saveat`; every trial that has not
+            ended early.
+        input_current: the input current of the simulation.
+
+    Raises:
+        ValueError: the solution has no states, as `saveat` was left out.
+    """
+    if solution.ts is None:
+        raise ValueError(
+            "`solution` has no states to look at: give `saveat=diffrax.SaveAt(ts=...)` to "
+            "`roughsnn.simulate_solution`."
+        )
+
+    def one(times, states):
+        values = jax.vmap(lambda t, y: model.event(t, y, input_current))(times, states)
+        # after the end of a trial there is no state
+        reached = jnp.all(jnp.isfinite(values), axis=1, keepdims=True)
+        return -jnp.max(jnp.where(reached, values, -jnp.inf), axis=0)
+
+    return jax.vmap(one)(solution.ts, solution.ys)
 
 
 def _levels(

@@ -6,7 +6,7 @@ import time
 from experiments.benchmarks._faults import Fault
 from experiments.benchmarks._study import Study, format_table
 
-KINDS = ("time", "search", "statistics", "arguments", "files", "shown")
+KINDS = ("time", "search", "training", "statistics", "arguments", "files", "shown")
 
 
 def all_faults() -> list[Fault]:

@@ -32,17 +32,25 @@ class LeavingOut(eqx.Module):
 
 def shares_grazing(generated: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The share of the samples whose derivative was left out, and of those where it was clipped."""
-    nodes = [
-        node for node in jax.tree.leaves(generated, is_leaf=_says_itself) if _says_itself(node)
-    ]
-    flags = [jnp.ravel(_grazing(node)) for node in nodes]
+    flags = [_grazing(node) for node in _samples(generated)]
+    return _share([x == GRAZES for x in flags]), _share([x == CLIPPED for x in flags])
+
+
+def share_overflowed(generated: Any) -> Float[Array, ""]:
+    """The share of the trains that outgrew their room."""
+    nodes = [getattr(node, "trains", node) for node in _samples(generated)]
+    return _share([node.overflowed for node in nodes if isinstance(node, SpikeTrains)])
+
+
+def _samples(generated: Any) -> list[Any]:
+    nodes = jax.tree.leaves(generated, is_leaf=_says_itself)
+    return [node for node in nodes if _says_itself(node)]
+
+
+def _share(flags: list[Array]) -> Float[Array, ""]:
     if not flags:
-        return jnp.zeros(()), jnp.zeros(())
-    flags = jnp.concatenate(flags)
-    left_out, clipped = (
-        jnp.mean(flags == kind, dtype=jnp.result_type(float)) for kind in (GRAZES, CLIPPED)
-    )
-    return left_out, clipped
+        return jnp.zeros(())
+    return jnp.mean(jnp.concatenate([jnp.ravel(x) for x in flags]), dtype=jnp.result_type(float))
 
 
 def _says_itself(node: Any) -> bool:

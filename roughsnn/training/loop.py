@@ -170,7 +170,9 @@ class _Training:
             done, every = self.reached.done, self.log_every
             goes_on = self._round(min(done + every - done % every, self.num_steps))
             if self.reached.done > done:
-                losses = [chunk.values[..., -1, 0] for chunk in self.reached.chunks if chunk.taken.any()]
+                losses = [
+                    chunk.values[..., -1, 0] for chunk in self.reached.chunks if chunk.taken.any()
+                ]
                 bar.update(self.reached.done - done, float(np.nanmean(losses[-1])))
             if not goes_on:
                 return

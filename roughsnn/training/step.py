@@ -11,9 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from roughsnn.estimators import AbstractGradientEstimator, Against, Pathwise
 from roughsnn.estimators._base import spikes_of
-from roughsnn.spikes import SpikeTrains
 
-from .leaving_out import LeavingOut, shares_grazing
+from .leaving_out import LeavingOut, share_overflowed, shares_grazing
 from .minibatches import minibatch_indices
 from .trainable import leaf_names, trainable_leaves
 
@@ -198,10 +197,7 @@ class TrainStep(eqx.Module):
             model = self._changed(model, generated, state.step + 1, batch_key)
             updated = eqx.filter(model, chosen)
 
-        overflowed = jnp.zeros(())
-        if isinstance(generated, SpikeTrains):
-            overflowed = jnp.mean(generated.overflowed, dtype=jnp.result_type(float))
-        values = [loss, gradient_norm, overflowed, *shares_grazing(generated)]
+        values = [loss, gradient_norm, share_overflowed(generated), *shares_grazing(generated)]
         for name in sorted(self.metrics):
             value = self.metrics[name](state.model, generated, holdout)
             values.append(_scalar(value, f"metrics[{name!r}]"))

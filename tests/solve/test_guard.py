@@ -122,7 +122,72 @@ def test_an_event_function_that_only_touches_zero():
         np.testing.assert_allclose(slope(w0), 2 * (1 - w0 / root), rtol=1e-8)
 
 
-def test_reset_to_a_value_with_noise():
+# the first ball touches the ceiling, the last one stays below; times are 2 (w0 - sqrt(w0^2 - 1))
+_SPEEDS = jnp.array([1.0, 1.01, 1.001, 0.875])
+_SLOPES = [0, 2 * (1 - 1.01 / np.sqrt(1.01**2 - 1)), 2 * (1 - 1.001 / np.sqrt(1.001**2 - 1)), 0]
+
+
+def _touches(speeds, weights, conditions, adjoint):
+    def one(w0):
+        y0 = jnp.array([0.0, 0.0, -0.75]).at[1].set(w0)
+        return rs.eventsolve(
+            ball_under_a_ceiling(), 0.0, 3.0, 0.25, y0, key=jr.key(0), max_events=4,
+            solver=dfx.Heun(), conditions=conditions, adjoint=adjoint,
+        )  # fmt: skip
+
+    solution = jax.vmap(one)(speeds)
+    times = jnp.sum(jnp.where(solution.event_indices == 0, solution.event_times, 0), axis=-1)
+    return jnp.sum(weights * times), solution.grazing
+
+
+@pytest.mark.parametrize(
+    "adjoint", [rs.ReverseMode(), rs.StochasticAdjoint(), rs.ForwardMode()], ids=type
+)
+def test_a_sample_that_grazes_is_left_out_and_no_other(adjoint):
+    gradient = jax.grad(lambda s: _touches(s, jnp.ones(4), "leave-out", adjoint), has_aux=True)
+    slopes, grazing = jax.jit(gradient)(_SPEEDS)
+    # exact for a parabola by Heun's method, but for the root of a difference of 2e-3
+    np.testing.assert_allclose(slopes, _SLOPES, rtol=1e-8)
+    assert grazing.tolist() == [1, 0, 0, 0]
+
+
+def test_who_asks_for_no_derivative_of_a_sample_that_grazes_is_not_refused():
+    adjoint = rs.ReverseMode()
+    gradient = jax.jit(jax.grad(lambda s, w: _touches(s, w, "refuse", adjoint), has_aux=True))
+    slopes, grazing = gradient(_SPEEDS, jnp.ones(4).at[0].set(0))
+    np.testing.assert_allclose(slopes, _SLOPES, rtol=1e-8)
+    assert grazing.tolist() == [1, 0, 0, 0]
+    with pytest.raises(Exception, match=r"1 of 4 samples(.|\n)*transversality") as caught:
+        jax.block_until_ready(gradient(_SPEEDS, jnp.ones(4)))
+    # a figure of one event has no median: nothing is divided by next to nothing
+    assert "relative): 0\n" in str(caught.value)
+    # nothing is differentiated, nothing is judged
+    assert _touches(_SPEEDS, jnp.ones(4), "refuse", adjoint)[1].tolist() == [0, 0, 0, 0]
+
+
+def test_clipped_derivatives_are_bounded_and_counted():
+    gradient = jax.grad(lambda s: _touches(s, jnp.ones(4), "clip", rs.ReverseMode()), has_aux=True)
+    slopes, grazing = jax.jit(gradient)(_SPEEDS)
+    # z'' = -1/2, and after the event z = -1/2: it would rest with speed sqrt(1/2); a tenth of that
+    # is the least that counts, against w0 d(time) / ... of the parabola, -(1/2) tau / speed
+    assert grazing.tolist() == [1, 0, 2, 0]
+    np.testing.assert_allclose(slopes[1], _SLOPES[1], rtol=1e-8)
+    assert abs(_SLOPES[2]) > abs(slopes[2]) > 0
+    assert slopes[0] == slopes[3] == 0
+
+
+def test_bad_policies_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"`conditions` must be one of \"refuse\", .* got 'check'"):
+        _hard_threshold(jnp.asarray(2.0), conditions="check")
+
+
+@pytest.mark.parametrize("conditions", ["leave-out", "clip"])
+def test_what_is_a_property_of_the_model_is_refused_by_every_policy(conditions):
+    with pytest.raises(Exception, match="noise tangent"):
+        jax.grad(lambda c: _hard_threshold(c, conditions=conditions))(jnp.asarray(2.0))
+
+
+def _reset_to_a_value(c, number, **kwargs):
     sde = rs.EventSDE(
         drift_fn=lambda t, y, args: jnp.stack([args - y[0], jnp.exp(y[0])]),
         event_fn=lambda t, y, args: y[1:] - 0.5,
@@ -130,14 +195,25 @@ def test_reset_to_a_value_with_noise():
         diffusion_fn=lambda t, y, args: jnp.array([[0.3], [0.0]]),
         noise=(1,),
     )
+    return rs.eventsolve(
+        sde, 0.0, 2.0, 0.05, jnp.zeros(2), key=jr.key(0), max_events=60, args=c, **kwargs
+    ).event_times[number]
 
-    def first(c):
-        return rs.eventsolve(
-            sde, 0.0, 2.0, 0.05, jnp.zeros(2), key=jr.key(0), max_events=60, args=c
-        ).event_times[1]
 
+@pytest.mark.parametrize("settings", [{}, {"stop_after": 2}], ids=["to the end", "to the second"])
+def test_reset_to_a_value_with_noise(settings):
     with pytest.raises(Exception, match="noise commutes with the transition"):
-        jax.block_until_ready(jax.grad(first)(jnp.asarray(1.0)))
+        jax.block_until_ready(jax.grad(_reset_to_a_value)(jnp.asarray(1.0), 1, **settings))
+
+
+def test_what_the_last_transition_does_is_not_used():
+    """The path ends there: a reset to a value is no reason to refuse the time of the event."""
+    time = jax.jit(lambda c: _reset_to_a_value(c, 0, stop_after=1))
+    c, h = jnp.asarray(1.0), 1e-5
+    # curvature h^2, rounding 1e-16 / h
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(time))(c), (time(c + h) - time(c - h)) / (2 * h), rtol=1e-8
+    )
 
 
 @pytest.mark.parametrize("x64", [False, True])
