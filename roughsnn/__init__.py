@@ -99,6 +99,7 @@ from .spikes import psth as psth
 from .spikes import spike_rates as spike_rates
 from .training import EarlyStop as EarlyStop
 from .training import FitResult as FitResult
+from .training import FitStatus as FitStatus
 from .training import TrainingError as TrainingError
 from .training import fit as fit
 from .training import fit_many as fit_many

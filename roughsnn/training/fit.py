@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
 
 from roughsnn._checks import IntLike, optional_whole_number, whole_number
-from roughsnn._host_errors import as_themselves
 from roughsnn.devices import same_on_each_host
 from roughsnn.estimators import AbstractGradientEstimator
 from roughsnn.runs import Checkpoints
@@ -268,7 +267,6 @@ def fit_many(
     return results
 
 
-@as_themselves()
 @eqx.filter_jit
 def _run(
     step: TrainStep,
@@ -303,7 +301,6 @@ def _run(
     return eqx.combine(arrays, static), failed, chunk
 
 
-@as_themselves()
 @eqx.filter_jit
 def _run_many(step, state, failed, data, keys, holdout, steps, room):
     """`_run` for every seed; a seed that failed waits."""

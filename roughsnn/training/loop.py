@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from roughsnn._host_errors import as_themselves
 from roughsnn.runs import CheckpointError, Checkpoints
 from roughsnn.runs.interrupts import is_interrupt, sigterm_interrupts, uninterrupted
 
@@ -171,7 +172,7 @@ class _Training:
             goes_on = self._round(min(done + every - done % every, self.num_steps))
             if self.reached.done > done:
                 losses = [
-                    chunk.values[..., -1, 0] for chunk in self.reached.chunks if chunk.taken.any()
+                    chunk.values[..., -1, 0] for chunk in self.reached.chunks if np.any(chunk.taken)
                 ]
                 bar.update(self.reached.done - done, float(np.nanmean(losses[-1])))
             if not goes_on:
@@ -213,10 +214,11 @@ class _Training:
     def _call(self, steps: int) -> bool:
         """One call of the compiled program, and whether any seed takes further steps."""
         reached = self.reached
-        state, failed, chunk = self.run(
-            reached.state, reached.failed, jnp.asarray(steps, dtype=jnp.int32)
-        )
-        chunk, all_failed = jax.device_get((chunk, jnp.all(failed)))
+        with as_themselves():
+            state, failed, chunk = self.run(
+                reached.state, reached.failed, jnp.asarray(steps, dtype=jnp.int32)
+            )
+            chunk, all_failed = jax.device_get((chunk, jnp.all(failed)))
         taken = int(np.max(chunk.taken))
         seconds = time.monotonic() - self._started
         # Seeds that failed have fewer rows than the others; all keep the same length.
