@@ -8,8 +8,9 @@ import time
 class Progress:
     """Shows the step, the loss, the rate and the time left; a context manager.
 
-    Drawn by tqdm where it is installed, else written as plain lines to the standard error: one
-    line that is rewritten on a terminal, about twenty lines in a log file.
+    Drawn by tqdm on a terminal or in a notebook where it is installed, else written as plain text
+    to the standard error: one line that is rewritten on a terminal; in a log file, which keeps
+    everything, at most twenty lines, five seconds apart, and the last one.
     """
 
     def __init__(self, num_steps: int, enabled: bool, done: int = 0):
@@ -19,10 +20,10 @@ class Progress:
         self._enabled = enabled
         self._started = self._measured_from = time.monotonic()
         self._done_before = None
-        self._last_line = -1
+        self._last_line, self._last_written = 0, self._started
 
     def __enter__(self) -> "Progress":
-        if self._enabled:
+        if self._enabled and (sys.stderr.isatty() or "ipykernel" in sys.modules):
             try:
                 from tqdm import tqdm
             except ImportError:
@@ -58,8 +59,10 @@ class Progress:
             return
         terminal = sys.stderr.isatty()
         twentieth = self.done * 20 // max(self.num_steps, 1)
-        if terminal or twentieth > self._last_line or self.done >= self.num_steps:
-            self._last_line = twentieth
+        now = time.monotonic()
+        due = twentieth > self._last_line and now - self._last_written > 5.0
+        if terminal or due or self.done >= self.num_steps:
+            self._last_line, self._last_written = twentieth, now
             print(
                 self.line(loss) + note,
                 file=sys.stderr,

@@ -577,7 +577,7 @@ def test_progress_without_tqdm(data, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     fit(start(), data, **{**SETTINGS, "progress": True})
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 1  # in less than five seconds
     assert re.fullmatch(r"step 25/25  loss \S+  \S+ steps/s  0:00 left", lines[-1])
 
 
