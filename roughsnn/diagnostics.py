@@ -40,7 +40,7 @@ class Diagnosis(eqx.Module):
     gradient_norms: dict[str, float]
     advice: tuple[str, ...]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = []
         if self.rates.size:
             lines.append(

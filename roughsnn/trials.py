@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ._checks import IntLike, RealLike, optional_whole_number, whole_number, window
+from ._shown import shown
 from .neurons import AbstractNeuron
 from .simulate import randomness, simulate_solution, spike_trains
 from .solve import RESULTS, EventSolution
@@ -62,6 +63,12 @@ class Trials(eqx.Module):
 
     def __len__(self) -> int:
         return len(self.trains)
+
+    def __repr__(self) -> str:
+        return (
+            f"trials: {self.trains!r}\nstopped at their last spike: {shown(self.stopped)}, failed: "
+            f"{shown(self.failed)}\nresiduals at the end: {shown(self.residuals)}"
+        )
 
 
 def simulate_trials(

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from roughsnn._shown import shown
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 
@@ -28,6 +30,14 @@ class GradientEstimate(eqx.Module):
     gradient: PyTree
     generated: Any
     diagnostics: dict[str, Array]
+
+    def __repr__(self) -> str:
+        lines = [f"estimate of a gradient: loss {shown(self.value)}"]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.gradient):
+            name = jax.tree_util.keystr(path) or "of the parameter"
+            lines.append(f"gradient {name}: {shown(leaf)}")
+        lines += [f"{name}: {shown(x)}" for name, x in self.diagnostics.items()]
+        return "\n".join(lines)
 
 
 class AbstractGradientEstimator(eqx.Module):

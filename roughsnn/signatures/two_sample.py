@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from .._shown import shown
 from ..spikes.trains import SpikeTrains
 from .interval_kernel import IntervalKernel
 from .kernel_ensemble import KernelEnsemble
@@ -37,6 +38,17 @@ class TwoSampleResult(eqx.Module):
     threshold: Float[Array, ""]
     power: Float[Array, ""]
     null: Float[Array, " permutations"]
+
+    def __repr__(self) -> str:
+        verdict = shown(self.rejected)
+        if verdict in ("True", "False"):
+            verdict = "yes, they differ" if verdict == "True" else "no"
+        return (
+            f"two-sample test: p-value {shown(self.p_value)}, rejected: {verdict}\n"
+            f"statistic {shown(self.statistic)}, rejected above {shown(self.threshold)}; of "
+            f"permutations {shown(self.null)}\n"
+            f"estimated power {shown(self.power)}"
+        )
 
 
 def two_sample_test(

@@ -58,7 +58,7 @@ class ConditionsReport(eqx.Module):
         if not self.holds:
             raise ConditionsError(str(self))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"Conditions for pathwise gradients, at {self.num_events} events:"]
         for c in self.conditions:
             mark = "holds   " if c.holds else "VIOLATED"

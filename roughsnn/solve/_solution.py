@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from .._shown import is_known
+
 
 class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     """How an event solve ended; every member says what happened and what to do."""
@@ -45,6 +47,28 @@ class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "More delayed spikes were on their way at once than the network has room for, so the solve "
         "stopped early. Increase `max_pending` of the SpikingNetwork."
     )
+
+
+class _Result(type(RESULTS.successful)):
+    """A member of `RESULTS` that prints its name and its text; of a batch, how many ended so."""
+
+    def __repr__(self) -> str:
+        if not is_known(self._value):
+            return "RESULTS (not known inside `jit`)"
+        values = np.asarray(self._value)
+        lines = []
+        for name, member in RESULTS._name_to_item.items():
+            count = int(np.sum(values == member._value))
+            if count:
+                of = f" ({count} of {values.size} samples)" if values.ndim else ""
+                text = RESULTS[member]
+                lines.append(f"RESULTS.{name}{of}" + (f": {text}" if text else ""))
+        return "\n".join(lines) or "RESULTS (of no samples)"
+
+
+def _named(result: Any) -> Any:
+    """The result as one that prints its name; what stands in for one stays as it is."""
+    return _Result(result._value, RESULTS) if isinstance(result, RESULTS) else result
 
 
 class EventSolution(eqx.Module):
@@ -90,7 +114,7 @@ class EventSolution(eqx.Module):
     event_ys_right: PyTree | None
     final_time: Float[Array, "*batch"]
     final_state: PyTree
-    result: Any
+    result: Any = eqx.field(converter=_named)
     grazing: Int[Array, "*batch"]
     stats: dict[str, Any]
 

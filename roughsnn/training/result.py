@@ -85,5 +85,5 @@ class FitResult(eqx.Module):
                 )
         return "\n".join(lines)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return self.summary()
