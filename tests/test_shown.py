@@ -9,6 +9,7 @@ import pytest
 import roughsnn as rs
 from roughsnn._shown import shown
 from roughsnn.signatures import permutation_test
+from roughsnn.solve._solution import _named
 
 
 def in_all_ways(tree):
@@ -43,17 +44,12 @@ def test_the_result_of_a_solve_says_its_name_and_text():
     ended = jax.vmap(
         lambda ok: rs.RESULTS.where(ok, rs.RESULTS.successful, rs.RESULTS.max_events_reached)
     )(jnp.array([True, False, True]))
-    zeros = jnp.zeros(3)
-    solution = rs.EventSolution(
-        zeros, zeros, zeros[:, None], zeros[:, None].astype(int), zeros.astype(int), None, None,
-        None, None, zeros, zeros, ended, {},
-    )  # fmt: skip
-    text, *others = in_all_ways(solution.result)
+    result = _named(ended)
+    text, *others = in_all_ways(result)
     assert "RESULTS.successful (2 of 3 samples)" in text
     assert "RESULTS.max_events_reached (1 of 3 samples): More events happened" in text
-    assert text in repr(solution)
     assert all(other.startswith("RESULTS") for other in others)
-    one = jax.tree.map(lambda x: x[0], solution.result)
+    one = jax.tree.map(lambda x: x[0], result)
     assert repr(one) == "RESULTS.successful"
     assert bool(one == rs.RESULTS.successful)
 

@@ -49,8 +49,14 @@ class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
     )
 
 
-class _Result(type(RESULTS.successful)):
+_Member: Any = type(RESULTS.successful)
+
+
+class _Result(_Member):
     """A member of `RESULTS` that prints its name and its text; of a batch, how many ended so."""
+
+    _value: Any
+    _enumeration: Any = eqx.field(static=True)
 
     def __repr__(self) -> str:
         if not is_known(self._value):
