@@ -101,7 +101,7 @@ def check_conditions(
     left, right = flatten((solution.event_ys_left, solution.event_ys_right))
     keys = jr.split(jr.fold_in(key, num_paths), times.shape[0])
     measure = eqx.filter_jit(eqx.filter_vmap(figures_of_event, in_axes=(None, None, 0, 0, 0, 0, 0)))
-    found = measure(sde, args, times, components, left, right, keys)
+    found = measure(sde, args, times + t0, components, left, right, keys)
     found = {name: np.asarray(values) for name, values in found.items()}
     refires = bool(np.any(np.asarray(solution.result == RESULTS.immediate_event)))
-    return report(found, np.asarray(times), np.asarray(components), refires)
+    return report(found, t0 + np.asarray(times, float), np.asarray(components), refires)

@@ -21,6 +21,25 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from ._random import uniform_from_key
 
 
+class AbstractTimeFunction(eqx.Module):
+    """A function of time that can also be counted from the start of a window, so that it is as
+    sharp in a window that begins late as in one that begins at zero. Passed as `args` of
+    [`roughsnn.eventsolve`][] (or `input_current`), it is evaluated in the window's own time."""
+
+    @abc.abstractmethod
+    def __call__(self, t: Float[Array, ""]) -> Array:
+        """The value at the time t."""
+
+    @abc.abstractmethod
+    def since(self, t0: float) -> "AbstractTimeFunction":
+        """The same function of the time since `t0`."""
+
+    def held(self, t: float) -> Callable:
+        """The function that has its value at `t` at all times."""
+        value = self(jnp.asarray(t))
+        return lambda _: value
+
+
 class AbstractEventSDE(eqx.Module):
     """A stochastic differential equation with event discontinuities.
 
@@ -74,6 +93,27 @@ class AbstractEventSDE(eqx.Module):
         """How many silent events one recorded event can bring about, at most."""
         return 0
 
+    @property
+    def event_rises(self) -> bool:
+        """Whether every component of the event function only ever rises between events, as an
+        integrated intensity does. The solver then need not look for one that rises through zero
+        and falls again within a step."""
+        return False
+
+    @property
+    def resets(self) -> bool:
+        """Whether the transition at an event takes the component that fires below zero. `False`
+        for events that are upward crossings of zero (a spike of a Hodgkin--Huxley neuron): the
+        component goes on above zero, and can fire again once it has fallen below."""
+        return True
+
+    @property
+    def fastest_rate(self) -> Float[Array, ""] | None:
+        """The largest rate at which the drift takes the state to its equilibrium, 1 over the
+        shortest time constant, where that is known: a solve with steps longer than that constant
+        ends with `RESULTS.step_too_long`. `None`: not known, nothing is checked."""
+        return None
+
     def overflowed(self, y: PyTree) -> Bool[Array, ""] | None:
         """Whether the state has lost something for which it had no room, which ends the solve with
         `RESULTS.too_many_arrivals`; `None` for a state that cannot."""
@@ -96,6 +136,9 @@ class EventSDE(AbstractEventSDE):
         diffusion_fn: `(t, y, args) ->` array, tree of arrays or lineax operator; `None` for none.
         noise: shape of the Brownian motion, needed with `diffusion_fn`.
         mark_fn: `key -> mark`; `None` draws one uniform number.
+        crossings: whether events are upward crossings of zero without a reset: after one the
+            component goes on above zero, and it can fire again once it has fallen below. Then
+            `transition_fn` may be `None`, for a state that goes on as it is.
 
     Raises:
         TypeError: something that must be a function is none.
@@ -120,13 +163,16 @@ class EventSDE(AbstractEventSDE):
 
     drift_fn: Callable
     event_fn: Callable
-    transition_fn: Callable
+    transition_fn: Callable | None = None
     diffusion_fn: Callable | None = None
     noise: PyTree | None = eqx.field(static=True, default=None)
     mark_fn: Callable | None = None
+    crossings: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         for name in ("drift_fn", "event_fn", "transition_fn"):
+            if name == "transition_fn" and self.crossings and self.transition_fn is None:
+                continue
             if not callable(getattr(self, name)):
                 raise TypeError(
                     f"`{name}` must be a function, got {type(getattr(self, name)).__name__}."
@@ -150,10 +196,16 @@ class EventSDE(AbstractEventSDE):
     def noise_shape(self):
         return self.noise
 
+    @property
+    def resets(self):
+        return not self.crossings
+
     def event(self, t, y, args):
         return self.event_fn(t, y, args)
 
     def transition(self, t, y, event_index, mark, args):
+        if self.transition_fn is None:
+            return y
         return self.transition_fn(t, y, event_index, mark, args)
 
     def mark(self, key):

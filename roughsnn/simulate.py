@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 from ._checks import IntLike, RealLike, optional_whole_number, real_array, whole_number, window
 from .devices import map_trials, trial_mesh, whole_on_each_host
-from .drivers import BrownianGrid
+from .drivers import BrownianGrid, TimeGrid
 from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
 from .solve import RESULTS, AbstractEventAdjoint, EventSolution, eventsolve
@@ -181,11 +181,13 @@ def _simulate(
     model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
     bridge, adjoint, conditions, saveat, save_event_states, progress_meter, mesh, at_once,
 ):  # fmt: skip
+    grid = TimeGrid(t0, t1, dt0)
+
     def one(operands, index):
         model, key, input_current, inputs = operands
         stored = adjoint is None or adjoint.stores_driver
         start, driver, marks = randomness(model, t0, t1, dt0, key, index, solver, bridge, stored)
-        driver = driver if inputs is None else inputs.of_sample(index).beside(driver)
+        driver = driver if inputs is None else inputs.of_sample(index).beside(driver, grid)
         solution = eventsolve(
             model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
             max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,

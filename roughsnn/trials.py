@@ -130,14 +130,15 @@ def simulate_trials(
         conditions=conditions, save_event_states=True, throw=throw,
     )  # fmt: skip
 
-    def event(t, y):
-        return model.event(t, y, input_current)
+    def event(since, y):
+        # an intensity is integrated in the state, which alone says how far it has come
+        return model.event(since, y, input_current)
 
     residuals = jax.vmap(event)(solution.final_time, solution.final_state)
 
     def start(index):
         first, _, _ = randomness(model, t0, t1, dt0, key, index, solver, bridge)
-        return event(jnp.asarray(t0, solution.t0.dtype), model.initial_state(first))
+        return event(jnp.zeros((), solution.final_time.dtype), model.initial_state(first))
 
     first = jax.vmap(start)(jnp.arange(num_samples, dtype=jnp.int32))
     levels = lax.stop_gradient(_levels(event, first, solution, model.num_neurons))

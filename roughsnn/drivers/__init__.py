@@ -9,6 +9,7 @@ from ._grid import AbstractGridDriver as AbstractGridDriver
 from ._grid import PathDriver as PathDriver
 from ._grid import TimeGrid as TimeGrid
 from ._grid import check_driver as check_driver
+from ._jumps import JumpDriver as JumpDriver
 from ._jumps import JumpPath as JumpPath
 from ._jumps import Jumps as Jumps
 from ._jumps import poisson_path as poisson_path
@@ -22,6 +23,7 @@ __all__ = [
     "AbstractGridDriver",
     "BrownianGrid",
     "FractionalBrownianGrid",
+    "JumpDriver",
     "JumpPath",
     "Jumps",
     "PathDriver",

@@ -143,7 +143,7 @@ class BrownianGrid(AbstractGridDriver):
         keys = [key] if len(leaves) == 1 else list(jr.split(key, len(leaves)))
         out = []
         for leaf_key, leaf in zip(keys, leaves, strict=True):
-            sd = jnp.sqrt(jnp.asarray(variance, leaf.dtype) * self._width(cell, leaf.dtype))
+            sd = jnp.sqrt(jnp.asarray(variance, leaf.dtype) * self.grid.width(cell, leaf.dtype))
             out.append(sd * normals(leaf_key, cell, leaf.shape, leaf.dtype))
         return jax.tree.unflatten(treedef, out)
 
@@ -178,7 +178,7 @@ class BrownianGrid(AbstractGridDriver):
 
         def value(w, h=None):
             points = self.grid.points(w.dtype)
-            x = jnp.clip((t0 - points[:-1]) / self.grid.widths(w.dtype), 0, 1)
+            x = jnp.clip((t0 - self.grid.t0 - points[:-1]) / self.grid.widths(w.dtype), 0, 1)
             line = jnp.tensordot(x, w, axes=1)
             return line if h is None else line + jnp.tensordot(6 * x * (1 - x), h, axes=1)
 
@@ -248,19 +248,17 @@ class BrownianGrid(AbstractGridDriver):
             return None
         return self._of_cell(cell), jnp.zeros((), jnp.int32)
 
-    def _width(self, cell, dtype):
-        last = self.grid.num_cells - 1
-        width_of_last = self.grid.t1 - self.grid.t0 - last * self.grid.dt0
-        return jnp.where(cell == last, width_of_last, self.grid.dt0).astype(dtype)
+    @property
+    def is_smooth(self):
+        return self.bridge == "linear"
 
     def piece(self, state, cell, t, cell_end):
         if self.bridge == "linear":
             # that of the whole cell, not of what is left of it: exact on both sides of an event
             w, h_area = self._of_cell(cell)
             if h_area is None:
-                return LinearPiece(jax.tree.map(lambda x: x / self._width(cell, x.dtype), w))
-            start = self.grid.end(cell - 1, t.dtype)
-            return ParabolaPiece(start, self._width(cell, t.dtype), w, h_area)
+                return LinearPiece(jax.tree.map(lambda x: x / self.grid.width(cell, x.dtype), w))
+            return ParabolaPiece(self.grid.width(cell, t.dtype), w, h_area)
         (w, h_area), number = state
         key = jr.fold_in(jr.fold_in(self.key, cell), number + 2)
         leaves, treedef = jax.tree.flatten(w)

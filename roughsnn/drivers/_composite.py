@@ -79,6 +79,10 @@ class CompositeDriver(AbstractGridDriver):
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         return self.path.evaluate(t0, t1, left, use_levy)
 
+    @property
+    def is_smooth(self):
+        return all(p.is_smooth for p in self.parts)
+
     def start(self, cell):
         return tuple(p.start(cell) for p in self.parts)
 
@@ -110,9 +114,9 @@ class CompositeDriver(AbstractGridDriver):
 
     def _widened(self, number, jumps):
         """The jumps of one part of a product, as jumps of all of it."""
-        t = jnp.asarray(self.grid.t0)
+        t = jnp.zeros((), jumps.offsets.dtype)
         cell = jnp.zeros((), jnp.int32)
-        n = jumps.times.shape[0]
+        n = len(jumps)
 
         def still(part):
             shape = jax.eval_shape(lambda: part.piece(part.start(cell), cell, t, t).evaluate(t, t))
@@ -121,7 +125,7 @@ class CompositeDriver(AbstractGridDriver):
         sizes = tuple(
             jumps.sizes if i == number else still(part) for i, part in enumerate(self.parts)
         )
-        return type(jumps)(jumps.times, sizes, jumps.substeps)
+        return type(jumps)(jumps.cells, jumps.offsets, sizes, jumps.substeps)
 
 
 def _added(a, b):

@@ -87,7 +87,8 @@ class FractionalBrownianGrid(AbstractGridDriver):
         if t1 is not None:
             return increment(self.evaluate(t1) - self.evaluate(t0), None, t0, t1, use_levy)
         dtype = self.increments.dtype
-        share = jnp.clip((t0 - self.grid.points(dtype)[:-1]) / self.grid.widths(dtype), 0, 1)
+        since = t0 - self.grid.t0 - self.grid.points(dtype)[:-1]
+        share = jnp.clip(since / self.grid.widths(dtype), 0, 1)
         return jnp.tensordot(share, self.increments, axes=1)
 
     def start(self, cell):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .._checks import IntLike, RealLike, number, real_array, whole_number
 from ._grid import AbstractGridDriver, TimeGrid
@@ -17,22 +17,43 @@ from ._pieces import ZeroPiece
 
 
 class Jumps(eqx.Module):
-    """When and by how much a driver jumps: sorted times, padded with `inf`, and sizes with the
-    same leading axis."""
+    """When and by how much a driver jumps.
 
-    times: Float[Array, " n"]
+    Attributes:
+        cells: the cell of the solver's grid in which each jump lies, sorted.
+        offsets: when, since the start of that cell, sorted within it; `inf` for padding.
+        sizes: by how much, with the same leading axis.
+        substeps: steps of the method that runs through a jump.
+    """
+
+    cells: Int[Array, " n"]
+    offsets: Float[Array, " n"]
     sizes: PyTree[Float[Array, "n ..."]]
     substeps: int = eqx.field(static=True)
 
-    def at(self, number: Int[Array, ""]) -> tuple[Float[Array, ""], PyTree]:
-        """Time and size of a jump; past the last one, a jump that never comes."""
-        n = self.times.shape[0]
+    def __len__(self) -> int:
+        return self.offsets.shape[0]
+
+    def at(self, number: Int[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""], PyTree]:
+        """Cell, offset and size of a jump; past the last one, a jump that never comes."""
+        n = len(self)
         if n == 0:
-            never = jnp.asarray(jnp.inf, self.times.dtype)
-            return never, jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), self.sizes)
+            never = jnp.asarray(jnp.inf, self.offsets.dtype)
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), self.sizes)
+            return jnp.asarray(jnp.iinfo(jnp.int32).max, jnp.int32), never, zeros
         i = jnp.minimum(number, n - 1)
-        time = jnp.where(number < n, self.times[i], jnp.inf)
-        return time, jax.tree.map(lambda x: x[i], self.sizes)
+        offset = jnp.where(number < n, self.offsets[i], jnp.inf)
+        cell = jnp.where(number < n, self.cells[i], jnp.iinfo(jnp.int32).max)
+        return cell, offset, jax.tree.map(lambda x: x[i], self.sizes)
+
+    def is_due(self, number: Int[Array, ""], cell, offset) -> Bool[Array, ""]:
+        """Whether a jump lies at or before a time in a cell."""
+        its_cell, its_offset, _ = self.at(number)
+        return (its_cell < cell) | ((its_cell == cell) & (its_offset <= offset))
+
+    def num_at_start(self) -> Int[Array, ""]:
+        """How many jumps lie at or before the start of the grid; they do not act."""
+        return jnp.sum((self.cells == 0) & (self.offsets <= 0), dtype=jnp.int32)
 
     def joined(self, other: "Jumps", combine) -> "Jumps":
         """The jumps of two drivers together; those at the same time become one, so that it is
@@ -41,14 +62,16 @@ class Jumps(eqx.Module):
         def zeros(x, n):
             return jnp.zeros((n,) + x.shape[1:], x.dtype)
 
-        n, m = self.times.shape[0], other.times.shape[0]
-        times = jnp.concatenate([self.times, other.times])
-        order = jnp.argsort(jax.lax.stop_gradient(times), stable=True)
+        n, m = len(self), len(other)
+        cells = jnp.concatenate([self.cells, other.cells])
+        offsets = jnp.concatenate([self.offsets, other.offsets])
+        order = jnp.lexsort((jax.lax.stop_gradient(offsets), cells))
         mine = jax.tree.map(lambda x: jnp.concatenate([x, zeros(x, m)])[order], self.sizes)
         yours = jax.tree.map(lambda x: jnp.concatenate([zeros(x, n), x])[order], other.sizes)
-        times = times[order]
+        cells, offsets = cells[order], offsets[order]
         # at most one jump of each comes at any time: the second of two moves onto the first
-        same = jnp.concatenate([times[1:] == times[:-1], jnp.zeros(min(1, n + m), bool)])
+        equal = (cells[1:] == cells[:-1]) & (offsets[1:] == offsets[:-1])
+        same = jnp.concatenate([equal, jnp.zeros(min(1, n + m), bool)])
 
         def moved(x):
             up = same.reshape((-1,) + (1,) * (x.ndim - 1))
@@ -56,7 +79,7 @@ class Jumps(eqx.Module):
             return jnp.where(down, 0, x) + jnp.where(up, jnp.roll(x, -1, axis=0), 0)
 
         sizes = jax.tree.map(moved, combine(mine, yours))
-        return Jumps(times, sizes, max(self.substeps, other.substeps))
+        return Jumps(cells, offsets, sizes, max(self.substeps, other.substeps))
 
 
 class JumpPath(dfx.AbstractPath):
@@ -136,10 +159,18 @@ def _joined_ties(times, sizes):
 
 
 class JumpDriver(AbstractGridDriver):
-    """A jump path on the solver's grid: between its jumps it does not move."""
+    """A jump path on the solver's grid: between its jumps it does not move.
+
+    Attributes:
+        path: the path.
+        grid: the solver's grid.
+        since_start: whether the times of the path count from the start of the grid, which keeps
+            them sharp wherever the grid begins; else they are absolute.
+    """
 
     path: JumpPath
     grid: TimeGrid
+    since_start: bool = eqx.field(static=True, default=False)
 
     @property
     def t0(self):
@@ -162,7 +193,11 @@ class JumpDriver(AbstractGridDriver):
         return None
 
     def jumps(self, dtype):
-        return Jumps(self.path.times.astype(dtype), self.path.sizes, self.path.substeps)
+        since = self.path.times.astype(dtype)
+        if not self.since_start:
+            since = since - jnp.asarray(self.grid.t0, dtype)
+        cells, offsets = self.grid.place(since)
+        return Jumps(cells, offsets, self.path.sizes, self.path.substeps)
 
 
 def spike_path(trains: Any, weights: Float[Array, "N ..."] | None = None) -> JumpPath:

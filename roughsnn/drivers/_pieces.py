@@ -70,13 +70,12 @@ class ParabolaPiece(_Piece):
     the Brownian motion given both: with $x = (t - t_j)/h$, $W_t = x W + 6 x (1 - x) H$. Over a
     part of length $\ell$ of the cell its Levy area is $(\ell / h)^2 H$."""
 
-    start: Float[Array, ""]
     width: Float[Array, ""]
     w: PyTree[Array]
     h_area: PyTree[Array]
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
-        a, b = (t0 - self.start) / self.width, (t1 - self.start) / self.width
+        a, b = t0 / self.width, t1 / self.width
 
         def between(w, h):
             x, y = a.astype(w.dtype), b.astype(w.dtype)
@@ -161,7 +160,6 @@ class RefinedPiece(_Piece):
     $\int W\,dr$ from the start of the cell on, at the fine points, and the Levy areas of the fine
     cells where it has some."""
 
-    start: Float[Array, ""]
     end: Float[Array, ""]
     width: float = eqx.field(static=True)
     values: PyTree[Float[Array, "points ..."]]
@@ -169,9 +167,9 @@ class RefinedPiece(_Piece):
     areas: PyTree[Float[Array, "cells ..."]] | None
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
-        start, end, *times = lax.stop_gradient((self.start, self.end, t0, t1))
+        end, *times = lax.stop_gradient((self.end, t0, t1))
         # a sample that has ended steps on over a dummy interval
-        s, t = (jnp.clip(x, start, end) - start for x in times)
+        s, t = (jnp.clip(x, 0, end) for x in times)
         ell = jnp.where(t > s, t - s, 1)
 
         def both(values, integrals, h=None):
@@ -182,7 +180,7 @@ class RefinedPiece(_Piece):
                 j = jnp.clip(jnp.floor(x / self.width), 0, last).astype(jnp.int32)
                 left = j.astype(values.dtype) * self.width
                 # the last fine cell of the window may be a shorter one
-                width = jnp.where(j == last, (end - start).astype(values.dtype) - left, self.width)
+                width = jnp.where(j == last, end.astype(values.dtype) - left, self.width)
                 u = (x - left) / width
                 begin, step = values[j], values[j + 1] - values[j]
                 value, mean = begin + u * step, u * begin + 0.5 * u**2 * step

@@ -95,6 +95,10 @@ class RefinedBrownianGrid(AbstractGridDriver):
         """The value at `t0`, or the increment from `t0` to `t1`, as that of the fine path."""
         return self.fine.evaluate(t0, t1, left, use_levy)
 
+    @property
+    def is_smooth(self):
+        return False
+
     def start(self, cell):
         return None
 
@@ -105,8 +109,8 @@ class RefinedBrownianGrid(AbstractGridDriver):
             areas = jax.tree.map(
                 lambda x: x.reshape((-1, self.factor) + x.shape[1:])[cell], self.fine.areas
             )
-        start = self.grid.end(cell - 1, t.dtype)
-        return RefinedPiece(start, self.grid.end(cell, t.dtype), self.fine.grid.dt0, *rows, areas)
+        end = self.grid.width(cell, t.dtype)
+        return RefinedPiece(end, self.fine.grid.dt0, *rows, areas)
 
     def left(self, state, piece, t, t_event, cell_end):
         return None

@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from roughsnn.drivers import AbstractGridDriver, TimeGrid, as_grid_driver
 from roughsnn.neurons import AbstractNeuron
 from roughsnn.simulate import randomness
-from roughsnn.solve._arguments import differentiable_stages
+from roughsnn.solve._arguments import clock_of, differentiable_stages
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 
@@ -61,11 +61,13 @@ def replay(trials: Trials, ramp: float) -> Replay:
         start, driver, _ = randomness(
             model, recipe.t0, recipe.t1, recipe.dt0, recipe.key, index, recipe.solver, recipe.bridge
         )
+        y0 = model.initial_state(start)
+        origin, args = clock_of(model, grid, y0, recipe.input_current)
         walk = _Walk(
-            model, solver, as_grid_driver(driver, grid), grid, recipe.input_current, ramp,
+            model, solver, as_grid_driver(driver, grid), grid, origin, args, ramp,
             recipe.stop_after, lax.stop_gradient(times), neurons,
         )  # fmt: skip
-        return walk.run(model.initial_state(start))
+        return walk.run(y0)
 
     index = jnp.arange(len(trains), dtype=jnp.int32)
     times, log_weights, excess = jax.vmap(one)(index, trains.times, trains.neurons)
@@ -77,7 +79,8 @@ def replay(trials: Trials, ramp: float) -> Replay:
 
 
 class _Carry(eqx.Module):
-    t: Float[Array, ""]
+    # since the start of the cell
+    x: Float[Array, ""]
     y: PyTree
     # what to take off the event function to get the excess: log u of the threshold in `y`
     offset: Float[Array, " K"]
@@ -92,6 +95,7 @@ class _Walk(eqx.Module):
     solver: dfx.AbstractSolver
     driver: AbstractGridDriver | None
     grid: TimeGrid
+    origin: float | None = eqx.field(static=True)
     args: object
     ramp: float = eqx.field(static=True)
     stop_after: int | None = eqx.field(static=True)
@@ -101,12 +105,12 @@ class _Walk(eqx.Module):
     def run(self, y0: PyTree):
         y0 = jax.tree.map(jnp.asarray, y0)
         dtype = jnp.result_type(*jax.tree.leaves(y0))
-        t0 = jnp.asarray(self.grid.t0, dtype)
+        start = self._time(jnp.zeros((), jnp.int32), jnp.zeros((), dtype))
         zero = jnp.zeros((), jnp.int32)
         first = _Carry(
-            t=t0,
+            x=jnp.zeros((), dtype),
             y=y0,
-            offset=lax.stop_gradient(self.model.event(t0, y0, self.args) + self._alpha()),
+            offset=lax.stop_gradient(self.model.event(start, y0, self.args) + self._alpha()),
             cell=zero,
             number=zero,
             driver_state=None if self.driver is None else self.driver.start(zero),
@@ -115,11 +119,15 @@ class _Walk(eqx.Module):
         length = self.grid.num_cells + self.times.shape[0]
         step = jax.checkpoint(lambda carry, _: self._step(carry), prevent_cse=False)
         last, (times, numbers) = lax.scan(step, first, None, length=length)
-        excess = self.model.event(last.t, last.y, self.args) - last.offset
+        excess = self.model.event(self._time(last.cell, last.x), last.y, self.args) - last.offset
         kept, _ = share_kept(excess, self.ramp)
         weight = last.log_weight - jnp.sum(kept * excess)
         spikes = jnp.full_like(self.times, jnp.inf).at[numbers].set(times, mode="drop")
         return spikes, weight, excess
+
+    def _time(self, cell, x) -> Float[Array, ""]:
+        """The time that the model is given, of a place in a cell."""
+        return jnp.asarray(self.origin or 0.0, x.dtype) + self.grid.begin(cell, x.dtype) + x
 
     def _alpha(self) -> Array:
         alpha = self.model.dead_intensity
@@ -129,33 +137,43 @@ class _Walk(eqx.Module):
     def _step(self, carry: _Carry):
         """To the next spike, or to the end of the cell."""
         grid, room = self.grid, self.times.shape[0]
-        t, y = carry.t, carry.y
+        x, y = carry.x, carry.y
         running = carry.cell < grid.num_cells
         if self.stop_after is not None:
             running = running & (carry.number < self.stop_after)
         cell = jnp.minimum(carry.cell, grid.num_cells - 1)
         # an ended trial steps over a dummy interval
-        end = jnp.where(running, grid.end(cell, t.dtype), lax.stop_gradient(t) + grid.dt0)
+        end = jnp.where(running, grid.width(cell, x.dtype), lax.stop_gradient(x) + grid.dt0)
         tau, neuron = end, jnp.zeros((), jnp.int32)
         is_event: Bool[Array, ""] = jnp.zeros((), bool)
         if room:
             at = jnp.minimum(carry.number, room - 1)
-            tau, neuron = self.times[at], self.neurons[at]
-            is_event = running & (carry.number < room) & (tau <= end)
-        t_next = jnp.where(is_event, tau, end).astype(t.dtype)
+            its_cell, tau = grid.place(self.times[at].astype(x.dtype))
+            neuron = self.neurons[at]
+            # (a spike at the end of a cell may have been put at the start of the next)
+            is_here = (its_cell < carry.cell) | ((its_cell == carry.cell) & (tau <= end))
+            tau = jnp.where(its_cell < carry.cell, x, jnp.maximum(tau, x))
+            is_event = running & (carry.number < room) & is_here
+        x_next = jnp.where(is_event, tau, end).astype(x.dtype)
         piece = None
         if self.driver is not None:
-            piece = self.driver.piece(carry.driver_state, cell, t, end)
+            piece = self.driver.piece(carry.driver_state, cell, x, end)
 
-        def reach(t_new):
-            terms = dfx.ODETerm(self.model.drift)
+        def drift(x, y, args):
+            return self.model.drift(self._time(cell, x), y, args)
+
+        def diffusion(x, y, args):
+            return self.model.diffusion(self._time(cell, x), y, args)
+
+        def reach(x_new):
+            terms = dfx.ODETerm(drift)
             if piece is not None:
-                terms = dfx.MultiTerm(terms, dfx.ControlTerm(self.model.diffusion, piece))
-            state = self.solver.init(terms, t, t_new, y, self.args)
-            out = self.solver.step(terms, t, t_new, y, self.args, state, made_jump=False)[0]
-            return out, self.model.event(t_new, out, self.args)
+                terms = dfx.MultiTerm(terms, dfx.ControlTerm(diffusion, piece))
+            state = self.solver.init(terms, x, x_new, y, self.args)
+            out = self.solver.step(terms, x, x_new, y, self.args, state, made_jump=False)[0]
+            return out, self.model.event(self._time(cell, x_new), out, self.args)
 
-        (y_next, level), (y_dot, hazards) = jax.jvp(reach, (t_next,), (jnp.ones_like(t_next),))
+        (y_next, level), (y_dot, hazards) = jax.jvp(reach, (x_next,), (jnp.ones_like(x_next),))
         fires = is_event & (jnp.arange(level.shape[0], dtype=jnp.int32) == neuron)
         excess = jnp.sum(jnp.where(fires, level - carry.offset, 0))
         hazard = jnp.where(is_event, jnp.sum(jnp.where(fires, hazards, 0)), 1)
@@ -165,20 +183,21 @@ class _Walk(eqx.Module):
         # what of the spike is not kept in its place moves, and the state there with it
         shift = (1 - kept) * (lax.stop_gradient(excess) - excess) / lax.stop_gradient(hazard)
         shift = jnp.where(is_event, shift, 0)
-        t_next = t_next + shift
+        x_next = x_next + shift
         y_next = jax.tree.map(lambda x, x_dot: x + x_dot * shift, y_next, y_dot)
-        jumped = self.model.transition(t_next, y_next, neuron, jnp.ones((), t.dtype), self.args)
+        time = self._time(cell, x_next)
+        jumped = self.model.transition(time, y_next, neuron, jnp.ones((), x.dtype), self.args)
 
-        moved = carry.cell + (lax.stop_gradient(t_next) >= end).astype(jnp.int32)
-        new_cell = jnp.where(running, moved, carry.cell)
+        at_end = running & (lax.stop_gradient(x_next) >= end)
+        new_cell = carry.cell + at_end.astype(jnp.int32)
         driver_state = carry.driver_state
         if self.driver is not None and jax.tree.leaves(driver_state):
-            left = self.driver.left(driver_state, piece, t, t_next, end)
+            left = self.driver.left(driver_state, piece, x, x_next, end)
             fresh = self.driver.start(jnp.minimum(new_cell, grid.num_cells - 1))
             driver_state = _where(is_event, left, driver_state)
             driver_state = _where(new_cell > carry.cell, fresh, driver_state)
         new = _Carry(
-            t=jnp.where(running, t_next, t),
+            x=jnp.where(at_end, x_next - end, jnp.where(running, x_next, x)),
             y=_where(is_event, jumped, _where(running, y_next, y)),
             offset=jnp.where(fires, 0, carry.offset),
             cell=new_cell,
@@ -186,7 +205,8 @@ class _Walk(eqx.Module):
             driver_state=driver_state,
             log_weight=carry.log_weight + jnp.where(is_event, weight, 0),
         )
-        return new, (t_next, jnp.where(is_event, carry.number, room))
+        since = grid.begin(cell, x.dtype) + x_next
+        return new, (since, jnp.where(is_event, carry.number, room))
 
 
 def _where(pred, a, b):

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..drivers import ProductPath, spike_path
+from ..drivers import JumpDriver, ProductPath, TimeGrid, spike_path
 from ..event_sde import StructuredDiffusion
 from ..spikes import SpikeTrains
 
@@ -51,9 +51,11 @@ class Inputs(eqx.Module):
         """The input of one sample."""
         return self if self.trains.times.ndim == 1 else Inputs(self.trains[index])
 
-    def beside(self, driver):
+    def beside(self, driver, grid: TimeGrid):
         """The driver of one sample: noise, where there is some, and the input spikes."""
-        spikes = spike_path(self.trains)
+        path = spike_path(self.trains)
+        since = eqx.tree_at(lambda p: p.times, path, path.times - grid.t0)
+        spikes = JumpDriver(since, grid, since_start=True)
         return spikes if driver is None else ProductPath(driver, spikes)
 
 

@@ -13,7 +13,7 @@ from .._checks import IntLike, whole_number
 from ..neurons import AbstractNeuron
 from ..neurons._parameters import parameter
 from ._arguments import checked_connections, checked_signs
-from ._arrivals import NEVER, empty, sent, taken_out, until, waiting
+from ._arrivals import NEVER, empty, over, passing, sent, taken_out, waiting
 from ._conditions import check_network
 from ._connections import SparseConnections
 from ._inputs import network_noise
@@ -175,6 +175,18 @@ class SpikingNetwork(AbstractWiring):
         return self.num_neurons if self._is_delayed or self.refractory is not None else None
 
     @property
+    def event_rises(self):
+        # so do the arrivals and the ends of refractory periods
+        return self.neurons.event_rises
+
+    @property
+    def fastest_rate(self):
+        rate = self.neurons.fastest_rate
+        if rate is None or self.synapses is None:
+            return rate
+        return jnp.maximum(rate, self.synapses.fastest_rate)
+
+    @property
     def silent_per_event(self) -> int:
         arrivals = 0
         if self._is_delayed:
@@ -206,7 +218,7 @@ class SpikingNetwork(AbstractWiring):
             y,
             None if self.synapses is None else self.synapses.start(k, dtype),
             empty(self.max_pending, dtype) if self._is_delayed else None,
-            None if self.refractory is None else jnp.full(k, -NEVER, dtype),
+            None if self.refractory is None else jnp.full(k, NEVER, dtype),
         )
 
     def drift(self, t, y, args):
@@ -219,9 +231,14 @@ class SpikingNetwork(AbstractWiring):
             conductances = self.synapses.drift(y.conductances)
         neurons = self.neurons.drift(t, y.neurons, args)
         if self.refractory is not None:
-            neurons = self.neurons.hold(neurons, waiting(y.held_until))
-        still = jax.tree.map(jnp.zeros_like, (y.arrivals, y.held_until))
-        return NetworkState(neurons, conductances, *still)
+            neurons = self.neurons.hold(neurons, waiting(y.held_for))
+        arrivals = held_for = None
+        if y.arrivals is not None:
+            arrivals = jax.tree.map(jnp.zeros_like, y.arrivals)
+            arrivals = arrivals._replace(left=passing(y.arrivals.left))
+        if y.held_for is not None:
+            held_for = passing(y.held_for)
+        return NetworkState(neurons, conductances, arrivals, held_for)
 
     @property
     def noise_shape(self):
@@ -237,9 +254,9 @@ class SpikingNetwork(AbstractWiring):
             return self.neurons.event(t, y, args)
         values = [self.neurons.event(t, y.neurons, args)]
         if y.arrivals is not None:
-            values.append(until(t, y.arrivals.times))
-        if y.held_until is not None:
-            values.append(until(t, y.held_until))
+            values.append(over(y.arrivals.left))
+        if y.held_for is not None:
+            values.append(over(y.held_for))
         return jnp.concatenate(values)
 
     def overflowed(self, y):
@@ -266,16 +283,15 @@ class SpikingNetwork(AbstractWiring):
             arrives = (place >= 0) & (place < self.max_pending)
             what = y.arrivals.what[jnp.clip(place, 0, self.max_pending - 1)].astype(jnp.int32)
             y = self._deliver(y, what, arrives)
-            times, what, count = self._sendings(t, who)
+            delays, what, count = self._sendings(who)
             arrivals = taken_out(y.arrivals, place)
-            arrivals = sent(arrivals, times, what, jnp.where(is_spike, count, 0))
+            arrivals = sent(arrivals, delays, what, jnp.where(is_spike, count, 0))
             y = y._replace(arrivals=arrivals)
         if self.refractory is not None:
             own = jnp.arange(k, dtype=jnp.int32)
-            until_then = (t + self.refractory).astype(y.held_until.dtype)
-            held = jnp.where(own == event_index, until_then, y.held_until)
-            held = jnp.where(own == event_index - k - self.max_pending, -NEVER, held)
-            y = y._replace(held_until=held)
+            held = jnp.where(own == event_index, self.refractory, y.held_for)
+            held = jnp.where(own == event_index - k - self.max_pending, NEVER, held)
+            y = y._replace(held_for=held.astype(y.held_for.dtype))
         return y
 
     def receive(self, y, jump):

@@ -15,14 +15,14 @@ class NetworkState(NamedTuple):
         neurons: the state of the neurons.
         conductances: `None` with current synapses.
         arrivals: delayed spikes on their way; `None` without delays.
-        held_until: the end of each neuron's refractory period, -1e30 outside one; `None` without
+        held_for: what is left of each neuron's refractory period, 1e30 outside one; `None` without
             refractory periods.
     """
 
     neurons: PyTree
     conductances: Conductances | None
     arrivals: Arrivals | None
-    held_until: Float[Array, " K"] | None
+    held_for: Float[Array, " K"] | None
 
     @property
     def v(self) -> Float[Array, "..."]:

@@ -58,6 +58,11 @@ class ConductanceSynapses(eqx.Module):
         self.e_reversal = parameter("e_reversal", e_reversal)
         self.i_reversal = parameter("i_reversal", i_reversal)
 
+    @property
+    def fastest_rate(self) -> Float[Array, ""]:
+        """The larger of the two decay rates."""
+        return jnp.maximum(jnp.max(self.mu_e), jnp.max(self.mu_i))
+
     def start(self, num_neurons: int, dtype) -> Conductances:
         """No conductance."""
         return Conductances(*jnp.zeros((2, num_neurons), dtype))

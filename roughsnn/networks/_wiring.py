@@ -89,11 +89,12 @@ class AbstractWiring(AbstractNeuron):
             total = total + self._of_synapses(self.synaptic_delays, edges)
         return total
 
-    def _sendings(self, t, who: Int[Array, ""]):
-        """When the spikes of a neuron arrive, what they are, and how many there are."""
+    def _sendings(self, who: Int[Array, ""]):
+        """After which times the spikes of a neuron arrive, what they are, and how many there
+        are."""
         if self.synaptic_delays is None:
             one = who[None]
-            return t + self.delays_of(one, one), one, jnp.asarray(1, jnp.int32)
+            return self.delays_of(one, one), one, jnp.asarray(1, jnp.int32)
         edges = self.listed.edges[who]
-        times = t + self.delays_of(edges, jnp.full(edges.shape, who))
-        return times, edges, jnp.sum(edges < len(self.listed), dtype=jnp.int32)
+        delays = self.delays_of(edges, jnp.full(edges.shape, who))
+        return delays, edges, jnp.sum(edges < len(self.listed), dtype=jnp.int32)

@@ -111,6 +111,10 @@ class AdaptiveStochasticLIF(AbstractIntensityNeuron):
         for_each(self, k, non_negative=dict(mu_a=mu_a), free=dict(b=b, coupling=coupling, a0=a0))
         self.intensity = intensity_for(intensity, k)
 
+    @property
+    def fastest_rate(self):
+        return self._fastest(self.mu1, self.mu2, self.mu_a)
+
     def initial_state(self, key: PRNGKeyArray) -> AdaptiveLIFState:
         """v0, i0, a0, and s = log u - alpha with u uniform on (0, 1)."""
         v, i, a = (self.spread(x) for x in (self.v0, self.i0, self.a0))

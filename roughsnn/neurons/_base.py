@@ -1,6 +1,7 @@
 """What a neuron model offers beyond being an event SDE."""
 
 import abc
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -63,6 +64,11 @@ class AbstractNeuron(AbstractEventSDE):
         $\log u - \alpha_k$, where the mark is the uniform number $u$. Estimators of the gradient
         of an expected loss stand on that."""
         return None
+
+    def _fastest(self, *rates: Float[Array, "..."]) -> Float[Array, ""]:
+        """The largest of these rates, of all neurons."""
+        highest = [jnp.max(rate) for rate in rates]
+        return functools.reduce(jnp.maximum, highest)
 
     def neuron_axes(self) -> PyTree[int]:
         """For every parameter, along which axis the K neurons lie; -1 for one that they share."""

@@ -1,5 +1,6 @@
 """An input current given by its values on a grid of times."""
 
+import copy
 from typing import Any
 
 import equinox as eqx
@@ -8,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from ..event_sde import AbstractTimeFunction
 
-class CurrentOnGrid(eqx.Module):
+
+class CurrentOnGrid(AbstractTimeFunction):
     r"""An input current given by its values at times $t_1 < \dots < t_n$: what a recording or an
     experiment's protocol gives. Pass it as `input_current`.
 
@@ -24,8 +27,12 @@ class CurrentOnGrid(eqx.Module):
     a current jumps or bends inside one of its steps, and loses its order there: let the steps of
     the current lie on the solver's grid where that matters.
 
+    The times are kept since the first of them, so that they are resolved wherever the recording
+    begins. A time that is one of the grid up to rounding counts as that time.
+
     Attributes:
-        times: the times, strictly increasing.
+        times: the times since the first, strictly increasing.
+        start: the first of the times, in double precision.
         values: the current at each of them, one for all neurons or one for each.
         interpolation: `"linear"` or `"previous"`.
 
@@ -38,6 +45,7 @@ class CurrentOnGrid(eqx.Module):
     times: Float[Array, " n"]
     values: Float[Array, "n"] | Float[Array, "n K"]
     interpolation: str = eqx.field(static=True)
+    start: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -49,7 +57,8 @@ class CurrentOnGrid(eqx.Module):
             raise ValueError(
                 f'`interpolation` must be "linear" or "previous", got {interpolation!r}.'
             )
-        times, values = _floats("times", times), _floats("values", values)
+        start, times = _since_first(times)
+        values = _floats("values", values)
         least = 2 if interpolation == "linear" else 1
         if times.ndim != 1 or times.shape[0] < least:
             raise ValueError(
@@ -69,28 +78,55 @@ class CurrentOnGrid(eqx.Module):
         elif not increasing:
             j = int(np.argmax(np.diff(np.asarray(times)) <= 0))
             raise ValueError(
-                f"`times` must increase strictly, got {times[j]} followed by {times[j + 1]} (entry "
-                f"{j + 1}): sort the grid, and drop what is there twice."
+                f"`times` must increase strictly, got {start + float(times[j])} followed by "
+                f"{start + float(times[j + 1])} in {times.dtype} (entry {j + 1}): sort the grid, "
+                "and drop what is there twice."
             )
         self.times, self.values, self.interpolation = times, values, interpolation
+        self.start = start
 
     def __call__(self, t: Float[Array, ""]) -> Float[Array, ""] | Float[Array, " K"]:
         """The current at time t."""
-        times = self.times.astype(jnp.asarray(t).dtype)
+        t = jnp.asarray(t)
+        times = self.times.astype(t.dtype)
         n = times.shape[0]
-        place = jnp.searchsorted(times, t, side="right", method="scan_unrolled") - 1
+        since = t - jnp.asarray(self.start, t.dtype)
+        # a time of the grid is reached where rounding alone keeps it from being reached
+        rounding = 4 * jnp.finfo(t.dtype).eps * (jnp.abs(t) + jnp.abs(since) + abs(self.start))
+        reached = jax.lax.stop_gradient(since + rounding)
+        place = jnp.searchsorted(times, reached, side="right", method="scan_unrolled") - 1
         if self.interpolation == "previous":
             return self.values[jnp.clip(place, 0, n - 1)]
         j = jnp.clip(place, 0, n - 2)
-        share = jnp.clip((t - times[j]) / (times[j + 1] - times[j]), 0, 1)
+        share = jnp.clip((since - times[j]) / (times[j + 1] - times[j]), 0, 1)
         share = share.astype(self.values.dtype)
         return (1 - share) * self.values[j] + share * self.values[j + 1]
+
+    def since(self, t0: float) -> "CurrentOnGrid":
+        """The same current, as a function of the time since `t0`."""
+        moved = copy.copy(self)
+        object.__setattr__(moved, "start", self.start - float(t0))
+        return moved
 
     def neuron_axes(self, num_neurons: int) -> PyTree[int]:
         """Along which axis of times and values the neurons lie; -1 for none."""
         axes = jax.tree.map(lambda _: -1, self)
         own = self.values.ndim == 2 and self.values.shape[1] == num_neurons
         return eqx.tree_at(lambda c: c.values, axes, 1 if own else -1)
+
+
+def _since_first(given: Any) -> tuple[float, Array]:
+    """The first of the times, and all of them since it: subtracted in double precision where their
+    values are known."""
+    if isinstance(given, jax.core.Tracer) or any(
+        isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(given)
+    ):
+        return 0.0, _floats("times", given)
+    _floats("times", given)
+    exact = np.asarray(given, float)
+    if exact.ndim != 1 or not exact.size or not np.all(np.isfinite(exact)):
+        return 0.0, _floats("times", given)
+    return float(exact[0]), jnp.asarray(exact - exact[0], jnp.result_type(float))
 
 
 def _floats(name: str, given: Any) -> Array:

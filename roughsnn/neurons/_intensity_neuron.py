@@ -67,6 +67,14 @@ class AbstractIntensityNeuron(AbstractCurrentNeuron):
     def dead_intensity(self) -> Float[Array, " K"]:
         return jnp.broadcast_to(self.alpha, (self.num_neurons,))
 
+    @property
+    def event_rises(self):
+        return True
+
+    @property
+    def fastest_rate(self):
+        return self._fastest(self.mu1, self.mu2)
+
     def neuron_axes(self) -> PyTree[int]:
         axes = super().neuron_axes()
         if self.sigma is None:

@@ -97,6 +97,11 @@ class Izhikevich(AbstractThresholdNeuron):
         below("c", self.c, "v_peak", self.v_peak)
         below("v0", self.v0, "v_peak", self.v_peak)
 
+    @property
+    def fastest_rate(self):
+        # that of the potential depends on where it is
+        return self._fastest(self.a, self.mu2)
+
     def initial_state(self, key: PRNGKeyArray) -> IzhikevichState:
         """v0, u0 and i0."""
         return IzhikevichState(*(self.spread(x) for x in (self.v0, self.u0, self.i0)))

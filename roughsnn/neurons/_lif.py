@@ -77,6 +77,10 @@ class LIF(AbstractThresholdNeuron):
         for_each(self, k, non_negative=dict(mu1=mu1), free=dict(v_th=v_th, reset_to=reset_to))
         below("reset_to", self.reset_to, "v_th", self.v_th)
 
+    @property
+    def fastest_rate(self):
+        return self._fastest(self.mu1, self.mu2)
+
     def initial_state(self, key: PRNGKeyArray) -> ThresholdLIFState:
         """v0 and i0."""
         return ThresholdLIFState(self.spread(self.v0), self.spread(self.i0))

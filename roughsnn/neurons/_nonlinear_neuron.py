@@ -28,6 +28,11 @@ class AbstractNonlinearNeuron(AbstractIntensityNeuron):
         for_each(self, k, free=dict(v_peak=v_peak))
         return k
 
+    @property
+    def fastest_rate(self):
+        # f bends: what the potential's own rate is depends on where it is
+        return self._fastest(self.mu2)
+
     @abc.abstractmethod
     def membrane(self, v: Float[Array, " K"]) -> Float[Array, " K"]:
         """The function f of the potential, with its tangents where it would grow too fast."""

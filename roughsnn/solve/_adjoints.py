@@ -33,6 +33,8 @@ class Settings(eqx.Module):
     limited: bool = eqx.field(static=True)
     save_event_states: bool = eqx.field(static=True)
     conditions: str = eqx.field(static=True)
+    # what the functions of the equation take for the time at which the window starts
+    origin: float | None = eqx.field(static=True)
 
     @property
     def keep_path(self) -> bool:
@@ -51,7 +53,7 @@ class Settings(eqx.Module):
             sde=sde, solver=self.solver, driver=driver, jumps=jumps_of(driver, dtype),
             controller=self.controller, grid=grid, y0=y0, args=args, key=self.key,
             max_events=self.max_events, stop_after=self.stop_after, dt0=self.grid.dt0, local=local,
-            look=look, conditions=self.conditions,
+            look=look, conditions=self.conditions, origin=self.origin,
         )  # fmt: skip
 
 

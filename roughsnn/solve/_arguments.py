@@ -1,5 +1,7 @@
 """What `eventsolve` accepts, and the errors that say so."""
 
+from typing import Any
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -7,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..drivers import is_pure_jump, roughest
-from ._marcus import depends_on_state
+from ..event_sde import AbstractTimeFunction
+from ._marcus import depends_on_state, uses_argument
 from ._stages import written_out
 
 
@@ -62,8 +65,13 @@ def check_saveat(saveat, grid):
     if saveat.subs.steps not in (0, 1):
         raise ValueError(f"`saveat.steps` must be True or False, got {saveat.subs.steps}.")
     ts = saveat.subs.ts
-    if ts is not None and not isinstance(ts, jax.core.Tracer):
-        ts = np.asarray(ts)
+    if ts is None:
+        return saveat.subs
+    if isinstance(ts, jax.core.Tracer):
+        since = ts - jnp.asarray(grid.t0, ts.dtype)
+    else:
+        ts = np.asarray(ts, float)
+        since = ts - grid.t0
         low, high = ts.min(initial=grid.t0), ts.max(initial=grid.t1)
         slack = 1e-6 * (grid.t1 - grid.t0)
         if low < grid.t0 - slack or high > grid.t1 + slack:
@@ -71,7 +79,8 @@ def check_saveat(saveat, grid):
                 f"`saveat.ts` must lie in the window [{grid.t0}, {grid.t1}], got times from {low} "
                 f"to {high}."
             )
-    return saveat.subs
+    # the solver counts from the start of the window
+    return eqx.tree_at(lambda subs: subs.ts, saveat.subs, since)
 
 
 def check_event_function(sde, grid, y0, args):
@@ -92,6 +101,59 @@ def check_event_function(sde, grid, y0, args):
             f"`drift` must return the structure and shapes of the state `y0`, {expected}, got "
             f"{got}."
         )
+
+
+def check_cells(grid, dtype, controller):
+    """Refuses a window of so many cells that their times are not told apart."""
+    most = int(1 / np.finfo(dtype).eps)
+    if controller is None and grid.num_cells > most:
+        raise ValueError(
+            f"The window [{grid.t0}, {grid.t1}] has {grid.num_cells} steps of dt0={grid.dt0}, and "
+            f"times in {np.dtype(dtype).name} tell at most {most} of them apart: cut it into "
+            "shorter windows, or use double precision (jax_enable_x64)."
+        )
+
+
+def clock_of(sde, grid, y0, args) -> tuple[float | None, Any]:
+    """What the functions of the equation take for the time at which the window starts, and the
+    arguments for that clock.
+
+    It is `t0`; `None` where nothing asks for the time. Where only an argument that is a function of
+    time asks for it, and that can count from the start of the window, it is 0, and nothing is lost
+    to the rounding of late times. Where absolute time is asked for, and does not tell the cells
+    apart, the solve is refused.
+    """
+    dtype = jnp.result_type(*jax.tree.leaves(y0))
+    if isinstance(args, AbstractTimeFunction):
+        if not _asks_for_time(sde, grid, y0, args.held(grid.t0), dtype):
+            return 0.0, args.since(grid.t0)
+    if not _asks_for_time(sde, grid, y0, args, dtype):
+        return None, args
+    if not grid.resolves(dtype):
+        raise ValueError(
+            f"The equation or its input depends on time, and times near t1={grid.t1:g} in "
+            f"{np.dtype(dtype).name} do not tell the steps of dt0={grid.dt0} apart: let the window "
+            "begin at 0 (and shift the functions of time), give the input as a "
+            "roughsnn.CurrentOnGrid, or use double precision (jax_enable_x64)."
+        )
+    return grid.t0, args
+
+
+def _asks_for_time(sde, grid, y0, args, dtype) -> bool:
+    """Whether any function of the equation uses the time, read off its trace."""
+    time = jnp.asarray(grid.t0, dtype)
+
+    def functions(t):
+        out = [sde.drift(t, y0, args), sde.event(t, y0, args)]
+        if sde.noise_shape is not None:
+            out.append(sde.diffusion(t, y0, args))
+        mark = jax.eval_shape(lambda key: sde.mark(key), jax.random.key(0))
+        mark = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), mark)
+        first = jnp.zeros((), jnp.int32)
+        out.append(sde.transition(t, y0, first, mark, args))
+        return eqx.filter(out, eqx.is_array)
+
+    return uses_argument(functions, time)
 
 
 def check_controller(controller, sde, driver, solver, adjoint):

@@ -14,10 +14,12 @@ from ..event_sde import AbstractEventSDE
 from ._adjoints import AbstractEventAdjoint, ReverseMode, Settings
 from ._arguments import (
     as_float_array,
+    check_cells,
     check_controller,
     check_event_function,
     check_roughness,
     check_saveat,
+    clock_of,
     differentiable_stages,
 )
 from ._arguments import levy_area_for as levy_area_for
@@ -165,13 +167,16 @@ def eventsolve(
             "differentiated along time, which its root find does not offer."
         )
     solver = differentiable_stages(solver)
-    check_driver(driver, grid)
+    dtype = jnp.result_type(*jax.tree.leaves(y0))
+    check_driver(driver, grid, dtype)
     controller = check_controller(stepsize_controller, sde, driver, solver, adjoint)
     subs = None if saveat is None else check_saveat(saveat, grid)
     check_event_function(sde, grid, y0, args)
+    check_cells(grid, dtype, controller)
+    origin, args = clock_of(sde, grid, y0, args)
     adjoint.check(sde, subs, save_event_states)
     solution = _solve(
-        sde, grid, y0, args, key, driver, solver, controller, subs,
+        sde, grid, origin, y0, args, key, driver, solver, controller, subs,
         max_events, stop_after, max_steps, save_event_states, adjoint, conditions,
         dfx.NoProgressMeter() if progress_meter is None else progress_meter,
     )  # fmt: skip
@@ -180,7 +185,7 @@ def eventsolve(
 
 @eqx.filter_jit
 def _solve(
-    sde, grid, y0, args, key, driver, solver, controller, subs,
+    sde, grid, origin, y0, args, key, driver, solver, controller, subs,
     max_events, stop_after, max_steps, save_event_states, adjoint, conditions, progress_meter,
 ):  # fmt: skip
     dtype = jnp.result_type(*jax.tree.leaves(y0))
@@ -195,7 +200,7 @@ def _solve(
             stored=adjoint.stores_driver,
         )
     driver = as_grid_driver(driver, grid)
-    check_roughness(driver, sde, jnp.asarray(grid.t0, dtype), y0, args)
+    check_roughness(driver, sde, jnp.zeros((), dtype), y0, args)
     jumps = jumps_of(driver, dtype)
     limited = True
     if max_steps is None or controller is None:
@@ -203,12 +208,12 @@ def _solve(
         events = max_events + 1 if stop_after is None else stop_after
         # a step to every jump, and one through it
         events = events * (1 + sde.silent_per_event)
-        needed = cells + events + (0 if jumps is None else 2 * jumps.times.shape[0])
+        needed = cells + events + (0 if jumps is None else 2 * len(jumps))
         limited = controller is not None or (max_steps is not None and max_steps < needed)
         max_steps = needed if max_steps is None else min(max_steps, needed)
     settings = Settings(
         solver=solver, grid=grid, key=jax.random.fold_in(key, 1), controller=controller, subs=subs,
         meter=progress_meter, max_events=max_events, stop_after=stop_after, max_steps=max_steps,
-        limited=limited, save_event_states=save_event_states, conditions=conditions,
+        limited=limited, save_event_states=save_event_states, conditions=conditions, origin=origin,
     )  # fmt: skip
     return adjoint.solve((sde, y0, args, driver), settings)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ..drivers import TimeGrid
 from ._account import KEPT
-from ._problem import Carry, Problem
+from ._problem import Carry, Path, Problem
 from ._step import micro_step
 
 # steps between two looks at whether every sample has ended: about an eighth of those that may be
@@ -45,7 +45,7 @@ def _chosen(carry: Carry, record, keep_states: bool, keep_path: bool):
     if keep_states:
         out |= dict(y_left=record["y_left"], y_right=record["y_right"])
     if keep_path:
-        out["path"] = (carry.t, carry.y, carry.cell, carry.driver_state)
+        out["path"] = Path.of(carry)
     return out
 
 
@@ -79,7 +79,7 @@ def _scan_while_running(
         running = carry.cell < grid.num_cells
         carry, records = lax.cond(eqxi.unvmap_any(running), run, skip, carry)
         ended = carry.cell >= grid.num_cells
-        share = (lax.stop_gradient(carry.t) - grid.t0) / (grid.t1 - grid.t0)
+        share = lax.stop_gradient(carry.since) / grid.duration
         return (carry, meter.step(bar, jnp.where(ended, 1, share))), records
 
     (carry, bar), records = lax.scan(chunk_step, (first, meter.init()), None, length=num_chunks)

@@ -51,7 +51,12 @@ def depends_on_state(sde, t, y, args) -> bool:
     def coefficients(y):
         return eqx.filter(sde.diffusion(t, y, args), eqx.is_array)
 
-    jaxpr = jax.make_jaxpr(coefficients)(y)
+    return uses_argument(coefficients, y)
+
+
+def uses_argument(function, argument) -> bool:
+    """Whether the result of a function uses its argument at all, read off its trace."""
+    jaxpr = jax.make_jaxpr(function)(argument)
     used = {v for v in jaxpr.jaxpr.outvars if not hasattr(v, "val")}
     for eqn in reversed(jaxpr.eqns):
         if used.intersection(eqn.outvars):

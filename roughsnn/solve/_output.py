@@ -1,18 +1,30 @@
 """From the records of the steps to what a solve returns."""
 
+import functools
+import operator
+
 import equinox as eqx
 import jax
+import jax.lax as lax
 import jax.numpy as jnp
 
 from ._locate import time_tolerance
-from ._problem import AT_START, BACKLOG, IMMEDIATE, NOT_FINITE, TOO_MANY_EVENTS
+from ._problem import (
+    AT_START,
+    BACKLOG,
+    IMMEDIATE,
+    LONG_STEP,
+    NOT_FINITE,
+    TOO_MANY_EVENTS,
+    Path,
+)
 from ._solution import RESULTS, EventSolution
 
 
 def collect(problem, subs, first, last, records, max_steps, num_steps=None, saved=None):
     """The solution. `records` are those of all steps, or of the events alone; in this case
     `num_steps` and `saved`, the output asked for, are known already."""
-    grid, dtype = problem.grid, first.t.dtype
+    grid, dtype = problem.grid, first.offset.dtype
     max_events = problem.max_events
     save_event_states = "y_left" in records
     indices = records["outcome"] - 2
@@ -37,14 +49,16 @@ def collect(problem, subs, first, last, records, max_steps, num_steps=None, save
         (IMMEDIATE, RESULTS.immediate_event),
         (AT_START, RESULTS.event_at_start),
         (BACKLOG, RESULTS.too_many_arrivals),
+        (LONG_STEP, RESULTS.step_too_long),
     ):
         result = RESULTS.where(ended == code, member, result)
-    failed = (ended == NOT_FINITE) | (ended == IMMEDIATE) | (ended == AT_START) | (ended == BACKLOG)
+    in_component = (NOT_FINITE, IMMEDIATE, AT_START, BACKLOG)
+    failed = functools.reduce(operator.or_, (ended == code for code in in_component))
     component = _suspect(problem, last, ended, indices, recorded)
     ts, ys = _save(problem, subs, first, last, records) if saved is None else saved
     return EventSolution(
-        t0=first.t,
-        t1=jnp.asarray(grid.t1, dtype),
+        t0=grid.t0,
+        t1=grid.t1,
         event_times=compact(records["time"], jnp.inf),
         event_indices=compact(indices, -1),
         num_events=last.num_events,
@@ -56,7 +70,7 @@ def collect(problem, subs, first, last, records, max_steps, num_steps=None, save
         event_ys_right=jax.tree.map(lambda x: compact(x, jnp.nan), records["y_right"])
         if save_event_states
         else None,
-        final_time=last.t,
+        final_time=last.since,
         final_state=last.y,
         result=result,
         grazing=jnp.zeros_like(last.num_events),
@@ -66,7 +80,7 @@ def collect(problem, subs, first, last, records, max_steps, num_steps=None, save
             max_steps=max_steps,
             location_residual=jnp.max(records["residual"], initial=0.0),
             location_tolerance=_location_tolerance(grid, dtype),
-            failure_time=jnp.where(failed, last.t, jnp.inf),
+            failure_time=jnp.where(failed, last.since, jnp.inf),
             failure_component=jnp.where(failed, component, -1),
         ),
     )
@@ -74,19 +88,19 @@ def collect(problem, subs, first, last, records, max_steps, num_steps=None, save
 
 def _location_tolerance(grid, dtype):
     """The largest that any event of the solve is located to, in time."""
-    latest = jnp.asarray(max(abs(grid.t0), abs(grid.t1)), dtype)
-    return time_tolerance(latest, jnp.asarray(grid.dt0, dtype))
+    width = jnp.asarray(max(grid.dt0, grid.width_of_last), dtype)
+    return time_tolerance(width, width)
 
 
 def _suspect(problem, last, ended, indices, recorded):
     """The component of the event function that a failure concerns."""
-    grid = problem.grid
-    cell_end = last.t + problem.dt0
-    e0 = problem.sde.event(last.t, last.y, problem.args)
-    cell = jnp.clip((last.t - grid.t0) / grid.dt0 + 1e-3, 0, grid.num_cells - 1).astype(jnp.int32)
+    grid, begin, x = problem.grid, last.begin, last.offset
+    end = x + problem.dt0
+    e0 = problem.sde.event(problem.time(begin, x), last.y, problem.args)
+    cell = jnp.clip(jnp.round(begin / grid.dt0), 0, grid.num_cells - 1).astype(jnp.int32)
     here = eqx.tree_at(lambda c: c.cell, last, cell)
-    y1 = problem.advance(problem.piece(here, cell_end), last.t, cell_end, last.y)
-    e1 = problem.sde.event(cell_end, y1, problem.args)
+    y1 = problem.advance(problem.piece(here, end), begin, x, end, last.y)
+    e1 = problem.sde.event(problem.time(begin, end), y1, problem.args)
     latest = indices[jnp.argmax(jnp.where(recorded, jnp.arange(indices.shape[0]), -1))]
     suspect = jnp.where(ended == AT_START, jnp.argmax(e0), jnp.argmax(~jnp.isfinite(e1)))
     return jnp.where((ended == IMMEDIATE) | (ended == BACKLOG), latest, suspect.astype(jnp.int32))
@@ -99,61 +113,58 @@ def _save(problem, subs, first, last, records):
     fn = subs.fn
     ts, ys = [], []
 
-    def add(t, y):
-        ts.append(jnp.atleast_1d(t))
-        ys.append(jax.vmap(lambda t, y: fn(t, y, problem.args))(ts[-1], y))
+    def add(since, y):
+        since = jnp.atleast_1d(since)
+        ts.append(since)
+        times = problem.time(jnp.zeros_like(since), since)
+        ys.append(jax.vmap(lambda t, y: fn(t, y, problem.args))(times, y))
 
     def one(y):
         return jax.tree.map(lambda x: x[None], y)
 
     if subs.t0:
-        add(first.t, one(first.y))
+        add(first.since, one(first.y))
     if subs.ts is not None:
-        add(*_states_at(problem, jnp.asarray(subs.ts, first.t.dtype), last, records))
+        add(*_states_at(problem, jnp.asarray(subs.ts, first.offset.dtype), last, records))
     if subs.steps:
-        t, y = records["path"][:2]
+        t, y = records["path"].since, records["path"].y
         after = records["outcome"] == 0
-        t = jnp.where(after, last.t, t)
+        t = jnp.where(after, last.since, t)
         y = jax.tree.map(
             lambda x, end: jnp.where(after.reshape((-1,) + (1,) * (x.ndim - 1)), end, x), y, last.y
         )
         add(t, y)
     if subs.t1:
-        add(last.t, one(last.y))
+        add(last.since, one(last.y))
     return jnp.concatenate(ts), jax.tree.map(lambda *x: jnp.concatenate(x), *ys)
 
 
 def _states_at(problem, ts, last, records):
     path = records["path"]
-    used = jnp.where(records["outcome"] > 0, path[0], jnp.inf)
+    used = jnp.where(records["outcome"] > 0, path.since, jnp.inf)
 
     def finished(t, y):
         # the end of the solve itself is the last state, transition included
-        y = jax.tree.map(lambda a, b: jnp.where(t >= last.t, b, a), y, last.y)
-        return jax.tree.map(lambda x: jnp.where(t > last.t, jnp.nan, x), y)
+        y = jax.tree.map(lambda a, b: jnp.where(t >= last.since, b, a), y, last.y)
+        return jax.tree.map(lambda x: jnp.where(t > last.since, jnp.nan, x), y)
 
     return ts, jax.vmap(finished)(ts, states_at(problem, ts, used, path))
 
 
-def states_at(problem, ts, begins, path):
+def states_at(problem, ts, begins, path: Path):
     """States at times inside the steps of a path, which begin at the given times (`inf` for a
-    step that was not taken)."""
-    starts, ys, cells, driver_states = path
+    step that was not taken); all times since the start of the window."""
     where = jnp.clip(jnp.searchsorted(begins, ts, side="right") - 1, 0)
 
     def state_at(t, i):
-        start, y, cell, driver_state = (
-            starts[i],
-            jax.tree.map(lambda x: x[i], ys),
-            cells[i],
-            jax.tree.map(lambda x: x[i], driver_states),
-        )
-        cell_end = problem.grid.end(cell, ts.dtype)
+        step = jax.tree.map(lambda x: x[i], path)
+        cell_end = problem.grid.width(step.cell, ts.dtype)
         piece = None
         if problem.driver is not None:
-            piece = problem.driver.piece(driver_state, cell, start, cell_end)
+            piece = problem.driver.piece(step.driver_state, step.cell, step.offset, cell_end)
+        x = t - step.begin
         # not past the end of a solve, where the step could be any
-        inside = jnp.where(t > cell_end, jax.lax.stop_gradient(start) + problem.dt0, t)
-        return problem.advance(piece, start, inside, y)
+        past = jnp.where(x > cell_end, lax.stop_gradient(step.offset) + problem.dt0, x)
+        return problem.advance(piece, step.begin, step.offset, past, step.y)
 
     return jax.vmap(state_at)(ts, where)

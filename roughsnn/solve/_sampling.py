@@ -23,9 +23,9 @@ from ._locate import (
     time_tolerance,
 )
 from ._output import collect
-from ._problem import Carry, Problem, where_tree
+from ._problem import Carry, Path, Problem, where_tree
 from ._refusal import refuse_derivatives
-from ._saved import most_times_in, path_of, put, saved_output, slots, states_of, times_asked
+from ._saved import most_times_in, put, saved_output, slots, states_of, times_asked
 from ._step import micro_step
 
 _CHUNK = 8
@@ -82,14 +82,14 @@ class _State(eqx.Module):
 def _sample(inputs, settings: Settings):
     problem = settings.problem(inputs, look=False)
     first, n, cells = problem.start(), problem.max_events, problem.grid.num_cells
-    ts = times_asked(settings, first.t.dtype)
+    ts = times_asked(settings, first.offset.dtype)
     width = most_times_in(_CHUNK, settings)
     zero = jnp.zeros((), jnp.int32)
     state = _State(first, zero)
     advance: Callable = _step
-    if problem.driver is not None and problem.jumps is None:
-        e0 = problem.sde.event(first.t, first.y, problem.args)
-        search = _without_looks(begin_search(first.t, first.t, e0, e0, first.t))
+    if _may_look(problem):
+        e0, x = problem.events_of(first), first.offset
+        search = _without_looks(begin_search(x, x, e0, e0, x))
         state = _State(first, zero, search)
         advance = _look
 
@@ -102,18 +102,17 @@ def _sample(inputs, settings: Settings):
         kept = {name: record[name] for name in ("outcome", "time", "residual")}
         if settings.keep_states:
             kept |= dict(y_left=record["y_left"], y_right=record["y_right"])
-        return new, (kept, None if ts is None else path_of(state.carry))
+        return new, (kept, None if ts is None else Path.of(state.carry))
 
     def chunk(all_):
         state, events, ys, bar = all_
         new, (records, path) = lax.scan(turn, state, None, length=_CHUNK)
         events = _merged(events, records, state.carry.num_events, new.carry.num_events, n)
         if ts is not None:
-            within, place = slots(ts, state.carry.t, new.carry.t, width)
+            within, place = slots(ts, state.carry.since, new.carry.since, width)
             states = states_of(problem, ts, place, path)
             ys = jax.tree.map(lambda b, x: put(b, x, within, place), ys, states)
-        grid = problem.grid
-        share = (new.carry.t - grid.t0) / (grid.t1 - grid.t0)
+        share = new.carry.since / problem.grid.duration
         bar = settings.meter.step(bar, jnp.where(runs(new), share, 1))
         return new, events, ys, bar
 
@@ -132,6 +131,13 @@ def _sample(inputs, settings: Settings):
     return collect(
         problem, settings.subs, first, last, events, settings.max_steps, state.num_steps, saved
     )
+
+
+def _may_look(problem: Problem) -> bool:
+    """Whether a step needs no more than one look at a time: no jumps, nothing that turns within a
+    step, and noise, without which steps search as they differentiate."""
+    quiet = problem.driver is None or problem.jumps is not None
+    return not quiet and not problem.turns and problem.sde.resets
 
 
 def _merged(events, records, before, after, n: int):
@@ -169,16 +175,16 @@ def _look(problem: Problem, state: _State, runs) -> tuple[_State, dict[str, Any]
     sde, args, carry = problem.sde, problem.args, state.carry
     assert state.search is not None
     searching = state.search.looks >= 0
-    t, y, num = carry.t, carry.y, carry.fired.shape[0]
-    end = jnp.where(runs, problem.grid.end(carry.cell, t.dtype), t + problem.dt0)
+    x, y, num = carry.offset, carry.y, carry.fired.shape[0]
+    end = jnp.where(runs, problem.grid.width(carry.cell, x.dtype), x + problem.dt0)
     piece = problem.piece(carry, end)
 
-    def reach(time):
-        y_new = problem.advance(piece, t, time, y)
-        return y_new, sde.event(time, y_new, args)
+    def reach(place):
+        y_new = problem.advance(piece, carry.begin, x, place, y)
+        return y_new, sde.event(problem.time(carry.begin, place), y_new, args)
 
     # does a component stand at zero, or cross on the way?
-    e0 = sde.event(t, y, args)
+    e0 = problem.events_of(carry)
     y_end, e_end = reach(end)
     tied = (carry.fired & 1) == 1
     standing = tied | (e0 >= 0)
@@ -188,10 +194,10 @@ def _look(problem: Problem, state: _State, runs) -> tuple[_State, dict[str, Any]
     searches = runs & ~broken & (share >= 0) & (share <= 1)
 
     # is this the event?
-    guess = jnp.where(searches, t + share.astype(t.dtype) * (end - t), end)
-    search = where_tree(searching, state.search, begin_search(t, end, e0, e_end, guess))
+    guess = jnp.where(searches, x + share.astype(x.dtype) * (end - x), end)
+    search = where_tree(searching, state.search, begin_search(x, end, e0, e_end, guess))
     y_tau, e = reach(search.tau)
-    t_tol = time_tolerance(end, end - t)
+    t_tol = time_tolerance(end, end - x)
     tol, top, index = search.judge(e, e0, rising, standing, t_tol)
     settled = search.settled(top, t_tol)
     found, goes_on = searches & settled, searches & ~settled
@@ -207,7 +213,7 @@ def _look(problem: Problem, state: _State, runs) -> tuple[_State, dict[str, Any]
 
     one_hot = jnp.arange(num, dtype=jnp.int32) == index
     group = jnp.where(stands, standing, rising & (e >= -4 * tol) & found) & ~one_hot
-    clock = jnp.where(found, search.tau, jnp.where(stands, t, end))
+    clock = jnp.where(found, search.tau, jnp.where(stands, x, end))
     y_next = where_tree(stands, y, y_tau)
     residual = component(jnp.where(stands, e0, e), index)
     new, record = account(

@@ -8,7 +8,7 @@ import numpy as np
 
 from ._adjoints import Settings
 from ._output import states_at
-from ._problem import Carry
+from ._problem import Path
 
 
 def times_asked(settings: Settings, dtype):
@@ -37,14 +37,10 @@ def slots(ts, begin, end, width: int):
     return lax.stop_gradient(within), jnp.where(within, place, ts.shape[0])
 
 
-def path_of(carry: Carry):
-    return carry.t, carry.y, carry.cell, carry.driver_state
-
-
-def states_of(problem, ts, place, path):
+def states_of(problem, ts, place, path: Path):
     here = ts[jnp.minimum(place, ts.shape[0] - 1)]
-    ran = path[2] < problem.grid.num_cells
-    return states_at(problem, here, jnp.where(ran, path[0], jnp.inf), path)
+    ran = path.cell < problem.grid.num_cells
+    return states_at(problem, here, jnp.where(ran, path.since, jnp.inf), path)
 
 
 def put(buffer, values, within, place):
@@ -64,25 +60,27 @@ def saved_output(settings, problem, first, last, ts, ys):
         return None, None
     all_ts, all_ys = [], []
 
-    def add(t, y):
-        all_ts.append(jnp.atleast_1d(t))
-        all_ys.append(jax.vmap(lambda t, y: subs.fn(t, y, problem.args))(all_ts[-1], y))
+    def add(since, y):
+        since = jnp.atleast_1d(since)
+        all_ts.append(since)
+        times = problem.time(jnp.zeros_like(since), since)
+        all_ys.append(jax.vmap(lambda t, y: subs.fn(t, y, problem.args))(times, y))
 
     def one(y):
         return jax.tree.map(lambda x: x[None], y)
 
     if subs.t0:
-        add(first.t, one(first.y))
+        add(first.since, one(first.y))
     if ts is not None:
         # in the order that the times were given in
         order = jnp.argsort(jnp.argsort(jnp.asarray(subs.ts), stable=True), stable=True)
 
         def at(t, y):
-            y = jax.tree.map(lambda a, b: jnp.where(t >= last.t, b, a), y, last.y)
-            return jax.tree.map(lambda x: jnp.where(t > last.t, jnp.nan, x), y)
+            y = jax.tree.map(lambda a, b: jnp.where(t >= last.since, b, a), y, last.y)
+            return jax.tree.map(lambda x: jnp.where(t > last.since, jnp.nan, x), y)
 
         y = jax.vmap(at)(ts, ys)
         add(ts[order], jax.tree.map(lambda x: x[order], y))
     if subs.t1:
-        add(last.t, one(last.y))
+        add(last.since, one(last.y))
     return jnp.concatenate(all_ts), jax.tree.map(lambda *x: jnp.concatenate(x), *all_ys)

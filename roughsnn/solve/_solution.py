@@ -43,6 +43,11 @@ class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "that the same event would fire again at the same time, without end. The transition must "
         "lead away from the event surface (for an intensity model: `alpha` > 0)."
     )
+    step_too_long = (
+        "The step `dt0` is longer than the shortest time constant of the model, so that an explicit "
+        "solver is unstable or far from the solution. Decrease `dt0` below 1 / (the fastest rate of "
+        "the model), or slow the model down."
+    )
     too_many_arrivals = (
         "More delayed spikes were on their way at once than the network has room for, so the solve "
         "stopped early. Increase `max_pending` of the SpikingNetwork."
@@ -80,21 +85,24 @@ def _named(result: Any) -> Any:
 class EventSolution(eqx.Module):
     r"""The solution of an event SDE for one sample (under `jax.vmap`: with batch axes in front).
 
+    All times in arrays count from the start of the window, $t - t_0$, so that they are as sharp in a
+    window that begins late as in one that begins at zero.
+
     Attributes:
-        t0: start of the window.
-        t1: end of the window.
-        event_times: times of the events, sorted, padded with `inf`.
+        t0: start of the window, a python number.
+        t1: end of the window, likewise.
+        event_times: times of the events since `t0`, sorted, padded with `inf`.
         event_indices: which component fired, padded with -1.
         num_events: how many events there were.
-        ts: the times asked for; `None` if nothing was asked for.
+        ts: the times asked for, since `t0`; `None` if nothing was asked for.
         ys: the states there. At an event time the state is the one right after the event (the
             solution is continuous from the right); times after the end of a solve that stopped
             early hold `nan`.
         event_ys_left: states just before each event, if `save_event_states=True`; padded with
             `nan`.
         event_ys_right: states just after each event, likewise.
-        final_time: where the solve ended: `t1`, or the time of the last event if it stopped
-            there.
+        final_time: where the solve ended, since `t0`: the length of the window, or the time of the
+            last event if it stopped there.
         final_state: the state there.
         result: a [`roughsnn.RESULTS`][].
         grazing: 1 for a sample with an event that only grazes zero and so has no derivative, 2 for
@@ -103,14 +111,14 @@ class EventSolution(eqx.Module):
             elsewhere.
         stats: `num_steps` (pieces of cells that were stepped over), `num_cells`, `max_steps`,
             `location_residual` (the largest |E| left at an event), `location_tolerance` (the
-            time to which events are located, $2 \varepsilon (|t| + \mathrm{dt0})$ with the
-            machine precision $\varepsilon$, at its largest in the window), `failure_time` and
-            `failure_component` (when and in which component of the event function a solve
+            time in its step to which an event is located, $4 \varepsilon\,\mathrm{dt0}$ with the
+            machine precision $\varepsilon$), `failure_time` and `failure_component` (when, since
+            `t0`, and in which component of the event function a solve
             failed; `inf` and -1 where it did not).
     """
 
-    t0: Float[Array, "*batch"]
-    t1: Float[Array, "*batch"]
+    t0: float = eqx.field(static=True)
+    t1: float = eqx.field(static=True)
     event_times: Float[Array, "*batch max_events"]
     event_indices: Int[Array, "*batch max_events"]
     num_events: Int[Array, "*batch"]
@@ -127,7 +135,7 @@ class EventSolution(eqx.Module):
     @property
     def stopped(self) -> Bool[Array, "*batch"]:
         """Whether the solve ended before `t1`."""
-        return self.final_time < self.t1
+        return self.final_time < jnp.asarray(self.t1 - self.t0, self.final_time.dtype)
 
 
 class EventSolveError(RuntimeError):
@@ -136,6 +144,7 @@ class EventSolveError(RuntimeError):
 
 _FAILURES = (
     RESULTS.event_at_start,
+    RESULTS.step_too_long,
     RESULTS.nonfinite_state,
     RESULTS.immediate_event,
     RESULTS.too_many_arrivals,

@@ -63,31 +63,43 @@ def _(primals, tangents):
     return x, dx + x_dot * shift.astype(x.dtype)
 
 
-class _Stretch(eqx.Module):
-    """What a micro-step runs over, by a clock that is time, or the fictitious time of a jump."""
+class Stretch(eqx.Module):
+    """What a micro-step runs over, by a clock that is the time since the start of the cell, or the
+    fictitious time of a jump.
+
+    - `begin`: when the cell begins; `offset`, `y`: where the sample stands.
+    - `start`, `end`: the readings of the clock at both ends.
+    - `jumping`, `size`: whether this is a jump of the driver, and its size.
+    """
 
     problem: Problem
     piece: Any
-    t: Float[Array, ""]
+    begin: Float[Array, ""]
+    offset: Float[Array, ""]
     y: Any
     start: Float[Array, ""]
     end: Float[Array, ""]
     jumping: Bool[Array, ""] | None
     size: Any
 
+    def place(self, clock):
+        """The time since the start of the cell."""
+        return clock if self.jumping is None else jnp.where(self.jumping, self.offset, clock)
+
     def time(self, clock):
-        return clock if self.jumping is None else jnp.where(self.jumping, self.t, clock)
+        """The time that the functions of the equation are given."""
+        return self.problem.time(self.begin, self.place(clock))
 
     def state(self, clock):
         problem = self.problem
         if self.jumping is None:
-            return problem.advance(self.piece, self.t, clock, self.y)
+            return problem.advance(self.piece, self.begin, self.offset, clock, self.y)
         # each of the two runs over a dummy interval where the other one is asked for
-        away = lax.stop_gradient(self.t) + problem.dt0
-        t_new = jnp.where(self.jumping, away, clock)
-        moved = problem.advance(self.piece, self.t, t_new, self.y)
+        away = lax.stop_gradient(self.offset) + problem.dt0
+        x_new = jnp.where(self.jumping, away, clock)
+        moved = problem.advance(self.piece, self.begin, self.offset, x_new, self.y)
         u, u_new = (jnp.where(self.jumping, x, 0) for x in (self.start, clock))
-        inputs = (self.size, self.t, u, u_new, self.y)
+        inputs = (self.size, problem.time(self.begin, self.offset), u, u_new, self.y)
         jumped = lax.cond(
             eqxi.unvmap_any(self.jumping),
             lambda a: problem.advance_jump(*a),
@@ -97,6 +109,7 @@ class _Stretch(eqx.Module):
         return where_tree(self.jumping, jumped, moved)
 
     def reach(self, clock):
+        """The state and the values of the event function at the end of a step to `clock`."""
         y = self.state(clock)
         return y, self.problem.sde.event(self.time(clock), y, self.problem.args)
 
@@ -127,34 +140,36 @@ def micro_step(
     problem: Problem, carry: Carry, known: Known | None = None
 ) -> tuple[Carry, dict[str, Any]]:
     sde, args, grid = problem.sde, problem.args, problem.grid
-    t, y, cells = carry.t, carry.y, grid.num_cells
+    x, y, cells = carry.offset, carry.y, grid.num_cells
     num = carry.fired.shape[0]
     running = carry.cell < cells
     # a sample that has ended steps over a dummy interval, so that no division by a length of zero
     # can reach the gradient of the others
-    cell_end = jnp.where(running, grid.end(carry.cell, t.dtype), lax.stop_gradient(t) + problem.dt0)
+    width = grid.width(carry.cell, x.dtype)
+    cell_end = jnp.where(running, width, lax.stop_gradient(x) + problem.dt0)
     target = cell_end
     if carry.control is not None:
-        target = jnp.minimum(target, lax.stop_gradient(t) + carry.control[0])
-    jumping, size, start, end = None, None, t, target
+        target = jnp.minimum(target, lax.stop_gradient(x) + carry.control[0])
+    jumping, size, start, end = None, None, x, target
     if carry.jump is not None:
-        t_jump, size = problem.jumps.at(carry.jump[0])
-        jumping = running & (t_jump <= t)
+        jump_cell, jump_offset, size = problem.jumps.at(carry.jump[0])
+        jumping = running & problem.jumps.is_due(carry.jump[0], carry.cell, x)
         # the jump is where this stretch ends, derivative and all
-        target = jnp.where(running & (t_jump <= target), t_jump, target)
-        start, end = jnp.where(jumping, carry.jump[1], t), jnp.where(jumping, 1.0, target)
+        ahead = running & (jump_cell == carry.cell) & (jump_offset <= target)
+        target = jnp.where(ahead, jump_offset, target)
+        start, end = jnp.where(jumping, carry.jump[1], x), jnp.where(jumping, 1.0, target)
     piece = kept(problem.piece(carry, cell_end), "driver_piece")
     accepted, control = jnp.asarray(True), None
     if carry.control is not None:
         accepted, control = freeze(freeze(problem).judge(freeze(carry), lax.stop_gradient(target)))
         accepted = accepted if jumping is None else accepted | jumping
-    stretch = _Stretch(problem, piece, t, y, start, end, jumping, size)
+    stretch = Stretch(problem, piece, carry.begin, x, y, start, end, jumping, size)
 
     # decide, without derivatives
     if known is None:
         tied = (carry.fired & 1) == 1
         # (frozen on the way out as well, for parameters that a function closes over)
-        event = freeze(locate_event(freeze(stretch), tied, running & accepted))
+        event = freeze(locate_event(freeze(stretch), tied, running & accepted, carry.above))
         full = carry.num_events >= problem.max_events
         too_many = full & (event.decision >= 0) & is_recorded(sde, event.decision % num)
         decision = jnp.where(too_many, OVERFLOW, event.decision)
@@ -174,7 +189,7 @@ def micro_step(
     y_from = where_tree(moves, y, freeze(problem.y0))
     stretch = eqx.tree_at(lambda s: s.y, stretch, y_from)
     if problem.local:
-        still = eqx.tree_at(lambda s: (s.t, s.start), stretch, lax.stop_gradient((t, start)))
+        still = eqx.tree_at(lambda s: (s.offset, s.start), stretch, lax.stop_gradient((x, start)))
 
         def reach(clock):
             y_next = where_rows(carry.fresh, stretch.state(clock), still.state(clock))
@@ -194,12 +209,12 @@ def micro_step(
     slope = jnp.where(has_own_time, _divisor(problem, speed, to_rest), 1)
     early = jnp.where(has_own_time, residual, 0)
     clock = moved_by_event(clock, jnp.ones_like(clock), early, slope)
-    t_next = stretch.time(clock)
+    x_next = stretch.place(clock)
     shifted = jax.tree.map(lambda x, x_dot: moved_by_event(x, x_dot, early, slope), y_next, y_dot)
     y_next = where_rows(one_hot, shifted, y_next) if problem.local else shifted
 
     moved = Moved(
-        decision, clock, moves, t_next, y_next, residual, cell_end, piece, event.tied, jumping,
-        control, speed, to_rest,
+        decision, clock, moves, x_next, y_next, residual, cell_end, piece, event.tied, jumping,
+        control, speed, to_rest, e_next,
     )  # fmt: skip
     return account(problem, carry, moved)

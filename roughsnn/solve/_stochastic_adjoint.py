@@ -16,8 +16,8 @@ from ._adjoints import AbstractEventAdjoint, Settings
 from ._guard import guard_derivatives
 from ._locate import NO_EVENT
 from ._output import collect
-from ._problem import Carry, Problem
-from ._saved import most_times_in, path_of, put, saved_output, slots, states_of, take, times_asked
+from ._problem import Carry, Path, Problem
+from ._saved import most_times_in, put, saved_output, slots, states_of, take, times_asked
 from ._step import Known, micro_step
 
 
@@ -163,8 +163,7 @@ def _forward(everything, chunk: int):
     inputs, settings = everything
     problem = settings.problem(inputs)
     grid, first, n = problem.grid, problem.start(), problem.max_events
-    num = first.fired.shape[0]
-    ts = times_asked(settings, first.t.dtype)
+    ts = times_asked(settings, first.offset.dtype)
     width = most_times_in(chunk, settings)
 
     def filled(value, dtype):
@@ -172,11 +171,11 @@ def _forward(everything, chunk: int):
 
     like_y = jax.tree.map(lambda x: jnp.zeros((n, *x.shape), x.dtype), first.y)
     events = _Events(
-        time=filled(jnp.inf, first.t.dtype),
-        clock=filled(0, first.t.dtype),
+        time=filled(jnp.inf, first.offset.dtype),
+        clock=filled(0, first.offset.dtype),
         code=filled(0, jnp.int32),
         step=filled(-1, jnp.int32),
-        residual=filled(0, problem.sde.event(first.t, first.y, problem.args).dtype),
+        residual=filled(0, jax.eval_shape(problem.events_of, first).dtype),
         y_left=like_y if settings.save_event_states else None,
         y_right=like_y if settings.save_event_states else None,
     )
@@ -192,7 +191,7 @@ def _forward(everything, chunk: int):
             y_left=record["y_left"] if settings.save_event_states else None,
             y_right=record["y_right"] if settings.save_event_states else None,
         )  # fmt: skip
-        path = None if ts is None else path_of(carry)
+        path = None if ts is None else Path.of(carry)
         return new, (event, carry.cell < grid.num_cells, path)
 
     def run(state):
@@ -208,7 +207,7 @@ def _forward(everything, chunk: int):
             for x, old in zip((found.step, found.code), failure, strict=True)
         )
         if ts is not None:
-            within, place = slots(ts, carry.t, new.t, width)
+            within, place = slots(ts, carry.since, new.since, width)
             states = states_of(problem, ts, place, path)
             ys = jax.tree.map(lambda b, x: put(b, x, within, place), ys, states)
         return new, events, ys, num_steps + jnp.sum(ran, dtype=jnp.int32), failure, begin + chunk
@@ -219,7 +218,7 @@ def _forward(everything, chunk: int):
         new = lax.cond(
             eqxi.unvmap_any(running), run, lambda s: (*s[:-1], s[-1] + chunk), state[:-1]
         )
-        share = (lax.stop_gradient(new[0].t) - grid.t0) / (grid.t1 - grid.t0)
+        share = lax.stop_gradient(new[0].since) / grid.duration
         ended = new[0].cell >= grid.num_cells
         bar = settings.meter.step(bar, jnp.where(ended, 1, share))
         return (*new, bar), _bare(carry)
@@ -230,7 +229,6 @@ def _forward(everything, chunk: int):
     state, checkpoints = lax.scan(chunk_step, state, None, length=num_chunks)
     last, events, ys, num_steps, failure, _, bar = state
     settings.meter.close(bar)
-    del num
     return (events, last, num_steps, ts, ys), checkpoints, failure
 
 
@@ -265,7 +263,7 @@ def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, c
         place = jnp.searchsorted(steps, number).astype(jnp.int32)
         place = jnp.minimum(place, max(n - 1, 0))
         if n == 0:
-            decision, clock = jnp.asarray(NO_EVENT, jnp.int32), jnp.zeros((), ct_last.t.dtype)
+            decision, clock = jnp.asarray(NO_EVENT, jnp.int32), jnp.zeros((), ct_last.offset.dtype)
         else:
             here = events.step[place] == number
             decision = jnp.where(here, events.code[place], NO_EVENT)
@@ -296,11 +294,11 @@ def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, c
         smooth, fixed = eqx.partition(carries, eqx.is_inexact_array)
         from_path = jax.tree.map(jnp.zeros_like, smooth)
         if ts is not None:
-            within, at = slots(ts, checkpoint.t, end.t, width)
+            within, at = slots(ts, checkpoint.since, end.since, width)
             ct_states = jax.tree.map(lambda x: take(x, within, at), ct_ys)
 
             def saved(theta, smooth):
-                path = path_of(eqx.combine(smooth, fixed))
+                path = Path.of(eqx.combine(smooth, fixed))
                 return states_of(problem_of(theta), ts, at, path)
 
             _, pull = jax.vjp(saved, theta, smooth)
@@ -326,7 +324,7 @@ def _backward(everything, theta, events: _Events, checkpoints, failure, chunk, c
 
             y = smooth.y
             ct_out = (
-                of_event(ct_events.time, smooth.t),
+                of_event(ct_events.time, smooth.offset),
                 of_event(ct_events.y_left, y),
                 of_event(ct_events.y_right, y),
             )
