@@ -15,7 +15,6 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._checks import number
 
-
 # what is this close, relatively, is equal
 _ROUNDING = 1e-9
 
@@ -46,6 +45,10 @@ class TimeGrid(eqx.Module):
                 f"[{self.t0}, {self.t1}] of length {self.duration:g}."
             )
 
+    def in_one_cell(self) -> "TimeGrid":
+        """The window as a single cell, for steps of adaptive size."""
+        return TimeGrid(self.t0, self.t1, self.duration)
+
     @property
     def duration(self) -> float:
         """Length of the window."""
@@ -75,13 +78,13 @@ class TimeGrid(eqx.Module):
         rounding = 4 * sys.float_info.epsilon * max(abs(self.t0), abs(self.t1))
         return excess <= _ROUNDING * self.duration + rounding
 
-    def begin(self, cell: Int[Array, ""], dtype) -> Float[Array, ""]:
+    def begin(self, cell: Int[Array, "*n"], dtype) -> Float[Array, "*n"]:
         """The left end of a cell, as time since the start of the grid; that of the cell after the
         last is the end of the grid."""
         t = cell.astype(dtype) * jnp.asarray(self.dt0, dtype)
         return jnp.where(cell >= self.num_cells, jnp.asarray(self.duration, dtype), t)
 
-    def width(self, cell: Int[Array, ""], dtype) -> Float[Array, ""]:
+    def width(self, cell: Int[Array, "*n"], dtype) -> Float[Array, "*n"]:
         """The length of a cell."""
         is_last = cell >= self.num_cells - 1
         return jnp.where(is_last, self.width_of_last, self.dt0).astype(dtype)
@@ -244,8 +247,8 @@ def check_driver(driver, grid: TimeGrid, dtype) -> None:
     if not is_on_grid(driver, grid) and not grid.resolves(dtype):
         raise ValueError(
             f"`driver` is a {type(driver).__name__} in absolute time, of which {dtype} does not "
-            f"tell the steps of dt0={grid.dt0} apart at t = {grid.t1:g}: let the window begin at 0, "
-            "use a driver on the solver's own grid, or double precision (jax_enable_x64)."
+            f"tell the steps of dt0={grid.dt0} apart at t = {grid.t1:g}: let the window begin at "
+            "0, use a driver on the solver's own grid, or double precision (jax_enable_x64)."
         )
     slack = 1e-6 * (grid.t1 - grid.t0)
     for name, time, sign in (("t0", driver.t0, 1), ("t1", driver.t1, -1)):

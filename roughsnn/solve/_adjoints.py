@@ -48,7 +48,7 @@ class Settings(eqx.Module):
         sde, y0, args, driver = inputs
         grid, dtype = self.grid, jnp.result_type(*jax.tree.leaves(y0))
         if self.controller is not None:
-            grid = TimeGrid(grid.t0, grid.t1, grid.t1 - grid.t0)
+            grid = grid.in_one_cell()
         return Problem(
             sde=sde, solver=self.solver, driver=driver, jumps=jumps_of(driver, dtype),
             controller=self.controller, grid=grid, y0=y0, args=args, key=self.key,

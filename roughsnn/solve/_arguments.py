@@ -124,9 +124,10 @@ def clock_of(sde, grid, y0, args) -> tuple[float | None, Any]:
     apart, the solve is refused.
     """
     dtype = jnp.result_type(*jax.tree.leaves(y0))
-    if isinstance(args, AbstractTimeFunction):
-        if not _asks_for_time(sde, grid, y0, args.held(grid.t0), dtype):
-            return 0.0, args.since(grid.t0)
+    if isinstance(args, AbstractTimeFunction) and not _asks_for_time(
+        sde, grid, y0, args.held(grid.t0), dtype
+    ):
+        return 0.0, args.since(grid.t0)
     if not _asks_for_time(sde, grid, y0, args, dtype):
         return None, args
     if not grid.resolves(dtype):

@@ -64,10 +64,21 @@ def eventsolve(
     $E_k(\text{step}(t, \tau, y)) = 0$ on that step. The rest of the cell is stepped over from the
     event, as often as there are events in it. Every sample of a batch goes at its own pace.
 
+    The clock is the number of the cell and the time since its start, and all times that are
+    returned count from the start of the window. So events are as sharp in the last cell of a long
+    window as in the first, and a model that does not depend on time has the same events wherever
+    its window begins. Functions that ask for the time are given absolute time (a
+    [`roughsnn.CurrentOnGrid`][] as `args` counts from the start of the window); where that does not
+    tell the cells apart in the precision of `y0`, the solve is refused.
+
     The search ends where $|E_k|$ is no more than two roundings of its own and two of time make of
-    it, or where the event lies in a bracket of length $2 \varepsilon (|t| + h)$, with the machine
-    precision $\varepsilon$ and the length $h$ of the step. `solution.stats` has the tolerance of
-    the window (`location_tolerance`) and the largest $|E_k|$ that was left (`location_residual`).
+    it, or where the event lies in a bracket of length $4 \varepsilon h$, with the machine precision
+    $\varepsilon$ and the length $h$ of the step. `solution.stats` has that tolerance
+    (`location_tolerance`) and the largest $|E_k|$ that was left (`location_residual`).
+    Where the path is smooth within a cell (no noise, noise that is piecewise linear, input
+    spikes), a component that rises through zero and falls again within a step is found too, and of
+    several zeros the first, as long as $E_k$ is near a cubic there: its shortest period is four
+    steps or more.
     With a step size controller, the steps follow its tolerances, and events are located on them
     just as sharply.
 
@@ -92,7 +103,7 @@ def eventsolve(
         t0: start of the window; a number that is known, as are `t1` and `dt0`, since
             they fix the number of steps.
         t1: end of the window, where the last cell ends.
-        dt0: length of the cells.
+        dt0: length of the cells, at most the window.
         y0: the state at `t0`, any tree of floating-point arrays.
         key: random key, for the marks and, unless `driver` is given, for the Brownian motion.
         max_events: the number of events there is room for. One more is an error.
@@ -199,7 +210,7 @@ def _solve(
             levy_area=levy_area_for(solver),
             stored=adjoint.stores_driver,
         )
-    driver = as_grid_driver(driver, grid)
+    driver = as_grid_driver(driver, grid if controller is None else grid.in_one_cell())
     check_roughness(driver, sde, jnp.zeros((), dtype), y0, args)
     jumps = jumps_of(driver, dtype)
     limited = True

@@ -40,10 +40,11 @@ class Carry(eqx.Module):
     Its time since the start of the window is `begin + offset`, with `begin` the start of its grid
     cell, a number without derivative, so that the time in the cell is as sharp in the last cell of
     a long window as in the first. `cell` is the number of that cell while it runs, and the number
-    of cells plus one of the codes below once it has ended. `fired` is, for each component, twice the number of its
-    events so far, plus one if it still has to fire at this very time. The others are `None` where
-    a solve has no use for them: `jump` is the number of the driver's next jump and how much of it
-    is done, `control` the length of the next step and the state of the step size controller,
+    of cells plus one of the codes below once it has ended. `fired` is, for each component, twice
+    the number of its events so far, plus one if it still has to fire at this very time. The others
+    are `None` where a solve has no use for them: `jump` is the number of the driver's next jump and
+    how much of it is done, `control` the length of the next step and the state of the step size
+    controller,
     `fresh` the component whose state begins its step at a time that has a derivative, `seen` the
     event that is shown to the theorem's assumptions, and `passed` the same of the events after
     which the path went on, where `stop_after` makes a difference, `above` the components that have
@@ -115,7 +116,7 @@ class Problem(eqx.Module):
     # where none of them asks for the time
     origin: float | None = eqx.field(static=True, default=None)
 
-    def time(self, begin, offset) -> Float[Array, ""]:
+    def time(self, begin, offset) -> Float[Array, "*n"]:
         """The time that the functions of the equation are given. The end of a cell and the start
         of the next are one number, also where `begin + offset` is rounded."""
         if self.origin is None:

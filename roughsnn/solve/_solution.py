@@ -44,9 +44,9 @@ class RESULTS(dfx.RESULTS):  # pyright: ignore[reportGeneralTypeIssues]
         "lead away from the event surface (for an intensity model: `alpha` > 0)."
     )
     step_too_long = (
-        "The step `dt0` is longer than the shortest time constant of the model, so that an explicit "
-        "solver is unstable or far from the solution. Decrease `dt0` below 1 / (the fastest rate of "
-        "the model), or slow the model down."
+        "The step `dt0` is longer than the shortest time constant of the model, so that an "
+        "explicit solver is unstable or far from the solution. Decrease `dt0` below 1 / (the "
+        "fastest rate of the model), or slow the model down."
     )
     too_many_arrivals = (
         "More delayed spikes were on their way at once than the network has room for, so the solve "
@@ -85,8 +85,8 @@ def _named(result: Any) -> Any:
 class EventSolution(eqx.Module):
     r"""The solution of an event SDE for one sample (under `jax.vmap`: with batch axes in front).
 
-    All times in arrays count from the start of the window, $t - t_0$, so that they are as sharp in a
-    window that begins late as in one that begins at zero.
+    All times in arrays count from the start of the window, $t - t_0$, so that they are as sharp in
+    a window that begins late as in one that begins at zero.
 
     Attributes:
         t0: start of the window, a python number.

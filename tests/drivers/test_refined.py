@@ -1,5 +1,7 @@
 """A path on a fine grid, as a solver with longer cells meets it."""
 
+from typing import NamedTuple
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -18,9 +20,19 @@ def _fine(t1=0.955, dt0=0.01, shape=(2,), levy=True, seed=0):
 
 
 def _piece(driver, cell, dtype=jnp.float64):
+    """One cell of the path, as a path of absolute times, and where it begins and ends."""
     cell = jnp.asarray(cell, jnp.int32)
-    start, end = driver.grid.end(cell - 1, dtype), driver.grid.end(cell, dtype)
-    return driver.piece(None, cell, start, end), start, end
+    begin, width = driver.grid.begin(cell, dtype), driver.grid.width(cell, dtype)
+    piece = driver.piece(None, cell, jnp.zeros_like(width), width)
+    return _Moved(piece, begin), begin, begin + width
+
+
+class _Moved(NamedTuple):
+    piece: dfx.AbstractPath
+    begin: jax.Array
+
+    def evaluate(self, t0, t1, **kwargs):
+        return self.piece.evaluate(t0 - self.begin, t1 - self.begin, **kwargs)
 
 
 @pytest.mark.parametrize("levy", [True, False])

@@ -83,7 +83,7 @@ def test_a_delayed_spike_is_an_input_spike_that_comes_later():
 def test_too_many_spikes_on_their_way_are_an_error():
     network = rs.SpikingNetwork(NEURONS, jnp.zeros((K, K)), axonal_delays=5.0, max_pending=2)
     solution = rs.simulate_solution(
-        network, 0.0, 1.5, 0.1, key=jr.key(1), num_samples=2, max_spikes=20, input_current=1.5,
+        network, 0.0, 1.5, 0.05, key=jr.key(1), num_samples=2, max_spikes=20, input_current=1.5,
         throw=False,
     )  # fmt: skip
     assert np.all(solution.result == rs.RESULTS.too_many_arrivals)
@@ -96,7 +96,7 @@ def test_intervals_with_a_refractory_period():
     neurons = rs.StochasticLIF(1, beta=0.0, tau_s=0.1, alpha=0.2, sigma=0.2)
     network = rs.SpikingNetwork(neurons, jnp.zeros((1, 1)), refractory=0.15)
     times = rs.simulate(
-        network, 0.0, 8.0, 0.1, key=jr.key(0), num_samples=500, max_spikes=8, stop_after=8
+        network, 0.0, 8.0, 0.05, key=jr.key(0), num_samples=500, max_spikes=8, stop_after=8
     ).times
     intervals = np.diff(np.asarray(times), axis=1)
     assert intervals.min() >= 0.15 + 0.02 - 1e-12

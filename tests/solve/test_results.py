@@ -151,7 +151,7 @@ def test_the_error_names_time_and_component():
         rs.EventSolveError, match=r"component \(neuron\) 0\. This happened in 2 of 2"
     ):
         rs.simulate(
-            rs.StochasticLIF(sigma=None), 0.0, 0.5, 0.1, key=KEY, num_samples=2, max_spikes=5,
+            rs.StochasticLIF(sigma=None), 0.0, 0.5, 0.05, key=KEY, num_samples=2, max_spikes=5,
             input_current=lambda t: jnp.where(t > 0.2, jnp.nan, current(t)),
         )  # fmt: skip
 
