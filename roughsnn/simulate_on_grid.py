@@ -19,7 +19,7 @@ from ._random import event_key, normals
 from .drivers import TimeGrid
 from .drivers._pieces import LinearPiece
 from .networks import SpikingNetwork
-from .networks._arrivals import NEVER
+from .networks._arrivals import NEVER, waiting
 from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
 from .simulate import checked_current
@@ -211,12 +211,13 @@ class _Steps(eqx.Module):
         neurons = self.network.neurons if self.network is not None else core
         inner = y.neurons if extended else y
         fires = neurons.event(t_new, inner, self.args) >= 0
-        if extended and y.held_until is not None:
-            ended = y.held_until <= t_new + 0.5 * grid.dt0
-            fires = fires & (y.held_until <= t + 0.5 * grid.dt0)
-            until = (t_new + self.network.refractory).astype(y.held_until.dtype)
-            held = jnp.where(ended, -NEVER, y.held_until)
-            y = y._replace(held_until=jnp.where(fires, until, held))
+        if extended and y.held_for is not None:
+            # what is left now, and what was left when the step began
+            left = y.held_for
+            fires = fires & (~waiting(left) | (left <= -0.5 * grid.dt0))
+            held = jnp.where(left <= 0.5 * grid.dt0, NEVER, left)
+            again = jnp.where(fires, self.network.refractory, held)
+            y = y._replace(held_for=again.astype(left.dtype))
         who = jnp.arange(k, dtype=jnp.int32)
         marks = jax.vmap(lambda n: core.mark(event_key(tables.mark_keys, n, cell)))(who)
         y = core.fire(t_new, y, fires, marks, self.args)
