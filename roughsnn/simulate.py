@@ -1,10 +1,14 @@
 """`simulate`: spike trains of a neuron or a network, in one line."""
 
+import dataclasses
 from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ._checks import IntLike, RealLike, optional_whole_number, real_array, whole_number, window
@@ -13,7 +17,7 @@ from .drivers import BrownianGrid, TimeGrid
 from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
 from .solve import RESULTS, AbstractEventAdjoint, EventSolution, eventsolve
-from .solve._eventsolve import levy_area_for
+from .solve._arguments import clock_of, levy_area_for
 from .solve._guard import Conditions, check_policy
 from .solve._solution import raise_unless_successful
 from .spikes import SpikeTrains
@@ -161,15 +165,17 @@ def simulate_solution(
         )
     check_policy(conditions)
     input_current = checked_current(model, input_current)
-    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples)
+    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, t0)
+    grid, input_current, saveat = _own_clock(model, TimeGrid(t0, t1, dt0), input_current, saveat)
     operands = (model, key, input_current, inputs)
     mesh = trial_mesh(num_samples, operands)
     # On several devices a failure inside `jit` is raised where it happens, not gathered first.
     at_once = throw and mesh is not None and is_traced(operands)
     solution = _simulate(
-        model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
+        model, grid, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
         bridge, adjoint, conditions, saveat, save_event_states, progress_meter, mesh, at_once,
     )  # fmt: skip
+    solution = dataclasses.replace(solution, t0=t0, t1=t1)
     if at_once:
         return solution
     solution = whole_on_each_host(solution)
@@ -178,10 +184,10 @@ def simulate_solution(
 
 @eqx.filter_jit
 def _simulate(
-    model, t0, t1, dt0, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
+    model, grid, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
     bridge, adjoint, conditions, saveat, save_event_states, progress_meter, mesh, at_once,
 ):  # fmt: skip
-    grid = TimeGrid(t0, t1, dt0)
+    t0, t1, dt0 = grid.t0, grid.t1, grid.dt0
 
     def one(operands, index):
         model, key, input_current, inputs = operands
@@ -200,6 +206,23 @@ def _simulate(
         return solution.result.error_if(solution, failed)
 
     return map_trials(one, (model, key, input_current, inputs), num_samples, mesh)
+
+
+def _own_clock(model, grid: TimeGrid, input_current, saveat):
+    """The window, the input current and the times asked for, by a clock that starts at zero where
+    nothing asks for absolute time: such windows are one program, wherever they begin."""
+    y0 = jax.eval_shape(model.initial_state, jr.key(0))
+    y0 = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y0)
+    origin, moved = clock_of(model, grid, y0, input_current)
+    subs = None if saveat is None else saveat.subs
+    asks = isinstance(subs, dfx.SubSaveAt) and subs.fn is not dfx.SubSaveAt(t1=True).fn
+    if asks or origin not in (None, 0.0):
+        return grid, input_current, saveat
+    ts = subs.ts if isinstance(subs, dfx.SubSaveAt) else None
+    if ts is not None:
+        since = ts - grid.t0 if is_traced(ts) else np.asarray(ts, float) - grid.t0
+        saveat = eqx.tree_at(lambda s: s.subs.ts, saveat, since)
+    return grid.from_zero(), moved, saveat
 
 
 def randomness(model, t0, t1, dt0, key, index, solver, bridge, stored=True):

@@ -92,7 +92,7 @@ def simulate_on_grid(
             "does not draw: use diffrax.Euler() or diffrax.Heun()."
         )
     current = checked_current(model, input_current)
-    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples)
+    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, 0.0)
     steps = _Steps(model, solver, grid, current)
     index = jnp.arange(num_samples, dtype=jnp.int32)
     carry, tables = _begin(steps, key, index, inputs)

@@ -49,6 +49,11 @@ class TimeGrid(eqx.Module):
         """The window as a single cell, for steps of adaptive size."""
         return TimeGrid(self.t0, self.t1, self.duration)
 
+    def from_zero(self) -> "TimeGrid":
+        """The same cells, on a window that begins at zero."""
+        length = self.num_cells * self.dt0 if self._is_whole else self.duration
+        return TimeGrid(0.0, length, self.dt0)
+
     @property
     def duration(self) -> float:
         """Length of the window."""

@@ -16,13 +16,20 @@ from ..spikes import SpikeTrains
 
 
 class Inputs(eqx.Module):
-    """Input spike trains: one trial for all samples, or one for each."""
+    """Input spike trains: one trial for all samples, or one for each.
+
+    Attributes:
+        trains: the trains.
+        since: the times of their spikes, since the start of the window of the simulation.
+    """
 
     trains: Any
+    since: Any
 
     @classmethod
-    def of(cls, model, trains, num_samples: int) -> "Inputs":
-        """The input of a model, refused where it does not fit the model or the samples."""
+    def of(cls, model, trains, num_samples: int, t0: float) -> "Inputs":
+        """The input of a model on a window that starts at `t0`, refused where it does not fit the
+        model or the samples."""
         num_inputs = getattr(model, "num_inputs", 0)
         if not isinstance(trains, SpikeTrains):
             raise TypeError(
@@ -45,17 +52,19 @@ class Inputs(eqx.Module):
                 "`input_spikes` must be one trial, or a batch with one for each of the "
                 f"{num_samples} samples, got batch shape {batch}."
             )
-        return cls(trains)
+        return cls(trains, trains.times - float(t0))
 
     def of_sample(self, index) -> "Inputs":
         """The input of one sample."""
-        return self if self.trains.times.ndim == 1 else Inputs(self.trains[index])
+        if self.since.ndim == 1:
+            return self
+        return Inputs(self.trains[index], self.since[index])
 
     def beside(self, driver, grid: TimeGrid):
         """The driver of one sample: noise, where there is some, and the input spikes."""
         path = spike_path(self.trains)
-        since = eqx.tree_at(lambda p: p.times, path, path.times - grid.t0)
-        spikes = JumpDriver(since, grid, since_start=True)
+        times = jnp.where(jnp.isfinite(path.times), self.since, jnp.inf)
+        spikes = JumpDriver(eqx.tree_at(lambda p: p.times, path, times), grid, since_start=True)
         return spikes if driver is None else ProductPath(driver, spikes)
 
 
