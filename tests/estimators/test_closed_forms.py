@@ -48,7 +48,7 @@ def derivative(f, x, h=1e-5):
 
 def renewal(point, key, size, window=1.0):
     alpha, tau_s = point
-    neuron = rs.StochasticLIF(1, beta=0.0, sigma=None, alpha=alpha, tau_s=tau_s)
+    neuron = rs.StochasticLIF(1, mu1=1.0, mu2=1.0, beta=0.0, sigma=None, alpha=alpha, tau_s=tau_s)
     return rs.simulate_trials(
         neuron, 0.0, window, 0.25, key=key, num_samples=size, max_spikes=10, throw=False
     )
