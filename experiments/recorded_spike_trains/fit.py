@@ -94,10 +94,9 @@ class Settings(TableSettings, rs.RunSettings):
     number_ranges: ClassVar = {
         "start": FINITE, "stop": FINITE, "sampling_rate": above(0), "steps": at_least(1),
         "rounds": at_least(1), "prior": above(0, infinite=True), "batch": at_least(1),
-        "sequence": at_least(1),
-        "overlap": at_least(1), "warm_up": at_least(0), "dt0": above(0), "window": above(0),
-        "max_spikes": at_least(1), "particles": at_least(1), "generated_windows": at_least(20),
-        "seed": SEED,
+        "sequence": at_least(1), "overlap": at_least(1), "warm_up": at_least(0), "dt0": above(0),
+        "window": above(0), "max_spikes": at_least(1), "particles": at_least(1),
+        "generated_windows": at_least(20), "seed": SEED,
     }  # fmt: skip
     without_repeats = ("losses",)
 

@@ -1,10 +1,12 @@
-"""Spike trains in the formats of the field, CSV, NPZ, neo and NWB, and networks as NIR, both ways.
+"""Spike trains in the formats of the field, CSV, NPZ, neo and NWB, networks as NIR, both ways, and
+models in files of their own.
 
 Everything that is in a `SpikeTrains` with one batch axis comes back as it was, in double precision.
 A file appears whole or not at all, and one that exists is replaced only when asked for.
 """
 
 from ._csv import read_csv, write_csv
+from ._model import SavedModel, model_bytes, read_model, write_model
 from ._neo import from_neo, to_neo
 from ._nir import read_nir, write_nir
 from ._nir_in import NIRModel, from_nir
@@ -18,15 +20,18 @@ from ._table_labels import number_labels
 __all__ = [
     "UNITS",
     "NIRModel",
+    "SavedModel",
     "SpikeTable",
     "TableFormat",
     "convert_times",
     "from_neo",
     "from_nir",
     "holds_trains",
+    "model_bytes",
     "npz_bytes",
     "number_labels",
     "read_csv",
+    "read_model",
     "read_nir",
     "read_npz",
     "read_nwb",
@@ -34,6 +39,7 @@ __all__ = [
     "to_neo",
     "to_nir",
     "write_csv",
+    "write_model",
     "write_nir",
     "write_npz",
     "write_nwb",
