@@ -65,7 +65,7 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
     blocks = re.split(r"\n +(?=--|[A-Z]+ {2,})", plain)
     for field in fields:
         required = field.default is dataclasses.MISSING
-        name = field.name.upper() if required else "--" + field.name.replace("_", "-")
+        name = field.name.upper() if required else "--" + field.name.rstrip("_").replace("_", "-")
         found = [block for block in blocks if re.match(rf"{name}[ ,]", block)]
         assert len(found) == 1, (name, blocks)
         words = " ".join(found[0].split())
@@ -235,8 +235,16 @@ def test_simulate_then_plot(monkeypatch, tmp_path, capsys):
     again, _ = simulate.run(
         simulate.Settings(layers=(2, 1), trials=3, window=1.0, dt0=0.05, seed=4)
     )
-    np.testing.assert_array_equal(again.times, trains.times)
+    np.testing.assert_array_equal(again[""].times, trains.times)
     assert trains.times.dtype == np.float64
+    # from the folder it comes again as it was
+    assert cli.main(["simulate", "--from", str(folder), "--trials", "3", "--seed", "4"]) == 0
+    same = read_npz(tmp_path / "runs/simulate/003/spikes.npz")
+    np.testing.assert_array_equal(same.times, trains.times)
+    assert cli.main(["simulate", "--from", str(folder), "--mu1", "3"]) == 2
+    assert "`mu1` makes a model, and `from` names one" in capsys.readouterr().err
+    assert cli.main(["simulate", "--from", str(tmp_path / "none")]) == 1
+    assert "holds no model file" in capsys.readouterr().err
     lines = (folder / "rates.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 3
     assert sum(int(line.split(",")[2]) for line in lines[1:]) == int(trains.counts.sum())

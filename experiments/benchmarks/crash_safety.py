@@ -161,7 +161,7 @@ def _results(folder: Path) -> dict[str, bytes]:
     found = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.suffix in (".csv", ".npz", ".eqx", ".png")
+        if path.suffix in (".csv", ".npz", ".model", ".png")
     }
     outcomes = json.loads((folder / "outcomes.json").read_text())
     for outcome in outcomes:

@@ -163,8 +163,12 @@ def fit_setting(
         log_every=min(50, settings.checkpoint_every),
         progress=settings.progress,
     )
-    for result in results:
-        result.raise_unless_trained()
+    for number, result in enumerate(results):
+        fitted = result.raise_unless_trained().model
+        run.write_model(
+            f"models/{name}-seed-{number}.model", fitted.neuron, input_current=fitted.current,
+            window=settings.window, dt0=settings.dt0, max_spikes=200,
+        )  # fmt: skip
 
     def history(name):
         return np.stack([result.history[name] for result in results])

@@ -7,11 +7,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
 
 from .published import SYNAPTIC_WEIGHTS
+from .weights_network import MAX_SPIKES, STEP, WINDOW, input_current, network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,14 @@ class Outcome:
 
 
 def write_metrics(outcomes: Sequence[Outcome], folder: rs.RunFolder) -> None:
-    """The fitted weights and the times as `weights.npz`, the curves as `metrics.csv`."""
+    """The fitted weights and the times as `weights.npz`, the networks as `models/*.model`, the
+    curves as `metrics.csv`."""
+    for o in outcomes:
+        name = f"models/{o.design}-{o.sample_size}-seed-{o.seed}.model"
+        folder.write_model(
+            name, network(jnp.asarray(o.weights)),
+            input_current=input_current(), window=WINDOW, dt0=STEP, max_spikes=10 * MAX_SPIKES,
+        )  # fmt: skip
     weights = io.BytesIO()
     np.savez_compressed(
         weights,

@@ -16,12 +16,10 @@ Trained from random weights it stays with the answer 0. What leads out, together
 - a limit on the share that one trial has in a gradient.
 """
 
-import io
 import json
 import re
 from pathlib import Path
 
-import equinox as eqx
 import jax.random as jr
 import numpy as np
 
@@ -54,9 +52,7 @@ def run(settings: Settings) -> tuple[dict[int, dict[str, float]], Path]:
                 folder.write_json("outcomes.json", outcomes)
                 rows += [[seed, *row] for row in progress.rows]
                 folder.write_table("metrics.csv", ["seed", *PROGRESS_COLUMNS], rows)
-                weights = io.BytesIO()
-                eqx.tree_serialise_leaves(weights, network)
-                folder.write_bytes(f"seed-{seed}-network.eqx", weights.getvalue())
+                folder.write_model(f"seed-{seed}-network.model", network, time_unit="ms")
                 for figure, drawn in draw_figures(settings, network, progress).items():
                     folder.write_figure(f"seed-{seed}-{figure}.png", drawn)
     print(report(outcomes))

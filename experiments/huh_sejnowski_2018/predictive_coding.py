@@ -7,7 +7,6 @@ over the neurons: without them the error is several times as large.
 """
 
 import dataclasses
-import io
 from pathlib import Path
 from typing import ClassVar
 
@@ -259,9 +258,7 @@ def run(settings: Settings) -> tuple[list[Outcome], Path]:
             outcome = judge(of_seed, result.raise_unless_trained(), result.seconds)
             outcomes.append(outcome)
             name = "" if settings.seeds == 1 else f"seed-{of_seed.seed}-"
-            network = io.BytesIO()
-            eqx.tree_serialise_leaves(network, result.model)
-            folder.write_bytes(f"{name}network.eqx", network.getvalue())
+            folder.write_model(f"{name}network.model", result.model, time_unit="ms")
             figures, spikes = draw_figures(of_seed, result)
             folder.write_spikes(f"{name}response.npz", spikes)
             for figure_name, figure in figures.items():

@@ -1,18 +1,21 @@
 """Simulate spiking neurons and write their spikes, a table of rates and a raster.
 
 Integrate-and-fire neurons with noise in the potential that fire at random, at a rate
-exp(beta (v - v_th)) / tau_s. Time is in the unit of the model. Every trial has noise of its own.
+exp(beta (v - v_th)) / tau_s; or, with `--from`, the models that a fit or a training run has left.
+Time is in the unit of the model. Every trial has noise of its own.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 import roughsnn as rs
+from roughsnn.io import SavedModel, read_model
 from roughsnn.neurons import AbstractNeuron
 from roughsnn.runs.settings import FINITE, SEED, above, at_least, check_ranges
 
@@ -38,6 +41,9 @@ _RANGES = {
 class Settings:
     """Simulate spiking neurons."""
 
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """A model file, or the folder of a run with such files, all of which are simulated; `window`,
+    `dt0`, `max_spikes` and `input_current` are those of the file unless given."""
     neurons: int | None = None
     """Neurons without connections, one by default; `layers` connects them."""
     neuron: Literal["lif", "adaptive", "quadratic", "exponential"] = "lif"
@@ -48,8 +54,9 @@ class Settings:
     weight: float | None = None
     """Jump of the synaptic current of a neuron when one of the layer before it fires; 1 by
     default."""
-    input_current: float = 1.5
-    """Constant input current (that of the potential); with layers, the first one's alone."""
+    input_current: float | None = None
+    """Constant input current (that of the potential), 1.5 by default; with layers, the first one's
+    alone."""
     mu1: float = 15.0
     """Rate at which the potential follows the current, 1/time."""
     mu2: float = 5.0
@@ -66,14 +73,14 @@ class Settings:
     """Mean time to a spike at the potential v_th, time."""
     alpha: float = 0.03
     """Intensity that must build up after a spike before the next; refractoriness."""
-    window: float = 5.0
-    """Length of a trial, time."""
-    dt0: float = 0.01
-    """Step of the solver, time."""
+    window: float | None = None
+    """Length of a trial, time; 5 by default."""
+    dt0: float | None = None
+    """Step of the solver, time; 0.01 by default."""
     trials: int = 16
     """Independent trials; they are shared out among all devices."""
-    max_spikes: int = 200
-    """Room for spikes in a trial, all neurons together; more are an error."""
+    max_spikes: int | None = None
+    """Room for spikes in a trial, all neurons together, 200 by default; more are an error."""
     seed: int = 0
     """Seed of all random numbers."""
     x64: bool = True
@@ -93,11 +100,18 @@ class Settings:
                 f"`weight` is {self.weight} and there is no connection that has it; give the "
                 "sizes of two `layers` or more."
             )
-        if self.dt0 > self.window:
-            raise ValueError(
-                f"`dt0` is {self.dt0} and `window` {self.window}; a step must be no longer than "
-                "the window."
+        if self.from_ is None:
+            _check_step(
+                0.01 if self.dt0 is None else self.dt0, 5.0 if self.window is None else self.window
             )
+        else:
+            own = {field.name: field.default for field in dataclasses.fields(self)}
+            given = [name for name in _OF_THE_MODEL if getattr(self, name) != own[name]]
+            if given:
+                raise ValueError(
+                    f"`{given[0]}` makes a model, and `from` names one that is made. Leave one of "
+                    "them out."
+                )
 
     def model(self) -> AbstractNeuron:
         """The neurons, connected if there are layers."""
@@ -111,32 +125,107 @@ class Settings:
         weights = jnp.full((count, count), 1.0 if self.weight is None else self.weight)
         return rs.SpikingNetwork(neurons, weights, rs.layered_connections(*self.layers))
 
+    def saved(self) -> dict[str, SavedModel]:
+        """What is simulated, by the names of the files without their ending, or `""`."""
+        if self.from_ is None:
+            model = self.model()
+            driven = np.arange(model.num_neurons) < (self.layers or (model.num_neurons,))[0]
+            current = 1.5 if self.input_current is None else self.input_current
+            made = SavedModel(model, jnp.where(driven, current, 0.0), 5.0, 0.01, 200)
+            return {"": self._with_given(made, "")}
+        path = self.from_
+        found = [path] if path.is_file() else sorted(path.rglob("*.model"))
+        if not found:
+            raise FileNotFoundError(
+                f"{path} holds no model file (*.model). Give the folder of a run that has ended, "
+                "or a file of `roughsnn.io.write_model`."
+            )
+        root = path.parent if path.is_file() else path
+        saved = {}
+        for file in found:
+            name = "-".join(file.relative_to(root).with_suffix("").parts)
+            content = read_model(file, cast=not self.x64)
+            if not isinstance(content.model, AbstractNeuron):
+                raise ValueError(
+                    f"{file} holds a {type(content.model).__name__}, which `simulate` does not "
+                    "simulate. Read it with `roughsnn.io.read_model`, and use what belongs to it, "
+                    "such as `roughsnn.gated.solve`."
+                )
+            if self.input_current is not None:
+                content = dataclasses.replace(content, input_current=self.input_current)
+            saved["" if len(found) == 1 else name] = self._with_given(content, f"{file}: ")
+        return saved
 
-def run(settings: Settings) -> tuple[rs.SpikeTrains, Path]:
-    """Simulate, and write settings, spikes, rates and the raster into a new folder."""
+    def _with_given(self, saved: SavedModel, where: str) -> SavedModel:
+        given = {name: getattr(self, name) for name in ("window", "dt0", "max_spikes")}
+        saved = dataclasses.replace(saved, **{k: v for k, v in given.items() if v is not None})
+        for name in given:
+            if getattr(saved, name) is None:
+                raise ValueError(f"{where}the file does not say `{name}`. Give it.")
+        _check_step(saved.dt0, saved.window, where)
+        return saved
+
+
+def _check_step(dt0: Any, window: Any, where: str = "") -> None:
+    if not dt0 <= window:
+        raise ValueError(
+            f"{where}`dt0` is {dt0} and `window` {window}; a step must be no longer than the "
+            "window."
+        )
+
+
+_OF_THE_MODEL = (
+    "neurons", "neuron", "layers", "weight", "mu1", "mu2", "sigma", "v_reset", "v_th", "beta",
+    "tau_s", "alpha",
+)  # fmt: skip
+
+
+def run(settings: Settings) -> tuple[dict[str, rs.SpikeTrains], Path]:
+    """Simulate, and write settings, models, spikes, rates and rasters into a new folder.
+
+    Returns:
+        the spike trains by the name of the model, `""` where there is one, and the folder.
+    """
     from roughsnn.plotting import plot_raster
 
+    found: dict[str, rs.SpikeTrains] = {}
     with jax.enable_x64(settings.x64):
-        model = settings.model()
-        driven = np.arange(model.num_neurons) < (settings.layers or (model.num_neurons,))[0]
-        trains = rs.simulate(
-            model, 0.0, settings.window, settings.dt0, key=jax.random.key(settings.seed),
-            num_samples=settings.trials, max_spikes=settings.max_spikes,
-            input_current=jnp.where(driven, settings.input_current, 0.0),
-        )  # fmt: skip
-        counts = np.asarray(trains.counts_by_neuron)
+        models = settings.saved()
         with rs.RunFolder.new(settings.output, settings) as folder:
-            folder.write_spikes("spikes.npz", trains)
-            rows = [
-                [trial, neuron, int(count), float(count) / settings.window]
-                for trial, neurons in enumerate(counts)
-                for neuron, count in enumerate(neurons)
-            ]
-            folder.write_table("rates.csv", ["trial", "neuron", "spikes", "rate"], rows)
-            folder.write_figure("raster.png", plot_raster(trains).figure)
-    rate = counts.mean() / settings.window
-    print(
-        f"{counts.sum()} spikes of {model.num_neurons} neurons in {settings.trials} trials, "
-        f"{rate:.4g} per neuron and unit of time\nWritten to {folder.path}"
-    )
-    return trains, folder.path
+            for name, saved in models.items():
+                trains = _simulate(saved, settings)
+                ending = f"-{name}" if name else ""
+                if settings.from_ is None:
+                    fields = {
+                        k: v for k, v in vars(saved).items() if k not in ("model", "versions")
+                    }
+                    folder.write_model("network.model", saved.model, **fields)
+                folder.write_spikes(f"spikes{ending}.npz", trains)
+                counts = np.asarray(trains.counts_by_neuron)
+                rows = [
+                    [trial, neuron, int(count), float(count) / saved.window]
+                    for trial, neurons in enumerate(counts)
+                    for neuron, count in enumerate(neurons)
+                ]
+                header = ["trial", "neuron", "spikes", "rate"]
+                folder.write_table(f"rates{ending}.csv", header, rows)
+                raster = plot_raster(trains, time_unit=saved.time_unit)
+                folder.write_figure(f"raster{ending}.png", raster.figure)
+                rate, unit = counts.mean() / saved.window, saved.time_unit or "unit of time"
+                print(
+                    f"{name + ': ' if name else ''}{counts.sum()} spikes of {trains.num_neurons} "
+                    f"neurons in {settings.trials} trials, {rate:.4g} per neuron and {unit}"
+                )
+                found[name] = trains
+    print(f"Written to {folder.path}")
+    return found, folder.path
+
+
+def _simulate(saved: SavedModel, settings: Settings) -> rs.SpikeTrains:
+    options: dict[str, Any] = {}
+    if saved.input_current is not None:
+        options["input_current"] = saved.input_current
+    return rs.simulate(
+        saved.model, 0.0, saved.window, saved.dt0, key=jax.random.key(settings.seed),
+        num_samples=settings.trials, max_spikes=saved.max_spikes, **options,
+    )  # fmt: skip

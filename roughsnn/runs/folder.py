@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 
-from roughsnn.io import npz_bytes
+from roughsnn.io import SavedModel, model_bytes, npz_bytes
 from roughsnn.io.whole_file import remove_unfinished, whole_file
 from roughsnn.spikes import SpikeTrains
 
@@ -224,6 +224,11 @@ class RunFolder:
     def write_spikes(self, name: str, trains: SpikeTrains) -> None:
         """Write spike trains as NPZ, for `roughsnn.io.read_npz`."""
         self.write_bytes(name, npz_bytes(trains))
+
+    def write_model(self, name: str, model: Any, **options: Any) -> None:
+        """Write a model for `roughsnn.io.read_model` and `roughsnn simulate --from`; the options
+        are those of `roughsnn.io.write_model`."""
+        self.write_bytes(name, model_bytes(SavedModel(model, **options)))
 
     def write_figure(self, name: str, figure: Any, dpi: int = 200) -> None:
         """Write a figure of matplotlib, and close it; the ending of the name is its format."""

@@ -21,6 +21,7 @@ from experiments.huh_sejnowski_2018.xor_network import initial_network
 from experiments.huh_sejnowski_2018.xor_settings import Settings
 from experiments.huh_sejnowski_2018.xor_steps import CHUNK, Learner, take_steps, training_step
 from experiments.huh_sejnowski_2018.xor_task import Task, answer_of, draw_trials
+from roughsnn.io import read_model
 from roughsnn.training.step import TrainState
 
 
@@ -90,8 +91,8 @@ def test_the_training_of_the_xor_goes_on_as_if_it_had_not_been_cut_off(
     at_once = xor_training.train(settings, (0, 1), rs.Checkpoints(tmp_path / "at-once"))
     for seed, (network, progress) in enumerate(at_once):
         np.testing.assert_array_equal(rows[rows[:, 0] == seed, 1:], progress.rows)
-        kept = eqx.tree_deserialise_leaves(folder / f"seed-{seed}-network.eqx", network)
-        assert eqx.tree_equal(kept, network)
+        kept = read_model(folder / f"seed-{seed}-network.model")
+        assert eqx.tree_equal(kept.model, network)
         assert outcomes[seed]["steps"] == 100
         assert 0 <= outcomes[seed]["accuracy"] <= 1
     for name in ("examples", "balance", "learning-curve"):

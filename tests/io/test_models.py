@@ -116,7 +116,7 @@ def test_faulty_files_are_named(tmp_path, monkeypatch):
         (bytes(flipped), "is damaged"),
         (b"", "is no file of a model"),
         (b"PK\x03\x04", "is no file of a model"),
-        (whole.replace(b"model 1", b"model 2"), "another version"),
+        (whole.replace(b"model 1", b"model 2"), "has another version"),
     ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=rf"a\.model {message}"):
