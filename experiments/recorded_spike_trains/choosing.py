@@ -105,7 +105,7 @@ def choose(
                 ]
             done = np.concatenate(found[-sum(map(len, rows)) :])
             report(
-                f"choosing a model: {model}, cut {fold + 1} of {FOLDS}: log-likelihood of an "
+                f"choosing a model: {model}, cut {fold} of 0 to {FOLDS - 1}: log-likelihood of an "
                 f"interval {done.mean():.4g} nats"
             )
         values[model] = np.concatenate(found)

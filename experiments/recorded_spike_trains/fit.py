@@ -140,8 +140,8 @@ def run(settings: Settings) -> Outcome:
             plan = plan_for(settings, parts, model)
             label = f"{model}, {loss.name}"
             plans[label], results[label] = plan, []
-            for n, (neuron, of_neuron) in enumerate(zip(recording.neurons, parts, strict=True)):
-                checkpoints = f"{name}-neuron-{n + 1}"
+            for n, (neuron, of_neuron) in enumerate(zip(recording.names, parts, strict=True)):
+                checkpoints = f"{name}-neuron-{n}"
                 trained = _fitted(
                     settings, folder, checkpoints, of_neuron, plan, name, settings.rounds
                 )  # fmt: skip
@@ -153,15 +153,17 @@ def run(settings: Settings) -> Outcome:
                     flush=True,
                 )
         verdicts: list[Verdict] = []
-        for n, neuron in enumerate(recording.neurons):
+        for n, neuron in enumerate(recording.names):
             for c, condition in enumerate(recording.conditions):
                 part = parts[n][c]
-                samples, more = generate(settings, part, n, c, results, plans)
+                samples, more, generated = generate(settings, part, n, c, results, plans)
+                for k, trains in generated.items():
+                    _write_model(folder, k, trains, results[k][n], plans[k], part, n, c, condition)
                 remarks += more
                 verdicts += judge(part, neuron, condition, samples, settings.seed)
                 histories = {k: r[n].history for k, r in results.items()}
                 title = f"neuron {neuron}, {condition}"
-                name = f"neuron-{n + 1}-condition-{c + 1}.png"
+                name = f"neuron-{n}-condition-{c}.png"
                 folder.write_figure(name, draw(part, samples, histories, title), dpi=130)
         _close_figures()
         parameters = {k: [r.parameters for r in rows] for k, rows in results.items()}
@@ -173,13 +175,43 @@ def run(settings: Settings) -> Outcome:
         folder.write_json("results.json", as_json(outcome))
         for k, rows in results.items():
             name = k.split(", ")[1].replace(" ", "-")
-            folder.write_history(f"metrics-{name}.csv", *[r.history for r in rows])
+            folder.write_history(f"metrics-{name}.csv", *[r.history for r in rows], of="neuron")
         folder.write_text("report.md", report(outcome))
         print(table(verdicts))
         for remark in outcome.remarks:
             print(f"note: {remark}")
         print(f"Written to {folder.path}; open report.md")
     return outcome
+
+
+def _write_model(
+    folder: rs.RunFolder,
+    name: str,
+    trains: rs.SpikeTrains,
+    trained: Trained,
+    plan: Plan,
+    part: Part,
+    neuron: int,
+    condition: int,
+    of_condition: str,
+) -> None:
+    """The model of a neuron in a condition and what it generates, in seconds, under `models/` and
+    `generated/`."""
+    unit = part.unit
+    file = f"{name.split(', ')[1].replace(' ', '-')}-neuron-{neuron}-condition-{condition}"
+    spikes = int(np.max(np.asarray(trains.counts)))
+    seconds = [[times * unit for times in row] for row in trains.to_lists()]
+    start, stop = float(trains.t0) * unit, float(trains.t1) * unit
+    in_seconds = rs.SpikeTrains.from_lists(
+        [[np.clip(times, start, stop) for times in row] for row in seconds], t0=start, t1=stop
+    )
+    folder.write_spikes(f"generated/{file}.npz", in_seconds)
+    folder.write_model(
+        f"models/{file}.model", trained.parameters.neuron(unit), dt0=plan.dt0 * unit,
+        input_current=trained.parameters.currents()[condition], window=stop - start,
+        max_spikes=2 * spikes + 100, time_unit="s",
+        notes={"model": plan.model, "condition": of_condition, "mean interval": unit},
+    )  # fmt: skip
 
 
 def choose_model(
@@ -190,7 +222,7 @@ def choose_model(
 
     def fit_to(model, row, neuron, cut):
         plan = plan_for(settings, [row], model)
-        label = f"choosing-{model}-{cut + 1}-neuron-{neuron + 1}"
+        label = f"choosing-{model}-{cut}-neuron-{neuron}"
         # one round: the candidates differ by more than the others would gain
         found = _fitted(settings, folder, label, row, plan, name, rounds=1)
         return found.parameters, plan.dt0
@@ -239,11 +271,12 @@ def plan_for(settings: Settings, parts: list[list[Part]], model: str) -> Plan:
 
 def generate(
     settings: Settings, part: Part, neuron: int, condition: int, results: Any, plans: Any
-) -> tuple[list[Sample], list[str]]:
-    """Samples of all baselines and models, Poisson first, and remarks."""
+) -> tuple[list[Sample], list[str], dict[str, rs.SpikeTrains]]:
+    """Samples of all baselines and models, Poisson first, remarks, and the spike trains of the
+    models, in units of the mean interval."""
     random = np.random.default_rng([settings.seed, neuron, condition])
     baselines, remarks = fit_baselines(part)
-    samples = []
+    samples, generated = [], {}
     for baseline in baselines:
         windows, intervals = baseline.windows(random, part.window, settings.generated_windows)
         rescaled, likelihood = baseline.rescaled(part, random)
@@ -254,6 +287,7 @@ def generate(
             parameters, condition, plan, window=part.window / part.unit,
             count=settings.generated_windows, room=settings.max_spikes, seed=settings.seed + 1,
         )  # fmt: skip
+        generated[name] = trains
         overflowed = int(np.sum(np.asarray(trains.overflowed)))
         if overflowed:
             remarks.append(
@@ -278,12 +312,12 @@ def generate(
             Sample(name, windows, intervals * part.unit, rescaled, float(likelihood.mean()))
         )
         diagnosis = rs.diagnose(trains)
-        print(f"neuron {neuron + 1}, condition {condition + 1}, {name}: {diagnosis}", flush=True)
+        print(f"neuron {neuron}, condition {condition}, {name}: {diagnosis}", flush=True)
         remarks += [f"{name}: {advice}" for advice in diagnosis.advice]
         trained = rows[neuron]
         if not trained.loss_after < trained.loss_before:
             remarks.append(
-                f"{name}, neuron {neuron + 1}: training did not bring the loss below that of the "
+                f"{name}, neuron {neuron}: training did not bring the loss below that of the "
                 f"start ({trained.loss_before:.3g} before, {trained.loss_after:.3g} after), so the "
                 "start, which is fitted to the moments of the intervals, is kept. On a recording "
                 f"of this length the true law would have {trained.by_chance:.2g} by chance."
@@ -294,7 +328,7 @@ def generate(
                 "trial: the model is too slow, or its intervals are much longer than their mean. "
                 "Try another `--model`."
             )
-    return samples, remarks
+    return samples, remarks, generated
 
 
 def _close_figures() -> None:

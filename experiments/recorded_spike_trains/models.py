@@ -45,8 +45,14 @@ class Parameters(eqx.Module):
     log_slow_rate: Float[Array, ""] | None = None
     forgets: bool = eqx.field(static=True, default=False)
 
-    def neuron(self) -> rs.StochasticLIF | rs.AdaptiveStochasticLIF | rs.ResettingStochasticLIF:
-        """The neuron, which starts as right after a spike."""
+    def neuron(
+        self, unit: float = 1.0
+    ) -> rs.StochasticLIF | rs.AdaptiveStochasticLIF | rs.ResettingStochasticLIF:
+        """The neuron, which starts as right after a spike.
+
+        Args:
+            unit: the mean interval, in the unit of time that the neuron is to have.
+        """
         noise = SCALE * jnp.exp(self.log_noise)
         mu2 = jnp.ones_like(noise)
         if self.log_slow_noise is not None:
@@ -57,10 +63,10 @@ class Parameters(eqx.Module):
             noise = jnp.stack([jnp.stack([noise, zero]), jnp.stack([zero, slow])])
         reset = SCALE * self.reset
         shared = dict(
-            mu1=jnp.exp(self.log_leak), mu2=mu2, sigma=noise, v_reset=reset,
-            alpha=jnp.exp(self.log_alpha), v0=-reset,
+            mu1=jnp.exp(self.log_leak) / unit, mu2=mu2 / unit, sigma=noise / np.sqrt(unit),
+            v_reset=reset, alpha=jnp.exp(self.log_alpha), v0=-reset,
         )  # fmt: skip
-        intensity = rs.ExponentialIntensity(v_th=0.0, beta=jnp.exp(self.log_beta), tau_s=1.0)
+        intensity = rs.ExponentialIntensity(v_th=0.0, beta=jnp.exp(self.log_beta), tau_s=unit)
         if self.forgets:
             shared["v_reset"] = -reset
             return rs.ResettingStochasticLIF(1, intensity=intensity, **shared)
@@ -70,7 +76,9 @@ class Parameters(eqx.Module):
         b = SCALE * self.adaptation * jnp.exp(-self.log_leak)
         rate = jnp.exp(self.log_adaptation_rate)
         a0 = b / jnp.expm1(rate) + b
-        return rs.AdaptiveStochasticLIF(1, intensity=intensity, mu_a=rate, b=b, a0=a0, **shared)
+        return rs.AdaptiveStochasticLIF(
+            1, intensity=intensity, mu_a=rate / unit, b=b, a0=a0, **shared
+        )
 
     def currents(self) -> Float[Array, " conditions"]:
         """The input current in each condition."""

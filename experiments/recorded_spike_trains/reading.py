@@ -41,7 +41,7 @@ class Recording:
     """Spike trains of the same neurons in trials, each under one condition.
 
     Attributes:
-        neurons: names of the neurons, as the files have them.
+        neurons: names of the neurons, as the files have them; see `names`.
         conditions: names of the conditions.
         trials: the trials.
         remarks: what was done to the file on the way in, in words.
@@ -51,6 +51,11 @@ class Recording:
     conditions: list[str]
     trials: list[Trial]
     remarks: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """Neurons by their numbers from 0, with the names that the files have, where others."""
+        return [name if name == str(n) else f"{n} ({name})" for n, name in enumerate(self.neurons)]
 
     def of(self, condition: int) -> list[Trial]:
         """The trials of a condition."""
@@ -316,7 +321,7 @@ def _check_window(start: float, stop: float) -> None:
 
 def _check_enough(recording: Recording) -> None:
     for c, condition in enumerate(recording.conditions):
-        for n, neuron in enumerate(recording.neurons):
+        for n, neuron in enumerate(recording.names):
             spikes = sum(trial.spikes[n].size for trial in recording.of(c))
             if spikes < FEWEST_SPIKES:
                 raise RecordingError(

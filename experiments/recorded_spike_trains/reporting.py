@@ -38,7 +38,7 @@ class Outcome:
 def what_was_read(recording: Recording, parts: list[list[Part]]) -> str:
     """How much there is of each neuron and condition."""
     lines = []
-    for n, neuron in enumerate(recording.neurons):
+    for n, neuron in enumerate(recording.names):
         for c, condition in enumerate(recording.conditions):
             part = parts[n][c]
             lines.append(
@@ -55,7 +55,7 @@ def as_json(outcome: Outcome) -> dict:
     numbers = {
         name: {
             neuron: describe(p, outcome.parts[n][0].unit, outcome.recording.conditions)
-            for n, (neuron, p) in enumerate(zip(outcome.recording.neurons, rows, strict=True))
+            for n, (neuron, p) in enumerate(zip(outcome.recording.names, rows, strict=True))
         }
         for name, rows in outcome.parameters.items()
     }
@@ -94,8 +94,8 @@ def report(outcome: Outcome) -> str:
             lines += [f"**{name}, neuron {neuron}**", "", "| | |", "|---|---|"]
             lines += [f"| {key} | {value:.4g} |" for key, value in numbers.items()] + [""]
     lines += ["## Pictures", ""]
-    for n, neuron in enumerate(outcome.recording.neurons):
+    for n, neuron in enumerate(outcome.recording.names):
         for c, condition in enumerate(outcome.recording.conditions):
-            name = f"neuron-{n + 1}-condition-{c + 1}.png"
+            name = f"neuron-{n}-condition-{c}.png"
             lines += [f"![neuron {neuron}, {condition}]({name})", ""]
     return "\n".join(lines)

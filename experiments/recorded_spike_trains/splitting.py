@@ -104,7 +104,7 @@ def _part(
     gaps, marks = (np.concatenate(x) for x in zip(*intervals, strict=True))
     if marks.sum() < 10 or (~marks).sum() < 20:
         raise RecordingError(
-            f"Neuron {recording.neurons[neuron]}, condition {recording.conditions[condition]}: "
+            f"Neuron {recording.names[neuron]}, condition {recording.conditions[condition]}: "
             f"{(~marks).sum()} intervals to train on and {marks.sum()} held out; a fit needs 20 "
             "and 10. Record longer, set `stop` where the spikes end, or leave the neuron out."
         )

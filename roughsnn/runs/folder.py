@@ -211,15 +211,16 @@ class RunFolder:
         writer.writerows(rows)
         self.write_text(name, text.getvalue())
 
-    def write_history(self, name: str, *histories: Any) -> None:
-        """Write the histories of fits, one for each seed: columns `seed`, `step` and the rest."""
+    def write_history(self, name: str, *histories: Any, of: str = "seed") -> None:
+        """Write the histories of fits, one for each seed or whatever `of` says: columns `seed`,
+        `step` and the rest."""
         names = list(histories[0])
         rows = (
             [seed, step, *(float(history[n][step]) for n in names)]
             for seed, history in enumerate(histories)
             for step in range(len(history[names[0]]))
         )
-        self.write_table(name, ["seed", "step", *names], rows)
+        self.write_table(name, [of, "step", *names], rows)
 
     def write_spikes(self, name: str, trains: SpikeTrains) -> None:
         """Write spike trains as NPZ, for `roughsnn.io.read_npz`."""
