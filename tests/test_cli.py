@@ -104,7 +104,6 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
         ),
         (["simulate", "--weight", "2"], "`weight` is 2.0 and there is no connection"),
         (["simulate", "--dt0", "6"], "`dt0` is 6.0 and `window` 5.0"),
-        (["plot", "curves.csv", "--max-trials", "3"], "not used for a .csv file"),
         (["run", "synaptic-weights", "--seeds"], "`seeds` is empty"),
         (["simulate", "--trials"], "--trials"),
         (["simulate", "--trials", "-3"], "`trials` is -3; it must be at least 1"),
@@ -117,6 +116,19 @@ def test_what_is_not_understood_is_2(arguments, message, capsys, tmp_path, monke
     assert cli.main(arguments) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_plot_reads_tables_of_spikes_as_every_reader_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "curves.csv").write_text("seed,step,loss\n0,0,1.0\n0,1,0.5\n")
+    assert cli.main(["plot", "curves.csv", "--max-trials", "3"]) == 2
+    assert "`max_trials` is 3, which is not used for curves.csv" in capsys.readouterr().err
+    (tmp_path / "spikes.csv").write_text("time;cluster_id\n0,25;7\n0,5;9\n")
+    assert cli.main(["plot", "spikes.csv"]) == 1
+    assert "pass `decimal=','`" in capsys.readouterr().err
+    assert cli.main(["plot", "spikes.csv", "--decimal", ",", "--stop", "2"]) == 0
+    assert "neurons 0 to 1 are those written 7, 9" in capsys.readouterr().out
+    assert (tmp_path / "figures/spikes.png").stat().st_size > 3000
 
 
 def test_processes_that_cannot_be_joined_are_2(capsys):

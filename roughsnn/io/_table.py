@@ -16,6 +16,7 @@ from ._table_columns import UNITS, Column, Found, find_columns
 from ._table_text import (
     DESCRIPTION,
     Compression,
+    are,
     is_archive,
     looks_like_a_number,
     read_cells,
@@ -156,7 +157,7 @@ def read_table(
     )  # fmt: skip
     if found.left:
         left = [header[at] or at for at in found.left]
-        remarks.append(f"the column{'s' * (len(left) > 1)} {left} {_are(left)} not read")
+        remarks.append(f"the column{'s' * (len(left) > 1)} {left} {are(left)} not read")
     times, unit = _times(path, header, columns, rows, found, format)
     unit = _described_unit(path, about, format) if about else unit
 
@@ -198,10 +199,6 @@ def _column(column: Any, named: bool) -> Any:
     if isinstance(column, Sequence):
         return [_column(part, named) for part in column]
     return column
-
-
-def _are(names: list) -> str:
-    return "is" if len(names) == 1 else "are"
 
 
 def _counts_rows(name: str, column: Sequence[str]) -> bool:
@@ -312,7 +309,7 @@ def _arrays(
             "Write each column as such an array, and leave out the others."
         )
     others = [name for name in arrays if name not in columns]
-    remarks = [f"the array{'s' * (len(others) > 1)} {others} {_are(others)} not read"]
+    remarks = [f"the array{'s' * (len(others) > 1)} {others} {are(others)} not read"]
     texts = [[_as_text(value) for value in array.tolist()] for array in columns.values()]
     rows = [f"row {row}" for row in range(len(texts[0]))]
     return list(columns), texts, rows, remarks if others else []

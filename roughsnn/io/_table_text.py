@@ -80,7 +80,7 @@ def read_cells(
     ]
     comments = [n for n, line in enumerate(lines, start=1) if line.startswith("#")]
     comments = comments[1:] if description else comments
-    remarks = [f"{_lines(comments)} begin with # and are not read"] if comments else []
+    remarks = [f"{_lines(comments)} with # and {are(comments)} not read"] if comments else []
     if not numbered:
         raise ValueError(
             f"{path}, line 1: there is no column of times; the file is empty. Export the table "
@@ -224,4 +224,9 @@ def _other_width(path, line, row, names, header, delimiter) -> str:
 
 def _lines(numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
-    return f"line {shown}" if len(numbers) == 1 else f"lines {shown}"
+    return f"line {shown} begins" if len(numbers) == 1 else f"lines {shown} begin"
+
+
+def are(things: Sequence) -> str:
+    """The verb for one thing or several."""
+    return "is" if len(things) == 1 else "are"

@@ -1,5 +1,115 @@
 """Faults of one kind: files."""
 
-from experiments.benchmarks._faults import Fault
+import gzip
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
 
-FAULTS: list[Fault] = []
+import numpy as np
+
+import roughsnn as rs
+from experiments.benchmarks._faults import Fault, refusal
+from experiments.recorded_spike_trains.reading import read_recording
+from roughsnn import io
+
+
+def _file(text: str | bytes, read: Any, name: str = "spikes.csv") -> Any:
+    """What `read` makes of a file with this content; its warnings are not shown."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read(path)
+
+
+def _lists(path: Path, **options: Any) -> list:
+    trains = io.read_csv(path, **({"t0": 0, "t1": 10} | options))
+    return [[times.round(6).tolist() for times in trial] for trial in trains.to_lists()]
+
+
+def _own_file_in_ms() -> tuple[str, bool]:
+    random = np.random.default_rng(0)
+    lists = [[np.sort(random.uniform(0, 1000, 30)) for _ in range(2)] for _ in range(10)]
+    trains = rs.SpikeTrains.from_lists(lists, t0=0.0, t1=1000.0)
+    right = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("a.csv", "a.npz"):
+            path = Path(folder) / name
+            if name == "a.csv":
+                io.write_csv(path, trains, unit="ms")
+                recording = read_recording([path])
+            else:
+                io.write_npz(path, trains)
+                recording = read_recording([path], format=io.TableFormat(time_unit="ms"))
+            right.append(
+                len(recording.neurons) == 2
+                and [(t.start, t.stop) for t in recording.trials] == [(0.0, 1.0)] * 10
+                and all(
+                    np.allclose(spikes, 1e-3 * times, atol=1e-7)
+                    for trial, row in zip(recording.trials, lists, strict=True)
+                    for spikes, times in zip(trial.spikes, row, strict=True)
+                )
+            )
+    return f"2 neurons, 10 trials of 1 s, from CSV and NPZ: {right}", all(right)
+
+
+def _decimal_commas() -> tuple[str, bool]:
+    text = "".join(f"{t:.3f}\n".replace(".", ",") for t in 0.05 * np.arange(1, 101))
+    found, refused = refusal(lambda: _file(text, lambda p: read_recording([p])), "decimal=','")
+    read = _file(text, lambda p: read_recording([p], format=io.TableFormat(decimal=",")))
+    spikes = read.trials[0].spikes[0]
+    return found, refused and spikes.size == 100 and abs(spikes[-1] - 5.0) < 1e-9
+
+
+def _units_are_told_apart() -> tuple[str, bool]:
+    found = {
+        name: _file(f"time,{name}\n0.5,4\n1.5,2\n2,4\n", _lists)
+        for name in ("cluster_id", "unit", "cell", "Neuron", "unitID")
+    }
+    right = all(lists == [[[1.5], [0.5, 2.0]]] for lists in found.values())
+    refused = [
+        refusal(
+            lambda name=name: _file(f"time,{name}\n0.5,4\n1.5,2\n", _lists), f"{name!r}", "ignore"
+        )[1]
+        for name in ("channel", "id", "tetrode", "electrode_id")
+    ]
+    return f"two neurons {right}, refused by name {refused}", right and all(refused)
+
+
+def _options_of_a_table() -> tuple[str, bool]:
+    expected = [[[0.25, 1.5], [0.5]]]
+    rows = [("0.25", "0"), ("1.5", "0"), ("0.5", "1")]
+
+    def written(sign=";", header="time;neuron", decimal="."):
+        lines = ([header] if header else []) + [sign.join(row) for row in rows]
+        return "\n".join(lines).replace(".", decimal) + "\n"
+
+    by_position = dict(header=False, time_column=0, neuron_column=1)
+    found = {
+        "sorted by unit": _file(written(), _lists),
+        "decimal commas": _file(written(decimal=","), lambda p: _lists(p, decimal=",")),
+        "no header": _file(written("\t", ""), lambda p: _lists(p, **by_position)),
+        "blanks": _file(written("   ", "time neuron"), _lists),
+        "packed": _file(gzip.compress(written().encode()), _lists),
+        "names": _file(
+            written(header="when;what"),
+            lambda p: _lists(p, time_column="when", neuron_column="what"),
+        ),
+        "samples": _file(
+            "sample,unit\n250,0\n1500,0\n500,1\n", lambda p: _lists(p, sampling_rate=1000.0)
+        ),
+        "milliseconds": _file(
+            "time_ms,unit\n250,0\n1500,0\n500,1\n", lambda p: _lists(p, unit="s")
+        ),
+    }
+    wrong = [name for name, lists in found.items() if lists != expected]
+    return f"{len(found) - len(wrong)} of {len(found)} ways to write it read alike", not wrong
+
+
+FAULTS: list[Fault] = [
+    Fault(20, "a file of `write_csv` in roughsnn fit", _own_file_in_ms),
+    Fault(20, "decimal commas without a header in roughsnn fit", _decimal_commas),
+    Fault(21, "units pooled into one neuron", _units_are_told_apart),
+    Fault(21, "delimiter, decimal sign, header, compression, names", _options_of_a_table),
+]
