@@ -121,7 +121,7 @@ def diagnostic_metrics() -> dict[str, Callable[[Any, SpikeTrains, Any], Any]]:
 
     def rate(model, generated, holdout):
         counts = generated.counts_by_neuron.astype(generated.times.dtype)
-        return jnp.mean(counts) / (generated.t1 - generated.t0)
+        return jnp.mean(counts) / jnp.mean(generated.durations)
 
     def silent(model, generated, holdout):
         counts = jnp.sum(generated.counts_by_neuron, axis=0)
@@ -136,7 +136,7 @@ def diagnostic_metrics() -> dict[str, Callable[[Any, SpikeTrains, Any], Any]]:
 
 def _rates(trains: SpikeTrains) -> np.ndarray:
     counts = np.asarray(trains.counts_by_neuron, float).reshape(-1, trains.num_neurons)
-    return counts.mean(axis=0) / float(trains.t1 - trains.t0)
+    return counts.mean(axis=0) / float(np.mean(np.asarray(trains.durations, float)))
 
 
 def _room_used(trains: SpikeTrains) -> float:

@@ -249,7 +249,7 @@ def checked_current(model: AbstractNeuron, input_current: Any) -> Any:
 def spike_trains(solution: EventSolution, num_neurons: int, t0: float, t1: float) -> SpikeTrains:
     """The spike trains of a batch of solutions."""
     return SpikeTrains(
-        solution.event_times + float(t0),
+        solution.event_times,
         solution.event_indices,
         t0,
         t1,

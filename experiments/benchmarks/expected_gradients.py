@@ -162,7 +162,7 @@ def _count(trains: rs.SpikeTrains):
 
 def _trace(trains: rs.SpikeTrains):
     """Square of what a synapse with a time constant of 0.3 would feel of the spikes at the end."""
-    since = jnp.where(trains.mask, trains.t1 - trains.times, jnp.inf)
+    since = jnp.where(trains.mask, trains.durations[..., None] - trains.times, jnp.inf)
     return jnp.square(jnp.sum(jnp.exp(-since / 0.3), axis=-1))
 
 

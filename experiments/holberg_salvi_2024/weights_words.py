@@ -146,10 +146,10 @@ def all_words(
     trains: rs.SpikeTrains,
 ) -> tuple[Float[Array, "b K 2"], Float[Array, "b K K 4"]]:
     """For each neuron k the words (k, 0) and (k, 0, 0); for each pair k, j the words (k, j, 0),
-    (k, 0, j, 0), (0, k, j, 0) and (k, j, 0, 0). Windows start at 0; no two spikes at one time."""
+    (k, 0, j, 0), (0, k, j, 0) and (k, j, 0, 0). No two spikes at one time."""
     mask = trains.mask
-    t = jnp.where(mask, trains.times, trains.t1)
-    left = trains.t1 - t
+    t = jnp.where(mask, trains.times, jnp.broadcast_to(trains.durations[:, None], mask.shape))
+    left = trains.durations[:, None] - t
     own = jax.nn.one_hot(trains.neurons, trains.num_neurons, dtype=t.dtype)
     timed = own * t[..., None]
     # spikes before the present one, and the sum of their times; at a jump half of it counts

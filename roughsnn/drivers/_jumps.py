@@ -227,7 +227,8 @@ def spike_path(trains: Any, weights: Float[Array, "N ..."] | None = None) -> Jum
     known = trains.neurons >= 0
     sizes = weights[jnp.where(known, trains.neurons, 0)]
     sizes = jnp.where(known.reshape((-1,) + (1,) * (weights.ndim - 1)), sizes, 0)
-    return JumpPath(jnp.where(known, trains.times, jnp.inf), sizes)
+    start = jnp.asarray(trains.t0, trains.times.dtype)
+    return JumpPath(jnp.where(known, trains.times + start, jnp.inf), sizes)
 
 
 def poisson_path(

@@ -80,10 +80,7 @@ def changes_one_by_one(
         b, a = pair
         times = trains.times.at[b].set(alternatives.times[b, a])
         neurons = trains.neurons.at[b].set(alternatives.neurons[b, a])
-        replaced = SpikeTrains(
-            times, neurons, trains.t0, trains.t1, trains.overflowed, num_neurons=trains.num_neurons
-        )
-        return loss(replaced)
+        return loss(trains.with_spikes(times, neurons, trains.overflowed))
 
     if sample.shape[0] == 0:
         return jnp.zeros(0, trains.times.dtype)
@@ -99,21 +96,18 @@ def with_spike_at_end(trials: Trials) -> SpikeTrains:
     trains = trials.trains
     k = trains.num_neurons
     padded = trains.pad_to(trains.max_spikes + 1)
-    last = jnp.max(jnp.where(trains.mask, trains.times, trains.t0), axis=-1, initial=-jnp.inf)
+    last = jnp.max(jnp.where(trains.mask, trains.times, 0), axis=-1, initial=0)
     place = trains.counts - trials.stopped.astype(jnp.int32)
-    time = jnp.where(trials.stopped, last, trains.t1)
+    time = jnp.where(trials.stopped, last, trains.durations)
     here = jnp.arange(padded.max_spikes, dtype=jnp.int32)[None, :] == place[:, None]
     times = jnp.where(here, time[:, None], padded.times)
     shape = (len(trains), k, padded.max_spikes)
     neuron = jnp.arange(k, dtype=jnp.int32)[None, :, None]
     neurons = jnp.where(here[:, None, :], neuron, padded.neurons[:, None, :])
-    return SpikeTrains(
+    return trains.with_spikes(
         jnp.broadcast_to(times[:, None, :], shape),
         jnp.broadcast_to(neurons, shape),
-        trains.t0,
-        trains.t1,
         jnp.broadcast_to(trains.overflowed[:, None], shape[:2]),
-        num_neurons=k,
     )
 
 

@@ -70,11 +70,9 @@ def replay(trials: Trials, ramp: float) -> Replay:
         return walk.run(y0)
 
     index = jnp.arange(len(trains), dtype=jnp.int32)
-    times, log_weights, excess = jax.vmap(one)(index, trains.times, trains.neurons)
-    again = SpikeTrains(
-        times, trains.neurons, trains.t0, trains.t1, trains.overflowed,
-        num_neurons=trains.num_neurons,
-    )  # fmt: skip
+    start = jnp.asarray(recipe.t0, trains.times.dtype)
+    times, log_weights, excess = jax.vmap(one)(index, trains.times + start, trains.neurons)
+    again = trains.with_spikes(times - start, trains.neurons, trains.overflowed)
     return Replay(again, log_weights, excess)
 
 

@@ -19,13 +19,15 @@ class GatedSolution(eqx.Module):
     """What a network did, at the end of each step; the leading axes are those of the inputs.
 
     Attributes:
-        ts: times, the ends of the steps.
+        ts: times since the start of the window, the ends of the steps.
         v: potentials, after the reset where a neuron fired.
         traces: synaptic traces of the P populations.
         readout: readout channels.
-        spike_times: when each neuron fired within each step, by linear interpolation; `inf` where
-            it did not. They have derivatives with respect to the parameters.
+        spike_times: when each neuron fired within each step, since the start of the window, by
+            linear interpolation; `inf` where it did not. They have derivatives with respect to the
+            parameters.
         t0: start of the window.
+        dt: length of a step.
     """
 
     ts: Float[Array, " steps"]
@@ -33,7 +35,8 @@ class GatedSolution(eqx.Module):
     traces: Float[Array, "*batch steps P N"]
     readout: Float[Array, "*batch steps K"]
     spike_times: Float[Array, "*batch steps N"]
-    t0: Float[Array, ""]
+    t0: float = eqx.field(static=True)
+    dt: float = eqx.field(static=True)
 
     @property
     def num_spikes(self) -> Float[Array, "*batch N"]:
@@ -50,8 +53,12 @@ class GatedSolution(eqx.Module):
         count = jnp.sum(jnp.isfinite(times), axis=-1)
         times = jnp.take_along_axis(times, order, axis=-1)
         neurons = jnp.where(jnp.isfinite(times), (order % n).astype(jnp.int32), -1)
+        # The last spike may lie beyond the end by a rounding.
+        end = jnp.asarray(steps * self.dt, times.dtype)
+        excess = jnp.where(neurons >= 0, jnp.maximum(times - end, 0), 0)
+        times = times - jax.lax.stop_gradient(excess)
         trains = SpikeTrains(
-            times, neurons, self.t0, self.ts[-1], count > max_spikes, num_neurons=n
+            times, neurons, self.t0, self.t0 + steps * self.dt, count > max_spikes, num_neurons=n
         )
         return trains.pad_to(max_spikes)
 
@@ -87,7 +94,7 @@ def solve_gated(
         inputs: input channels, held constant over each step.
         dt: the step, in the unit of time of the network; a python number.
         v0: initial potentials, by default 0.
-        t0: time of the first step.
+        t0: start of the window, a python number.
         checkpoint_every: keep the state for the backward pass once in so many steps only, and
             compute the others anew. By default the state of every step is kept, and nothing else.
             The square root of the number of steps takes the least memory.
@@ -126,7 +133,7 @@ def solve_gated(
     v0 = jnp.broadcast_to(v0, (*batch, n)).reshape(size, n)
     # time first, as the loop goes; the batch is in the rows of matrix products
     inputs = jnp.moveaxis(inputs.reshape(size, steps, channels), 1, 0)
-    starts = t0 + dt * jnp.arange(steps, dtype=dtype)
+    starts = dt * jnp.arange(steps, dtype=dtype)
     if clip_trials is None:
         _, outputs = trajectory(network, inputs, dt, v0, checkpoint_every)
     else:
@@ -151,5 +158,6 @@ def solve_gated(
         public(jnp.stack(traces, axis=2)),
         public(readout),
         public(spike_times),
-        jnp.asarray(t0, dtype),
+        float(t0),
+        float(dt),
     )

@@ -60,14 +60,7 @@ def refuse_duplicates(times: np.ndarray, where: str, *, keep: bool) -> None:
 
 def with_overflow(trains: SpikeTrains, overflowed: Any) -> SpikeTrains:
     """The same trains with their marks of overflow."""
-    return SpikeTrains(
-        trains.times,
-        trains.neurons,
-        trains.t0,
-        trains.t1,
-        overflowed,
-        num_neurons=trains.num_neurons,
-    )
+    return trains.with_spikes(trains.times, trains.neurons, overflowed)
 
 
 def package(name: str) -> Any:

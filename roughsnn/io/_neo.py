@@ -21,15 +21,14 @@ def to_neo(trains: SpikeTrains, *, unit: str = "s") -> Any:
     """
     neo = package("neo")
     one_batch_axis(trains)
-    window = dict(t_start=float(trains.t0), t_stop=float(trains.t1), units=unit)
+    starts, ends = (np.broadcast_to(end, len(trains)) for end in (trains.t0, trains.t1))
     block = neo.Block(name="roughsnn", max_spikes=trains.max_spikes)
     overflowed = np.asarray(trains.overflowed)
     for trial, by_neuron in enumerate(trains.to_lists()):
+        window = dict(t_start=float(starts[trial]), t_stop=float(ends[trial]), units=unit)
         segment = neo.Segment(index=trial, overflowed=bool(overflowed[trial]))
         for neuron, times in enumerate(by_neuron):
-            segment.spiketrains.append(
-                neo.SpikeTrain(times.astype(np.float64), neuron=neuron, **window)
-            )
+            segment.spiketrains.append(neo.SpikeTrain(times, neuron=neuron, **window))
         block.segments.append(segment)
     return block
 

@@ -11,19 +11,23 @@ from ..spikes.trains import SpikeTrains
 from ._files import new_file, refuse_duplicates
 from ._table_text import is_archive
 
-_ARRAYS = ("times", "neurons", "t0", "t1", "overflowed", "num_neurons")
+# Times count from the start of the window, and the name says so.
+_ARRAYS = ("times_since_start", "neurons", "t0", "t1", "overflowed", "num_neurons")
 
 
 def npz_bytes(trains: SpikeTrains) -> bytes:
     """What `write_npz` writes."""
     content = io.BytesIO()
-    arrays = {name: np.asarray(getattr(trains, name)) for name in _ARRAYS}
+    arrays = {name: np.asarray(getattr(trains, name)) for name in _ARRAYS[1:]}
+    arrays["times_since_start"] = np.asarray(trains.times)
     np.savez_compressed(content, **arrays)  # pyright: ignore[reportArgumentType]
     return content.getvalue()
 
 
 def write_npz(path: Path | str, trains: SpikeTrains, *, overwrite: bool = False) -> None:
     """Write trains of any batch shape, arrays by the names of the attributes of `SpikeTrains`.
+
+    The spike times are `times_since_start`: from the start of the window, as `times` of the trains.
 
     Raises:
         FileExistsError: there is a file already and `overwrite` is not set.
@@ -65,13 +69,12 @@ def read_npz(path: Path | str, *, keep_duplicates: bool = False) -> SpikeTrains:
     arrays = _read_arrays(path)
     try:
         num_neurons = int(arrays["num_neurons"])
-        for name in ("times", "neurons"):
+        for name in ("times_since_start", "neurons"):
             if arrays[name].dtype.kind not in "fiu":
                 raise TypeError(f"`{name}` has dtype {arrays[name].dtype}; it must be numbers.")
         if np.any(np.abs(arrays["neurons"]) > np.iinfo(np.int32).max):
             raise ValueError("a number in `neurons` is too large.")
-        others = {name: value for name, value in arrays.items() if name != "num_neurons"}
-        trains = SpikeTrains(**others, num_neurons=num_neurons)
+        trains = SpikeTrains(*(arrays[name] for name in _ARRAYS[:-1]), num_neurons=num_neurons)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{path} holds no spike trains that can be read: {error} Write it again with "
@@ -82,17 +85,18 @@ def read_npz(path: Path | str, *, keep_duplicates: bool = False) -> SpikeTrains:
 
 
 def _check_values(path: Path | str, trains: SpikeTrains, keep_duplicates: bool) -> None:
-    t0, t1 = float(trains.t0), float(trains.t1)
     rows = int(np.prod(trains.batch_shape))  # -1 is ambiguous where there is no room for spikes
     times = np.asarray(trains.times).reshape(rows, trains.max_spikes)
     neurons = np.asarray(trains.neurons).reshape(rows, trains.max_spikes)
+    ends = np.asarray(trains.durations).reshape(rows)
     for row, (own, whose) in enumerate(zip(times, neurons, strict=True)):
         spikes = whose >= 0
         faults = {
             "is NaN": np.isnan(own),
             "is padding in the midst of spikes": spikes != np.sort(spikes)[::-1],
             "does not fit its padding": spikes != np.isfinite(own),
-            f"is outside the window [{t0:g}, {t1:g}]": spikes & ((own < t0) | (own > t1)),
+            f"is outside the window, 0 to {ends[row]:g} from its start": spikes
+            & ((own < 0) | (own > ends[row])),
             "is earlier than the spike before it": np.append(False, own[1:] < own[:-1])[: own.size],
             f"is of a neuron not among 0 to {trains.num_neurons - 1}": (whose < -1)
             | (whose >= trains.num_neurons),

@@ -52,12 +52,13 @@ def write_nwb(
     )
     for name, meaning in _COLUMNS.items():
         session.add_unit_column(name, meaning)
-    interval = [[float(trains.t0), float(trains.t1)]]
+    starts, ends = (np.broadcast_to(end, len(trains)) for end in (trains.t0, trains.t1))
     overflowed = np.asarray(trains.overflowed)
     for trial, by_neuron in enumerate(trains.to_lists()):
+        interval = [[float(starts[trial]), float(ends[trial])]]
         for neuron, times in enumerate(by_neuron):
             session.add_unit(
-                spike_times=times.astype(np.float64),
+                spike_times=times,
                 obs_intervals=interval,
                 neuron=neuron,
                 trial=trial,

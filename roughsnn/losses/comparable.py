@@ -1,19 +1,20 @@
 """What two samples of spike trains must share before a loss may compare them."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
 from roughsnn.spikes import SpikeTrains
 from roughsnn.spikes.checks import is_traced, refuse_if
+from roughsnn.spikes.windows import durations_differ
 
 
 @runtime_checkable
 class Observed(Protocol):
-    """Anything that knows its window and neurons: spike trains, or a summary of them."""
+    """Anything that knows its windows and neurons: spike trains, or a summary of them."""
 
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
+    window_bits: Any
+    duration: Float[Array, "..."]
     num_neurons: int
 
 
@@ -34,12 +35,13 @@ def require_sample(trains: SpikeTrains, name: str) -> None:
 
 
 def require_comparable(generated: SpikeTrains, observed: Observed, dtype: object) -> SpikeTrains:
-    """`generated`, after checking that `observed` has its neurons, dtype and window.
+    """`generated`, after checking that `observed` has its neurons, dtype and length.
 
-    The result must be used: inside `jit` it carries the check of the windows.
+    Windows may begin at different times; their lengths must agree, up to rounding. The result must
+    be used: inside `jit` it carries the check of the lengths.
 
     Raises:
-        ValueError: different numbers of neurons, dtypes or windows (different windows are a
+        ValueError: different numbers of neurons, dtypes or lengths (different lengths are a
             run-time error inside `jit`).
     """
     if generated.num_neurons != observed.num_neurons:
@@ -52,13 +54,20 @@ def require_comparable(generated: SpikeTrains, observed: Observed, dtype: object
             f"`generated` holds times of dtype {generated.times.dtype} and `observed` of {dtype}; "
             "build `observed` with the dtype of the simulation."
         )
-    different = (generated.t0 != observed.t0) | (generated.t1 != observed.t1)
+    different = durations_differ(
+        generated.window_bits, generated.duration, observed.window_bits, observed.duration
+    )
     known = ""
     if not is_traced(different):
-        known = f": [{generated.t0:g}, {generated.t1:g}] and [{observed.t0:g}, {observed.t1:g}]"
+        known = f": {_lengths(generated.duration)} and {_lengths(observed.duration)}"
     return refuse_if(
         generated,
         different,
-        f"`generated` and `observed` have different windows [t0, t1]{known}. Simulate on the "
-        "window of the data, or cut the longer one with `window`.",
+        f"`generated` and `observed` have windows of different lengths{known}. Simulate on "
+        "windows as long as those of the data, or cut the longer ones with `window`.",
     )
+
+
+def _lengths(duration: Float[Array, "..."]) -> str:
+    shortest, longest = float(duration.min()), float(duration.max())
+    return f"{longest:g}" if shortest == longest else f"{shortest:g} to {longest:g}"

@@ -14,7 +14,8 @@ from .summary import AbstractSummaryLoss
 class FirstSpikesLoss(AbstractSummaryLoss):
     r"""Squared or absolute error of the mean times of the first `n` spikes of each neuron.
 
-    With $\tau^{k}_j$ the $j$-th spike time of neuron $k$ and the mean taken over a sample,
+    With $\tau^{k}_j$ the $j$-th spike time of neuron $k$, from the start of the window, and the
+    mean taken over a sample,
 
     $$
     L = \frac{1}{Kn} \sum_{k=1}^{K} \sum_{j=1}^{n}
@@ -26,19 +27,19 @@ class FirstSpikesLoss(AbstractSummaryLoss):
     in the unit of time, squared for `error="squared"`. A train in which neuron $k$ spikes only
     $m < n$ times is not left out: its missing times are counted by one of two rules.
 
-    - `missing="extrapolate"` (default): the neuron goes on after $t_1$ at the mean interval that
-      the train has shown,
+    - `missing="extrapolate"` (default): the neuron goes on after the end $T$ of the window at the
+      mean interval that the train has shown,
       $$
-      \tau_j = t_1 + (j - m)\,\Delta, \qquad
-      \Delta = (\tau_m - t_0) / m \ \ (m \ge 1), \qquad \Delta = t_1 - t_0 \ \ (m = 0),
+      \tau_j = T + (j - m)\,\Delta, \qquad
+      \Delta = \tau_m / m \ \ (m \ge 1), \qquad \Delta = T \ \ (m = 0),
       $$
       the mean of $\tau_j$ if the neuron were a Poisson process with mean interval $\Delta$. The
       gradient flows through $\tau_m$, so a model that spikes too rarely is told so by every train
       with at least one spike.
-    - `missing="horizon"`: $\tau_j = t_1$, as the paper counts them. A missing spike then has
+    - `missing="horizon"`: $\tau_j = T$, as the paper counts them. A missing spike then has
       gradient zero.
 
-    Neither is free of charge. A spike that enters the window does so at $t_1$, and the horizon
+    Neither is free of charge. A spike that enters the window does so at $T$, and the horizon
     rule is the only one from spike times alone that does not jump there; the pathwise gradient
     is the gradient of the expected loss only under that rule. Under extrapolation it is a biased
     but usable direction. Both vanish when both samples have the same mean times; neither has a
@@ -90,15 +91,15 @@ class FirstSpikesLoss(AbstractSummaryLoss):
         """First spike times, with finite values by the rule for those that do not occur."""
         times = first_spike_times(trains, self.n)
         occurs = jnp.isfinite(times)
+        end = jnp.broadcast_to(trains.durations[:, None, None], times.shape)
         if self.missing == "horizon":
-            return jnp.where(occurs, times, trains.t1)
+            return jnp.where(occurs, times, end)
         dtype = times.dtype
         num_spikes = jnp.sum(occurs, axis=-1, keepdims=True).astype(dtype)
         # The last spike found; `inf` is replaced before any arithmetic.
-        last = jnp.max(jnp.where(occurs, times, trains.t0), axis=-1, keepdims=True)
+        last = jnp.max(jnp.where(occurs, times, 0), axis=-1, keepdims=True)
         silent = num_spikes == 0
-        window = trains.t1 - trains.t0
-        interval = (last - trains.t0) / jnp.where(silent, 1.0, num_spikes)
-        interval = jnp.where(silent, window, interval)
+        interval = last / jnp.where(silent, 1.0, num_spikes)
+        interval = jnp.where(silent, end[..., :1], interval)
         order = jnp.arange(1, self.n + 1, dtype=dtype).reshape(1, 1, self.n)
-        return jnp.where(occurs, times, trains.t1 + (order - num_spikes) * interval)
+        return jnp.where(occurs, times, end + (order - num_spikes) * interval)

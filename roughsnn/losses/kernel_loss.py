@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from roughsnn.signatures import SignatureKernel
 from roughsnn.spikes import SpikeTrains
@@ -23,25 +23,7 @@ class KernelTarget(eqx.Module):
     kernel: SignatureKernel
     own_term: Float[Array, ""]
     norms: Float[Array, " samples"]
-    times: Float[Array, "samples max_spikes"]
-    neurons: Int[Array, "samples max_spikes"]
-    overflowed: Bool[Array, " samples"]
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
-    num_neurons: int = eqx.field(static=True)
-
-    # The arrays of the trains, not `SpikeTrains`: mapped over seeds, each has its own window.
-    @property
-    def trains(self) -> SpikeTrains:
-        """The observed trains."""
-        return SpikeTrains(
-            self.times,
-            self.neurons,
-            self.t0,
-            self.t1,
-            self.overflowed,
-            num_neurons=self.num_neurons,
-        )
+    trains: SpikeTrains
 
 
 class AbstractKernelLoss(eqx.Module):
@@ -76,12 +58,7 @@ class AbstractKernelLoss(eqx.Module):
             kernel.norms(observed)
             if kernel.normalise
             else jnp.ones(len(observed), observed.times.dtype),
-            observed.times,
-            observed.neurons,
-            observed.overflowed,
-            observed.t0,
-            observed.t1,
-            observed.num_neurons,
+            observed,
         )
 
     def __call__(
@@ -91,7 +68,7 @@ class AbstractKernelLoss(eqx.Module):
 
         Raises:
             ValueError: a sample that is too small or has not exactly one batch axis; samples with
-                different neurons, dtypes or windows; trains that the kernel refuses.
+                different neurons, dtypes or lengths; trains that the kernel refuses.
         """
         generated, target = self._compared(generated, observed)
         gram, norms = target.kernel.gram_and_norms(generated)
@@ -133,11 +110,13 @@ class AbstractKernelLoss(eqx.Module):
     ) -> tuple[SpikeTrains, KernelTarget]:
         """Both samples, checked, the observed one as a target."""
         require_sample(generated, "generated")
-        if not isinstance(observed, KernelTarget):
-            require_sample(observed, "observed")
-        generated = require_comparable(generated, observed, observed.times.dtype)
+        known = isinstance(observed, KernelTarget)
+        trains = observed.trains if known else observed
+        if not known:
+            require_sample(trains, "observed")
+        generated = require_comparable(generated, trains, trains.times.dtype)
         self.check_generated(generated)
-        target = observed if isinstance(observed, KernelTarget) else self.target(observed)
+        target = observed if known else self.target(observed)
         return generated, target
 
     @abc.abstractmethod

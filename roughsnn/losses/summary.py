@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, UInt32
 
 from roughsnn.spikes import SpikeTrains
 
@@ -21,8 +22,8 @@ class SummaryTarget(eqx.Module):
     """
 
     summary: Float[Array, "..."]
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
+    window_bits: UInt32[Array, "... 2 2"] | UInt32[np.ndarray, "... 2 2"]
+    duration: Float[Array, "..."]
     num_neurons: int = eqx.field(static=True)
 
 
@@ -52,7 +53,9 @@ class AbstractSummaryLoss(eqx.Module):
             ValueError: `observed` is empty or has not exactly one batch axis.
         """
         require_sample(observed, "observed")
-        return SummaryTarget(self.summary(observed), observed.t0, observed.t1, observed.num_neurons)
+        return SummaryTarget(
+            self.summary(observed), observed.window_bits, observed.duration, observed.num_neurons
+        )
 
     def __call__(
         self, generated: SpikeTrains, observed: SpikeTrains | SummaryTarget
@@ -61,7 +64,7 @@ class AbstractSummaryLoss(eqx.Module):
 
         Raises:
             ValueError: a sample that is empty or has not exactly one batch axis; samples with
-                different neurons, dtypes or windows; a target made by a different loss.
+                different neurons, dtypes or lengths; a target made by a different loss.
         """
         generated, target = self._compared(generated, observed)
         summary = self.summary(generated)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from roughsnn.spikes import SpikeTrains
+from roughsnn.spikes import SpikeTrains, binned_counts
+from roughsnn.spikes.windows import common_duration
 
 from .style import CURVE, colour, legend, new_axes, num_curves, tidy, with_unit
 
@@ -50,7 +51,7 @@ def plot_intervals(
     # On the host: a picture is not worth a compilation for each new shape.
     intervals = np.concatenate([np.zeros(0), *map(np.diff, _by_neuron(trains))]).astype(float)
     intervals = intervals[(intervals > 0) | (not log)]
-    edges = _edges(bins, intervals, log, float(trains.t1 - trains.t0))
+    edges = _edges(bins, intervals, log, float(np.max(trains.duration, initial=0)))
     heights, edges = np.histogram(intervals, edges)
     inside = max(int(heights.sum()), 1)
     heights = heights / inside / np.diff(edges) if density else heights.astype(float)
@@ -106,12 +107,12 @@ def plot_psth(
     """
     if num_bins < 1:
         raise ValueError(f"`num_bins` is {num_bins}; it must be 1 or more.")
-    edges = np.linspace(float(trains.t0), float(trains.t1), num_bins + 1)
+    length = common_duration(trains, "A PSTH")
+    # Trials that begin at different times are drawn one over the other, from their starts.
+    start = trains.t0 if isinstance(trains.t0, float) else 0.0
+    edges = start + np.arange(num_bins + 1) * (float(length) / num_bins)
     num_trials, k = math.prod(trains.batch_shape), trains.num_neurons
-    counts = np.zeros((num_trials * k, num_bins))
-    for row, times in zip(counts, _by_neuron(trains), strict=True):
-        row[:] = np.histogram(times, edges)[0]
-    counts = counts.reshape(num_trials, k, num_bins)
+    counts = np.asarray(binned_counts(trains, num_bins), float).reshape(num_trials, k, num_bins)
     rates = counts.sum(axis=0) / max(num_trials, 1) / np.diff(edges)
 
     ax = new_axes(ax, height=2.0)
@@ -142,7 +143,7 @@ def plot_psth(
 
 def _by_neuron(trains: SpikeTrains) -> list[np.ndarray]:
     """The spike times of each neuron in each trial, all in one list."""
-    trials = trains.reshape(math.prod(trains.batch_shape)).to_lists()
+    trials = trains.reshape(math.prod(trains.batch_shape)).to_lists(relative=True)
     return [times for trial in trials for times in trial]
 
 

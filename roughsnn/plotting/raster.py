@@ -41,7 +41,11 @@ def plot_raster(
         )
     if max_trials is not None and max_trials < 1:
         raise ValueError(f"`max_trials` is {max_trials}; it must be 1 or more.")
-    trials = trains.to_lists() if trains.batch_shape else [trains.to_lists()]
+    # Trials that begin at different times are drawn from their starts.
+    shared = isinstance(trains.t0, float)
+    trials = trains.to_lists(relative=not shared)
+    if not trains.batch_shape:
+        trials = [trials]
     num_all = len(trials)
     trials = trials[:max_trials]
     num_trials, num_neurons = len(trials), trains.num_neurons
@@ -51,7 +55,8 @@ def plot_raster(
     ax = new_axes(ax, height=float(np.clip(0.8 + 0.05 * len(rows), 1.4, 4.0)))
     if rows:
         ax.eventplot(rows, colors=colours, lineoffsets=np.arange(len(rows)), linelengths=0.8)
-    ax.set_xlim(float(trains.t0), float(trains.t1))
+    start = trains.t0 if shared else 0.0
+    ax.set_xlim(start, start + float(np.max(trains.duration, initial=0)))
     # First neuron and first trial on top, as one reads.
     ax.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     if num_neurons > 1:

@@ -36,7 +36,8 @@ class Real(NamedTuple):
 
     times_x: Float[Array, "trains_x jumps_x"]
     times_y: Float[Array, "trains_y jumps_y"]
-    end: Float[Array, ""]
+    ends_x: Float[Array, " trains_x"]
+    ends_y: Float[Array, " trains_y"]
     table: Float[Array, "labels labels"]
 
 
@@ -71,7 +72,7 @@ def kernel_of_pairs(
     width = -(-num_pairs // (num_blocks * unit)) * unit
     order = order_by_cost(x, y, rows, columns, num_blocks, settings.diagonal)
     padded = jnp.pad(order, (0, num_blocks * width - num_pairs), mode="edge")
-    real = Real(x.times, y.times, x.end, table)
+    real = Real(x.times, y.times, x.ends, y.ends, table)
     discrete = Discrete(
         x.labels,
         y.labels,
@@ -111,7 +112,7 @@ def _blocks_jvp(settings: Settings, primals: Any, tangents: Any):
     indices = (discrete.rows, discrete.columns)
     jumps_x, jumps_y = real.times_x.shape[1], real.times_y.shape[1]
     entries = jumps_x * jumps_y if settings.by_entry else jumps_x
-    size = discrete.rows.size * (jumps_x + jumps_y + entries) * real.end.dtype.itemsize
+    size = discrete.rows.size * (jumps_x + jumps_y + entries) * real.times_x.dtype.itemsize
 
     def tangent(indices, gradient):
         return _contract(gradient, real, d_real, discrete, indices, settings)
@@ -179,7 +180,7 @@ def _gradients_jvp(settings: Settings, primals: Any, tangents: Any):
 def _gradients_within(real: Real, discrete: Discrete, settings: Settings, slots: Bounds | None):
     num_pairs = discrete.rows.shape[1]
     pieces = (real.times_x.shape[1] + 1, real.times_y.shape[1] + 1)
-    dtype = real.end.dtype
+    dtype = real.times_x.dtype
     orders, by_entry = settings.orders, settings.by_entry
     stored = 2 * orders.time + orders.jump * (2 if by_entry else 1)
     one_row = pieces[1] * num_pairs * dtype.itemsize
@@ -224,6 +225,6 @@ def _gradients_within(real: Real, discrete: Discrete, settings: Settings, slots:
 
 
 def _gather(real: Real, discrete: Discrete, indices: Any, settings: Settings):
-    x = Events(real.times_x, discrete.labels_x, discrete.counts_x, real.end)
-    y = Events(real.times_y, discrete.labels_y, discrete.counts_y, real.end)
+    x = Events(real.times_x, discrete.labels_x, discrete.counts_x, real.ends_x)
+    y = Events(real.times_y, discrete.labels_y, discrete.counts_y, real.ends_y)
     return gather_pairs(x, y, *indices, real.table, settings.diagonal)

@@ -12,12 +12,12 @@ from ._event_sweep import Bounds, EventPairs
 
 
 class Events(NamedTuple):
-    """Trains as events: times from the start of the window, labels, and counts per label."""
+    """Trains as events: times, labels, counts per label, and where each window ends."""
 
     times: Float[Array, "trains jumps"]
     labels: Int[Array, "trains jumps slots"]
     counts: Int[Array, "trains labels"]
-    end: Float[Array, ""]
+    ends: Float[Array, " trains"]
 
 
 def events_of(trains: SpikeTrains, time_scale: Array, slots: int) -> Events:
@@ -27,15 +27,16 @@ def events_of(trains: SpikeTrains, time_scale: Array, slots: int) -> Events:
         trains = trains.pad_to(1)
         num_spikes = 1
     mask = trains.mask
-    end = time_scale * (trains.t1 - trains.t0)
+    ends = time_scale * trains.durations
+    end = jnp.broadcast_to(ends[:, None], (num_trains, num_spikes))
     # `inf` is replaced before any arithmetic, so that its derivative is 0 and never inf * 0.
-    times = time_scale * (jnp.where(mask, trains.times, trains.t1) - trains.t0)
+    times = jnp.where(mask, time_scale * jnp.where(mask, trains.times, 0), end)
     labels = jnp.where(mask, trains.neurons, trains.num_neurons)
     row = jnp.arange(num_trains, dtype=jnp.int32)[:, None]
     counts = jnp.zeros((num_trains, trains.num_neurons + 1), jnp.int32)
     counts = counts.at[row, labels].add(mask.astype(jnp.int32))
     if slots == 1:
-        return Events(times, labels[:, :, None], counts, end)
+        return Events(times, labels[:, :, None], counts, ends)
     starts = mask & ~_tied_with_previous(trains)
     event = jnp.cumsum(starts, axis=1, dtype=jnp.int32) - 1
     event = jnp.where(mask, event, num_spikes)
@@ -49,7 +50,7 @@ def events_of(trains: SpikeTrains, time_scale: Array, slots: int) -> Events:
     mean = total / jnp.maximum(size, 1).astype(times.dtype)
     # The mean of equal numbers may differ from them in the last digit, which must not reorder.
     mean = jnp.minimum(mean, end)
-    return Events(jnp.where(size > 0, mean, end), labels, counts, end)
+    return Events(jnp.where(size > 0, mean, end), labels, counts, ends)
 
 
 def _tied_with_previous(trains: SpikeTrains):
@@ -92,10 +93,10 @@ def gather_pairs(x: Events, y: Events, rows, columns, table, diagonal: bool):
         times = this.times[index].T
         labels = jnp.moveaxis(this.labels[index], 0, -1)
         none = table.shape[0] - 1
+        end = this.ends[index][None]
         if diagonal:
             meets = other.counts[other_index[None, None], labels] > 0
-            times, labels = _compacted(times, labels, jnp.any(meets, axis=1), this.end, none)
-        end = jnp.broadcast_to(this.end, (1, times.shape[1]))
+            times, labels = _compacted(times, labels, jnp.any(meets, axis=1), end, none)
         gaps = jnp.diff(times, axis=0, prepend=jnp.zeros_like(end), append=end)
         bound = jnp.max(jnp.sum(labels[:, 0] < none, axis=0)).astype(jnp.int32)
         sides.append((gaps, labels, bound))
@@ -112,6 +113,8 @@ def _compacted(times, labels, kept, end, none: int):
     source = jnp.sum(rank[None] <= place[:, None, None], axis=1, dtype=jnp.int32)
     there = source < num_events
     source = jnp.minimum(source, num_events - 1)
-    times = jnp.where(there, jnp.take_along_axis(times, source, axis=0), end)
+    times = jnp.where(
+        there, jnp.take_along_axis(times, source, axis=0), jnp.broadcast_to(end, times.shape)
+    )
     labels = jnp.take_along_axis(labels, source[:, None], axis=0)
     return times, jnp.where(there[:, None], labels, none)

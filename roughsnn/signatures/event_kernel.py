@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ..spikes.checks import carry, is_traced, refuse_if
 from ..spikes.trains import SpikeTrains
+from ..spikes.windows import durations_differ
 from ._edge_series import order_for_jumps, order_for_square
 from ._event_blocks import Settings, kernel_of_pairs
 from ._event_pairs import events_of
@@ -57,17 +58,17 @@ def event_kernel_gram(
 
     Args:
         x: trains, of batch shape `(m,)`.
-        y: trains of batch shape `(n,)`, with the same window and neurons. Left out, the kernel of
-            `x` with itself, which is symmetric and costs half.
-        time_scale: $a$, the factor of time. With `1 / (t1 - t0)` the kernel does not depend on
-            the unit of time.
+        y: trains of batch shape `(n,)`, with the same neurons and windows as long. Left out, the
+            kernel of `x` with itself, which is symmetric and costs half.
+        time_scale: $a$, the factor of time. With `1 / trains.duration` the kernel does not
+            depend on the unit of time.
         neuron_scale: size of a jump: one for all, one per neuron ($M = \operatorname{diag}(s^2)$),
             or a positive semi-definite matrix $M$ of shape `(num_neurons, num_neurons)` with which
             different neurons share. Raw counts (1) let a few pairs carry the whole kernel, see
             `suggested_neuron_scale`.
         tolerance: relative truncation error asked for. It sets the orders, from the scales and the
             number of spikes; where these are not known because of `jit`, on the assumption that
-            $a (t_1 - t_0) \le 1$ and $s \le 1$, and from the room for spikes.
+            $a\,T \le 1$ and $s \le 1$, and from the room for spikes.
         orders: of the series along time and along jumps, instead of `tolerance`.
         max_simultaneous: most spikes at one time in one train. Found from the data where these are
             known; inside `jit` it is 1 unless given, and a tie is then an error.
@@ -145,14 +146,7 @@ def event_kernel(
     size = math.prod(batch)
 
     def flat(trains):
-        shape = (size, trains.max_spikes)
-        return SpikeTrains(
-            trains.times.reshape(shape),
-            trains.neurons.reshape(shape),
-            trains.t0,
-            trains.t1,
-            num_neurons=trains.num_neurons,
-        )
+        return trains.reshape(size)
 
     index = np.arange(size)
     value, error = _kernel_of_pairs(
@@ -209,10 +203,11 @@ def _kernel_of_pairs(
     jumps = most_spikes(x) + most_spikes(x if y is None else y)
     chosen = _orders(x, time_scale, neuron_scale, tolerance, orders, jumps)
     if y is not None:
-        message = "`x` and `y` have different windows; bring them to one with `window` first."
-        x = eqx.tree_at(
-            lambda t: t.times, x, refuse_if(x.times, (x.t0 != y.t0) | (x.t1 != y.t1), message)
+        message = (
+            "`x` and `y` have windows of different lengths; bring them to one with `window` first."
         )
+        differ = durations_differ(x.window_bits, x.duration, y.window_bits, y.duration)
+        x = eqx.tree_at(lambda t: t.times, x, refuse_if(x.times, differ, message))
     trains, slots = zip(
         *(_slots(_checked(t), max_simultaneous) for t in ((x,) if y is None else (x, y))),
         strict=True,
@@ -251,8 +246,9 @@ def _orders(x, time_scale, neuron_scale, tolerance, orders, jumps: int) -> Order
     if not tolerance > 0:
         raise ValueError(f"`tolerance` is {tolerance}; it must be positive.")
     # NumPy, as inside `jit` even known arrays turn into traced ones under JAX's operations.
-    window = (time_scale, x.t0, x.t1)
-    length = 1.0 if is_traced(window) else float(time_scale) * (float(x.t1) - float(x.t0))
+    length = 1.0
+    if not is_traced((time_scale, x.duration)):
+        length = float(time_scale) * float(np.max(np.asarray(x.duration), initial=0))
     size = 1.0
     if not is_traced(neuron_scale):
         largest = float(np.max(np.abs(np.asarray(neuron_scale))))
@@ -286,8 +282,9 @@ def _checked(trains: SpikeTrains) -> SpikeTrains:
     times = refuse_if(times, mask & jnp.isnan(times), "`times` has a NaN among the spikes.")
     times = refuse_if(
         times,
-        mask & ((times < trains.t0) | (times > trains.t1)),
-        "A spike lies outside the window [t0, t1]. Use `window` to cut the trains.",
+        mask & ((times < 0) | (times > jnp.broadcast_to(trains.durations[:, None], mask.shape))),
+        "A spike lies outside the window: `times` count from its start and must be between 0 and "
+        "`duration`. Use `from_lists` for times of a recording.",
     )
     times = refuse_if(
         times,
@@ -333,13 +330,14 @@ def _without_overflow(value: Array, trains: tuple, time_scale: ArrayLike, scale:
 
     A path of length $\ell$ has $\|S\|_n \le \ell^n / n!$, hence
     $k \le I_0(2 \sqrt{\ell_x \ell_y}) \le e^{2 \max \ell}$ with
-    $\ell \le a (t_1 - t_0) + s\,(\text{number of spikes})$.
+    $\ell \le a T + s\,(\text{number of spikes})$.
     """
     limit = 0.5 * math.log(float(jnp.finfo(value.dtype).max))
     size = jnp.max(jnp.abs(scale)) if scale.ndim < 2 else jnp.sqrt(jnp.max(jnp.abs(scale)))
     counts = jnp.stack([jnp.max(t.counts, initial=0) for t in trains])
     jumps = size * jnp.max(counts).astype(value.dtype)
-    time = jnp.abs(time_scale * (trains[0].t1 - trains[0].t0)).astype(value.dtype)
+    longest = jnp.max(trains[0].duration, initial=0)
+    time = jnp.abs(time_scale * longest).astype(value.dtype)
     factor = jnp.maximum(limit - time, 0) / jnp.maximum(jumps, 1)
     wrong = ~jnp.all(jnp.isfinite(value))
     change = "neuron_scale" if scale.ndim < 2 else "the square root of `neuron_scale`"
@@ -348,7 +346,7 @@ def _without_overflow(value: Array, trains: tuple, time_scale: ArrayLike, scale:
         ". Multiply {} by {:.2g} or less; `suggested_neuron_scale` gives one that also keeps a "
         "few pairs from carrying the whole Gram."
     )
-    no_scale = start + "the window is too long. Lower `time_scale`, for example to 1 / (t1 - t0)."
+    no_scale = start + "the window is too long. Lower `time_scale`, for example to 1 / duration."
     if not is_traced((value, factor, wrong)):
         if not bool(wrong):
             return value

@@ -87,7 +87,7 @@ def event_signature(
     states = pieces * sum(channels**level for level in range(depth // 2 + 1)) * dtype.itemsize * 4
     signatures = _signatures(
         trains.times.reshape(size, num_spikes), trains.neurons.reshape(size, num_spikes),
-        trains.t0, trains.t1, time_scale, scale,
+        trains.durations.reshape(size), time_scale, scale,
         depth=depth, together=max(1, min(size, _STATES // states)),
     )  # fmt: skip
     signatures = signatures.reshape(*batch, num_coordinates)
@@ -98,32 +98,31 @@ def event_signature(
 
 @partial(jax.jit, static_argnames=("depth", "together"))
 def _signatures(
-    times, neurons, t0, t1, time_scale, scale, *, depth: int, together: int
+    times, neurons, ends, time_scale, scale, *, depth: int, together: int
 ) -> Float[Array, "trains all"]:
     """Signatures of a batch of trains, so many at once."""
 
     def of_train(train):
-        return _signature(*train, t0, t1, time_scale, scale, depth=depth)
+        return _signature(*train, time_scale, scale, depth=depth)
 
     if together == len(times):
-        return jax.vmap(of_train)((times, neurons))
-    return jax.lax.map(jax.checkpoint(of_train), (times, neurons), batch_size=together)
+        return jax.vmap(of_train)((times, neurons, ends))
+    return jax.lax.map(jax.checkpoint(of_train), (times, neurons, ends), batch_size=together)
 
 
-def _signature(times, neurons, t0, t1, time_scale, scale, *, depth: int) -> Float[Array, " all"]:
+def _signature(times, neurons, end, time_scale, scale, *, depth: int) -> Float[Array, " all"]:
     """Signature of one train."""
     num_spikes, num_neurons, dtype = times.shape[0], scale.shape[0], times.dtype
     channels = num_neurons + 1
     mask = neurons >= 0
     # `inf` is replaced before any arithmetic, so that its derivative is 0 and never inf * 0.
-    times = jnp.where(mask, times, t1)
+    times = jnp.where(mask, times, end)
     one_hot = jax.nn.one_hot(neurons, num_neurons, dtype=dtype) * scale[None]
     first, is_first, times = _groups(times, mask)
     # Every spike of a group gets the jump of all of it.
     jump_of_group = jnp.zeros_like(one_hot).at[first].add(one_hot)
 
-    start, end = jnp.reshape(t0, (1,)), jnp.reshape(t1, (1,))
-    gaps = time_scale * jnp.diff(jnp.concatenate([start, times, end]))
+    gaps = time_scale * jnp.diff(jnp.concatenate([jnp.zeros(1, dtype), times, end[None]]))
     along_time = jnp.zeros((num_spikes + 1, channels), dtype).at[:, 0].set(gaps)
     jumps = jnp.pad(jump_of_group, ((0, 0), (1, 0)))
     # Time, jump, time, ..., time. The first spike of a group jumps for all of it.

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ..spikes.checks import refuse_if
 from ..spikes.marcus import marcus_lift
 from ..spikes.trains import SpikeTrains
+from ..spikes.windows import rounding_of_duration
 
 
 def joint_lift(
@@ -42,8 +43,8 @@ def joint_lift(
 
     Args:
         trains: any batch of trains.
-        grid: times of the samples, sorted, inside the window, two or more; signals are constant
-            before the first and after the last.
+        grid: times of the samples since the start of the window, sorted, inside the window, two
+            or more; signals are constant before the first and after the last.
         values: signals at these times.
         at_spikes: signals immediately before and after each spike; padding is ignored.
         scale: factor of the counts, one for all neurons or one per neuron.
@@ -88,10 +89,14 @@ def joint_lift(
                     f"{(*batch, num_spikes, signals)}, a row for each spike."
                 )
     grid = refuse_if(grid, grid[1:] < grid[:-1], "`grid` is not sorted.")
+    rounding = rounding_of_duration(trains.window_bits, trains.duration)
     grid = refuse_if(
         grid,
-        (grid < trains.t0) | (grid > trains.t1) | jnp.isnan(grid),
-        "`grid` has a time outside the window [t0, t1] of the trains.",
+        (grid < -rounding)
+        | (grid > jnp.min(trains.duration, initial=jnp.inf) + rounding)
+        | jnp.isnan(grid),
+        "`grid` has a time outside the window of the trains; like their times, those of `grid` "
+        "count from its start, and must be between 0 and `duration`.",
     )
     values = refuse_if(values, ~jnp.isfinite(values), "`values` has an entry that is not finite.")
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..spikes.trains import SpikeTrains
+from ..spikes.windows import common_duration
 from .event_kernel import suggested_neuron_scale
 from .interval_kernel import IntervalKernel
 from .signature_kernel import SignatureKernel
@@ -79,7 +80,7 @@ class KernelEnsemble(eqx.Module):
         Args:
             trains: all trains together, of batch shape `(n,)`.
         """
-        window = trains.t1 - trains.t0
+        window = common_duration(trains, "The ensemble of kernels")
         scale = suggested_neuron_scale(trains)
         most = jnp.maximum(jnp.max(trains.counts, initial=0), 1).astype(scale.dtype)
         fine = jnp.minimum(1.7 * scale, 25 / most)

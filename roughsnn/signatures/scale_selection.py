@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ..spikes.checks import is_traced, refuse_if
 from ..spikes.trains import SpikeTrains
+from ..spikes.windows import common_duration
 from ._edge_series import order_for_jumps, order_for_square
 from .event_kernel import most_spikes, suggested_neuron_scale
 from .mmd import mmd2_from_grams, mmd2_standard_error
@@ -22,12 +23,12 @@ def count_distances(trains: SpikeTrains) -> Float[Array, "n n"]:
     r"""Root mean square distance of the counting paths of every two trains, over the window.
 
     $$
-    d(x, y)^2 = \frac{1}{t_1 - t_0} \int_{t_0}^{t_1} \sum_k
+    d(x, y)^2 = \frac1T \int_0^T \sum_k
         \bigl(N^k_x(t) - N^k_y(t)\bigr)^2 \, dt ,
     $$
 
     the distance that the linear static kernel induces on paths. The integrals are sums over
-    pairs of spikes of one neuron, $\int N_x N_y = \sum_{ij} (t_1 - \max(\tau_i, \sigma_j))$.
+    pairs of spikes of one neuron, $\int N_x N_y = \sum_{ij} (T - \max(\tau_i, \sigma_j))$.
 
     Args:
         trains: of batch shape `(n,)`.
@@ -40,15 +41,16 @@ def count_distances(trains: SpikeTrains) -> Float[Array, "n n"]:
             f"`trains` has batch shape {trains.batch_shape}; it must have one batch axis."
         )
     # Padding lies at the end of the window, where the rest of the integral is empty.
-    times = jnp.where(trains.mask, trains.times, trains.t1)
+    end = common_duration(trains, "A distance of counting paths")
+    times = jnp.where(trains.mask, trains.times, end)
 
     def products(train):
         own_times, own_neurons = train
-        rest = trains.t1 - jnp.maximum(own_times[None, :, None], times[:, None, :])
+        rest = end - jnp.maximum(own_times[None, :, None], times[:, None, :])
         same = own_neurons[None, :, None] == trains.neurons[:, None, :]
         return jnp.sum(jnp.where(same, rest, 0), axis=(1, 2))
 
-    gram = jax.lax.map(products, (times, trains.neurons)) / (trains.t1 - trains.t0)
+    gram = jax.lax.map(products, (times, trains.neurons)) / end
     squares = jnp.diagonal(gram)
     # Rounding may leave a little less than nothing.
     return jnp.sqrt(jnp.maximum(squares[:, None] + squares[None, :] - 2 * gram, 0))
@@ -160,7 +162,9 @@ def neuron_scale_by_power(
     trial = kernel
     if kernel.orders is None and not is_traced(kernel):
         # One compiled program for all scales: the orders that the largest needs.
-        length = float(np.asarray(kernel.time_scale)) * float(pooled.t1 - pooled.t0)
+        length = float(np.asarray(kernel.time_scale)) * float(
+            common_duration(pooled, "The choice of a scale")
+        )
         orders = (
             order_for_square(length**2, kernel.tolerance),
             order_for_jumps(float(scales.max()), kernel.tolerance, 2 * most_spikes(pooled)),

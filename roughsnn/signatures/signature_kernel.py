@@ -6,6 +6,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..spikes.trains import SpikeTrains
+from ..spikes.windows import common_duration
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
 
 
@@ -31,7 +32,7 @@ class SignatureKernel(eqx.Module):
     if they are of one kernel: fix it first, on all trains together or on the data.
 
     Attributes:
-        time_scale: factor of time; `1 / (t1 - t0)` of the trains' window when `None`.
+        time_scale: factor of time; one divided by the length of the trains' window when `None`.
         neuron_scale: size of a jump, for all neurons or one per neuron, or a positive semi-definite
             matrix with which neurons share; `suggested_neuron_scale` of the trains when `None`.
         normalise: divide by the norms of the two signatures.
@@ -78,7 +79,7 @@ class SignatureKernel(eqx.Module):
             raise ValueError("Give one sample of trains or more, to find the scales from.")
         kernel = self
         if kernel.time_scale is None:
-            length = samples[0].t1 - samples[0].t0
+            length = common_duration(samples[0], "A kernel that finds its own `time_scale`")
             kernel = _with(kernel, "time_scale", 1 / length)
         if kernel.neuron_scale is None:
             pooled = samples[0] if len(samples) == 1 else SpikeTrains.concatenate(samples)

@@ -74,7 +74,7 @@ def two_sample_test(
 
     Args:
         x: first sample, of batch shape `(m,)` with two trains or more.
-        y: second sample, of batch shape `(n,)`, of the same neurons and window.
+        y: second sample, of batch shape `(n,)`, of the same neurons and length.
         kernel: by default `KernelEnsemble.for_trains` of all trains together: kernels that see
             the counts, the times and the intervals of spikes. Several kernels make one test, see
             `aggregated_statistics`.
@@ -84,7 +84,7 @@ def two_sample_test(
         estimator: `"unbiased"` or `"biased"`.
 
     Raises:
-        ValueError: samples without exactly one batch axis, too small, or of different windows or
+        ValueError: samples without exactly one batch axis, too small, or of different lengths or
             neurons; settings outside their range.
 
     Reference: Gretton, Borgwardt, Rasch, Schölkopf, Smola (2012), JMLR 13, 723.

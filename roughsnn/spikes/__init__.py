@@ -2,6 +2,7 @@
 
 from .binning import bin_edges, binned_counts, correlograms, psth
 from .cost_distances import VanRossum, VictorPurpura
+from .cutting import cut_times
 from .distances import AbstractDistance
 from .first_times import first_spike_times
 from .marcus import marcus_lift
@@ -19,6 +20,7 @@ __all__ = [
     "bin_edges",
     "binned_counts",
     "correlograms",
+    "cut_times",
     "cv",
     "cv2",
     "fano_factor",

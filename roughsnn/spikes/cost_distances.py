@@ -45,13 +45,13 @@ class VanRossum(AbstractDistance):
         if not is_traced(self.tau) and not float(self.tau) > 0:
             raise ValueError(f"`tau` is {float(self.tau):g}; it must be positive.")
 
-    def _between(self, x: Neuron, y: Neuron, t0: Array, t1: Array) -> Float[Array, ""]:
+    def _between(self, x: Neuron, y: Neuron, end: Array) -> Float[Array, ""]:
         tau = jnp.asarray(self.tau, x.dtype)
         times = jnp.concatenate([x, y])
         signs = jnp.concatenate([jnp.ones_like(x), -jnp.ones_like(y)])
         spikes = jnp.isfinite(times)
         # Padding becomes spikes of size 0 at the end of the window: nothing happens there.
-        times, signs = jnp.where(spikes, times, t1), jnp.where(spikes, signs, 0)
+        times, signs = jnp.where(spikes, times, end), jnp.where(spikes, signs, 0)
         times, signs = jax.lax.sort((times, signs), num_keys=1)
         gaps = jnp.diff(times) / tau
 
@@ -105,12 +105,12 @@ class VictorPurpura(AbstractDistance):
                 "is dearer than 2 divided by the resolution of the times, no spike is moved."
             )
 
-    def _between(self, x: Neuron, y: Neuron, t0: Array, t1: Array) -> Float[Array, ""]:
+    def _between(self, x: Neuron, y: Neuron, end: Array) -> Float[Array, ""]:
         cost = jnp.asarray(self.cost, x.dtype)
         count_x = jnp.sum(jnp.isfinite(x), dtype=jnp.int32)
         count_y = jnp.sum(jnp.isfinite(y), dtype=jnp.int32)
-        x = jnp.where(jnp.isfinite(x), x, t1)
-        y = jnp.where(jnp.isfinite(y), y, t1)
+        x = jnp.where(jnp.isfinite(x), x, end)
+        y = jnp.where(jnp.isfinite(y), y, end)
         m, n = x.shape[0], y.shape[0]
         # Entry i of diagonal d is G[i, d - i]; its last step compares x[i - 1] and y[d - i - 1],
         # which stands at a place of the reversed y that moves by one from diagonal to diagonal.

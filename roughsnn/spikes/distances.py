@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from .checks import refuse_if
 from .first_times import first_spike_times
 from .trains import SpikeTrains
+from .windows import common_duration, durations_differ
 
 _PAIRS_AT_ONCE = 4096
 """How many pairs of neurons are compared side by side, to bound the memory of a large matrix."""
@@ -35,12 +36,13 @@ class AbstractDistance(eqx.Module):
 
         Args:
             x: trains of batch shape `(m,)`.
-            y: trains of batch shape `(n,)` of the same neurons and window; `x` when left out, which
+            y: trains of batch shape `(n,)` of the same neurons and length; `x` when left out, which
                 costs half, as the matrix is symmetric with zeros on its diagonal.
             by_neuron: give the distance for each neuron, in one more axis.
 
         Raises:
-            ValueError: more or less than one batch axis, different neurons or different windows.
+            ValueError: more or less than one batch axis, different neurons, or windows of
+                different lengths.
         """
         for name, trains in (("x", x), ("y", x if y is None else y)):
             if len(trains.batch_shape) != 1:
@@ -48,13 +50,13 @@ class AbstractDistance(eqx.Module):
                     f"`{name}` has batch shape {trains.batch_shape}; a matrix needs one batch "
                     "axis. Use `reshape(-1)`, or `pairs` for trains that belong together."
                 )
-        times_x, times_y, t0, t1 = _comparable(x, x if y is None else y)
+        times_x, times_y, end = _comparable(x, x if y is None else y)
         m, n = times_x.shape[0], times_y.shape[0]
         if y is None:
             rows, columns = jnp.triu_indices(m, k=1)
         else:
             rows, columns = (index.ravel() for index in jnp.indices((m, n)))
-        values = self._of_pairs(rows, columns, times_x, times_y, t0, t1)
+        values = self._of_pairs(rows, columns, times_x, times_y, end)
         if not by_neuron:
             values = self._together(values)
         matrix = jnp.zeros((m, n, *values.shape[1:]), values.dtype)
@@ -68,26 +70,26 @@ class AbstractDistance(eqx.Module):
 
         Args:
             x: trains of any batch shape.
-            y: trains of the same batch shape, neurons and window.
+            y: trains of the same batch shape, neurons and length.
             by_neuron: give the distance for each neuron, in one more axis.
 
         Raises:
-            ValueError: different batch shapes, neurons or windows.
+            ValueError: different batch shapes or neurons, or windows of different lengths.
         """
         if x.batch_shape != y.batch_shape:
             raise ValueError(
                 f"`x` has batch shape {x.batch_shape} and `y` {y.batch_shape}; pairs need as many "
                 "trains on both sides. Call the distance itself for a matrix."
             )
-        times_x, times_y, t0, t1 = _comparable(x, y)
+        times_x, times_y, end = _comparable(x, y)
         index = jnp.arange(math.prod(x.batch_shape))
-        values = self._of_pairs(index, index, times_x, times_y, t0, t1)
+        values = self._of_pairs(index, index, times_x, times_y, end)
         values = values.reshape(*x.batch_shape, x.num_neurons)
         return values if by_neuron else self._together(values)
 
     @abc.abstractmethod
-    def _between(self, x: Neuron, y: Neuron, t0: Array, t1: Array) -> Float[Array, ""]:
-        """Distance of two neurons' spike times on the window from `t0` to `t1`."""
+    def _between(self, x: Neuron, y: Neuron, end: Array) -> Float[Array, ""]:
+        """Distance of two neurons' spike times on the window from 0 to `end`."""
 
     @abc.abstractmethod
     def _together(self, values: Float[Array, "*batch num_neurons"]) -> Float[Array, "*batch"]:
@@ -95,17 +97,17 @@ class AbstractDistance(eqx.Module):
 
     @eqx.filter_jit
     def _of_pairs(
-        self, rows: Array, columns: Array, x: Array, y: Array, t0: Array, t1: Array
+        self, rows: Array, columns: Array, x: Array, y: Array, end: Array
     ) -> Float[Array, "pairs num_neurons"]:
         """Distances by neuron of the pairs `(x[rows], y[columns])`, in bounded memory."""
         num_neurons = x.shape[1]
         if rows.size == 0:
             return jnp.zeros((0, num_neurons), x.dtype)
-        of_neurons: Callable = jax.vmap(self._between, in_axes=(0, 0, None, None))
+        of_neurons: Callable = jax.vmap(self._between, in_axes=(0, 0, None))
 
         def of_pair(pair: tuple[Array, Array]) -> Float[Array, " num_neurons"]:
             row, column = pair
-            return of_neurons(x[row], y[column], t0, t1)
+            return of_neurons(x[row], y[column], end)
 
         at_once = max(1, _PAIRS_AT_ONCE // num_neurons)
         if rows.size <= at_once:
@@ -113,23 +115,23 @@ class AbstractDistance(eqx.Module):
         return jax.lax.map(of_pair, (rows, columns), batch_size=at_once)
 
 
-def _comparable(x: SpikeTrains, y: SpikeTrains) -> tuple[Array, Array, Array, Array]:
-    """Times by neuron of both, with one batch axis, and their window."""
+def _comparable(x: SpikeTrains, y: SpikeTrains) -> tuple[Array, Array, Array]:
+    """Times by neuron of both, with one batch axis, and the length of their windows."""
     if x.num_neurons != y.num_neurons:
         raise ValueError(
             f"`x` has {x.num_neurons} neurons and `y` {y.num_neurons}; only trains of the same "
             "neurons can be compared. Use `select` to choose them."
         )
-    times_x = refuse_if(
-        x.times,
-        (x.t0 != y.t0) | (x.t1 != y.t1),
-        "The trains have different windows [t0, t1]; bring them to one with `window` first.",
+    end = common_duration(x, "A distance")
+    end = refuse_if(
+        end,
+        durations_differ(x.window_bits, x.duration, y.window_bits, y.duration),
+        "The trains have windows of different lengths; bring them to one with `window` or `cut`.",
     )
-    x = eqx.tree_at(lambda trains: trains.times, x, times_x)
     by_neuron = [
         first_spike_times(trains, max(trains.max_spikes, 1)).reshape(
             -1, trains.num_neurons, max(trains.max_spikes, 1)
         )
         for trains in (x, y)
     ]
-    return by_neuron[0], by_neuron[1], x.t0, x.t1
+    return by_neuron[0], by_neuron[1], end

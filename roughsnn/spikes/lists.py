@@ -3,26 +3,35 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+
+from .windows import rounding_of
 
 
 def padded_from_lists(
     trials: Sequence[Any],
     *,
-    t0: float,
-    t1: float,
+    t0: np.ndarray,
+    t1: np.ndarray,
     num_neurons: int | None,
     max_spikes: int | None,
+    dtype: np.dtype,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Validate `trials` and pad them: `(times, neurons, num_neurons)`, float64 and int32.
 
-    See `SpikeTrains.from_lists` for what a trial may be and for the errors.
+    The times are those since the starts `t0` of the windows, rounded to `dtype`. See
+    `SpikeTrains.from_lists` for what a trial may be and for the errors.
     """
     if isinstance(trials, str | bytes) or not isinstance(trials, Sequence):
         raise TypeError(
             f"`trials` is a {type(trials).__name__}; it must be a list with one entry per trial."
         )
-    trains = [_events_of(trial, index, t0, t1) for index, trial in enumerate(trials)]
+    windows = zip(t0.tolist(), t1.tolist(), strict=True)
+    trains = [
+        _events_of(trial, index, *window)
+        for index, (trial, window) in enumerate(zip(trials, windows, strict=True))
+    ]
     num_neurons = _number_of_neurons(trials, trains, num_neurons)
 
     longest = max((times.size for times, _ in trains), default=0)
@@ -40,19 +49,67 @@ def padded_from_lists(
     times = np.full((len(trains), max_spikes), np.inf)
     neurons = np.full((len(trains), max_spikes), -1, dtype=np.int32)
     for row, (trial_times, trial_neurons) in enumerate(trains):
-        times[row, : trial_times.size] = trial_times
-        neurons[row, : trial_neurons.size] = trial_neurons
+        rounded = (trial_times - t0[row]).astype(dtype)
+        _check_resolution(trial_times, trial_neurons, rounded, row)
+        # times of different neurons may have become equal
+        order = np.lexsort((trial_neurons, rounded))
+        times[row, : trial_times.size] = rounded[order]
+        neurons[row, : trial_neurons.size] = trial_neurons[order]
     return times, neurons, num_neurons
 
 
-def lists_from_padded(times: np.ndarray, neurons: np.ndarray, num_neurons: int) -> list:
-    """Nested lists over the batch axes; innermost, one array of times per neuron."""
+def lists_from_padded(
+    times: np.ndarray,
+    neurons: np.ndarray,
+    num_neurons: int,
+    starts: Any = None,
+    ends: Any = None,
+) -> list:
+    """Nested lists over the batch axes; innermost, one float64 array of times per neuron.
+
+    With `starts` and `ends` of the windows, times are those of the recording.
+    """
     if times.ndim > 1:
+        windows = (None, None) if starts is None or ends is None else (starts, ends)
         return [
-            lists_from_padded(row_times, row_neurons, num_neurons)
-            for row_times, row_neurons in zip(times, neurons, strict=True)
+            lists_from_padded(
+                times[row],
+                neurons[row],
+                num_neurons,
+                *(w if w is None else w[row] for w in windows),
+            )
+            for row in range(len(times))
         ]
+    spikes = neurons >= 0
+    times, neurons = times[spikes], neurons[spikes]
+    if starts is None or ends is None:
+        times = times.astype(np.float64)
+    else:
+        times = absolute_times(times, float(starts), float(ends))
     return [times[neurons == neuron] for neuron in range(num_neurons)]
+
+
+def absolute_times(times: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Times since `start` as float64 times of the recording.
+
+    Of the numbers that become this very time again when the start is taken off, the one with the
+    fewest digits: what was recorded, where that had few. So what is written can be read back
+    unchanged, as far as double precision resolves it.
+    """
+    exact = start + times.astype(np.float64)
+    found, missing = exact.copy(), np.ones(times.shape, bool)
+    if not times.size:
+        return found
+    scale = int(np.ceil(np.log10(max(abs(start), abs(end), float(end - start)))))
+    for digits in range(-scale, 18 - scale):
+        rounded = np.round(exact[missing], digits)
+        again = (np.clip(rounded, start, end) - start).astype(times.dtype) == times[missing]
+        places = np.flatnonzero(missing)[again]
+        found[places] = rounded[again]
+        missing[places] = False
+        if not missing.any():
+            break
+    return np.clip(found, start, end)
 
 
 def _events_of(trial: Any, index: int, t0: float, t1: float) -> tuple[np.ndarray, np.ndarray]:
@@ -60,13 +117,13 @@ def _events_of(trial: Any, index: int, t0: float, t1: float) -> tuple[np.ndarray
     name = f"trials[{index}]"
     if isinstance(trial, tuple):
         times, neurons = _pair(trial, name)
-        _check_times(times, name, t0, t1)
+        _check_times(times, name, t0, t1, _precision(trial[0]))
     elif isinstance(trial, list):
         per_neuron = [
             _times_array(times, f"trials[{index}][{neuron}]") for neuron, times in enumerate(trial)
         ]
         for neuron, times in enumerate(per_neuron):
-            _check_times(times, f"trials[{index}][{neuron}]", t0, t1)
+            _check_times(times, f"trials[{index}][{neuron}]", t0, t1, _precision(trial[neuron]))
         times = np.concatenate([np.zeros(0), *per_neuron])
         neurons = np.repeat(np.arange(len(per_neuron)), [x.size for x in per_neuron])
     else:
@@ -115,27 +172,63 @@ def _times_array(times: Any, name: str) -> np.ndarray:
     return array
 
 
-def _check_times(times: np.ndarray, name: str, t0: float, t1: float) -> None:
+def _precision(times: Any) -> float:
+    """Relative rounding of times that come in less than double precision."""
+    dtype = getattr(times, "dtype", np.dtype(np.float64))
+    return float(jnp.finfo(dtype).eps) if jnp.issubdtype(dtype, jnp.floating) else 0.0
+
+
+def _check_times(times: np.ndarray, name: str, t0: float, t1: float, precision: float) -> None:
     if np.isnan(times).any():
         position = int(np.argmax(np.isnan(times)))
         raise ValueError(
             f"`{name}` has a NaN at position {position}; spike times must be numbers. "
             "Remove missing spikes before building the trains."
         )
-    outside = (times < t0) | (times > t1)
+    rounding = float(rounding_of(t0, t1)) + precision * max(abs(t0), abs(t1))
+    outside = (times < t0 - rounding) | (times > t1 + rounding)
     if outside.any():
         value = times[int(np.argmax(outside))]
         raise ValueError(
-            f"`{name}` has a spike at {value:g}, outside the window [t0, t1] = [{t0:g}, {t1:g}]. "
-            "Widen the window or remove the spike; check that both are in the same unit."
+            f"`{name}` has a spike at {value:.15g}, outside the window [t0, t1] = [{t0:.15g}, "
+            f"{t1:.15g}]. Widen the window or remove the spike; check that both are in the same "
+            "unit."
         )
     unsorted = np.diff(times) < 0
     if unsorted.any():
         position = int(np.argmax(unsorted))
         raise ValueError(
-            f"`{name}` is not sorted: {times[position]:g} at position {position} is followed by "
-            f"{times[position + 1]:g}. Spike times must be non-decreasing; sort them (and their "
+            f"`{name}` is not sorted: {times[position]:.15g} at position {position} is followed by "
+            f"{times[position + 1]:.15g}. Spike times must be non-decreasing; sort them (and their "
             "neuron numbers with them) first."
+        )
+
+
+def _check_resolution(
+    times: np.ndarray, neurons: np.ndarray, rounded: np.ndarray, index: int
+) -> None:
+    """Fail where rounding changes an interval between two spikes of a neuron by over a quarter."""
+    if not np.isfinite(rounded.astype(np.float64)).all():
+        raise ValueError(
+            f"`trials[{index}]` has times that {rounded.dtype} cannot hold; choose another unit."
+        )
+    order = np.argsort(neurons, kind="stable")
+    same = np.diff(neurons[order]) == 0
+    interval = np.diff(times[order])
+    kept = np.diff(rounded[order].astype(np.float64))
+    lost = same & (np.abs(kept - interval) > interval / 4)
+    if lost.any():
+        place = int(np.argmax(lost))
+        first, second = times[order][place : place + 2]
+        remedy = "or enable double precision with `jax.config.update('jax_enable_x64', True)`."
+        if rounded.dtype.itemsize >= 8:
+            remedy = "or take a start near the spikes."
+        raise ValueError(
+            f"`trials[{index}]`: the spikes of neuron {neurons[order][place]} at {first!r} and "
+            f"{second!r} are {interval[place]:g} apart and would be {kept[place]:g} apart, as "
+            f"{rounded.dtype} does not resolve them so far from the start of the window. Cut the "
+            f"recording into shorter windows, each with its own `t0` and `t1` (see `cut_times`), "
+            f"{remedy}"
         )
 
 

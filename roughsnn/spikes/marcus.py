@@ -23,11 +23,12 @@ def marcus_lift(
     the lift runs along straight lines through
 
     $$
-    (t_0, 0) \to (\tau_1, 0) \to (\tau_1, e_{k_1}) \to (\tau_2, e_{k_1})
-    \to (\tau_2, e_{k_1} + e_{k_2}) \to \dots \to (t_1, N_{t_1}).
+    (0, 0) \to (\tau_1, 0) \to (\tau_1, e_{k_1}) \to (\tau_2, e_{k_1})
+    \to (\tau_2, e_{k_1} + e_{k_2}) \to \dots \to (T, N_T).
     $$
 
-    It always ends at $(t_1, N_{t_1})$; no jump is lost when the padding is full. Neurons that spike
+    Time counts from the start of the window, and each train ends at the end $T$ of its own. The
+    lift always ends at $(T, N_T)$; no jump is lost when the padding is full. Neurons that spike
     at the same time jump together, along one diagonal from the counts before $\tau$ to the
     counts at $\tau$. Padding repeats the end point and so contributes nothing to a signature.
 
@@ -63,12 +64,12 @@ def marcus_lift(
 def _lift(trains: SpikeTrains, scale: Float[Array, " num_neurons"], time_scale: Float[Array, ""]):
     dtype = trains.times.dtype
     batch, num_spikes, num_neurons = trains.batch_shape, trains.max_spikes, trains.num_neurons
-    start = jnp.broadcast_to(trains.t0, (*batch, 1))
-    end = jnp.broadcast_to(trains.t1, (*batch, 1))
+    start = jnp.zeros((*batch, 1), dtype)
+    end = trains.durations[..., None]
     mask = trains.mask
 
     # `inf` is replaced before any arithmetic, so that its derivative is 0 and never inf * 0.
-    tau = jnp.where(mask, trains.times, trains.t1)
+    tau = jnp.where(mask, trains.times, jnp.broadcast_to(end, mask.shape))
     first, last = _tied_with(trains)
     tau = _share_tangents(tau, first)
     time = jnp.stack([tau, tau], axis=-1).reshape(*batch, 2 * num_spikes)

@@ -26,16 +26,16 @@ class ISIDistance(AbstractDistance):
     the edges, Mulansky and Kreuz (2016), SoftwareX 5, 183.
     """
 
-    def _between(self, x: Neuron, y: Neuron, t0: Array, t1: Array) -> Float[Array, ""]:
-        x, y = _with_spikes(x, t0, t1), _with_spikes(y, t0, t1)
-        times, from_x, from_y = _merged(x, y, t1)
+    def _between(self, x: Neuron, y: Neuron, end: Array) -> Float[Array, ""]:
+        x, y = _with_spikes(x, end), _with_spikes(y, end)
+        times, from_x, from_y = _merged(x, y, end)
         isi_x, isi_y = (
             _following(nodes) - _preceding(nodes)
-            for nodes in (_Nodes(times, from_x, x, t0, t1), _Nodes(times, from_y, y, t0, t1))
+            for nodes in (_Nodes(times, from_x, x, end), _Nodes(times, from_y, y, end))
         )
-        lengths = _lengths(times, t0, t1)
+        lengths = _lengths(times, end)
         longer = jnp.where(lengths > 0, jnp.maximum(isi_x, isi_y), 1)
-        return jnp.sum(lengths * jnp.abs(isi_x - isi_y) / longer) / (t1 - t0)
+        return jnp.sum(lengths * jnp.abs(isi_x - isi_y) / longer) / end
 
     def _together(self, values: Float[Array, "*batch num_neurons"]) -> Float[Array, "*batch"]:
         return jnp.mean(values, axis=-1)
@@ -65,13 +65,13 @@ class SPIKEDistance(AbstractDistance):
     for the edges, Mulansky and Kreuz (2016), SoftwareX 5, 183.
     """
 
-    def _between(self, x: Neuron, y: Neuron, t0: Array, t1: Array) -> Float[Array, ""]:
-        x, y = _with_spikes(x, t0, t1), _with_spikes(y, t0, t1)
-        times, from_x, from_y = _merged(x, y, t1)
-        nodes_x = _Nodes(times, from_x, x, t0, t1)
-        nodes_y = _Nodes(times, from_y, y, t0, t1)
-        lengths = _lengths(times, t0, t1)
-        starts = jnp.concatenate([t0[None], times])
+    def _between(self, x: Neuron, y: Neuron, end: Array) -> Float[Array, ""]:
+        x, y = _with_spikes(x, end), _with_spikes(y, end)
+        times, from_x, from_y = _merged(x, y, end)
+        nodes_x = _Nodes(times, from_x, x, end)
+        nodes_y = _Nodes(times, from_y, y, end)
+        lengths = _lengths(times, end)
+        starts = jnp.concatenate([jnp.zeros_like(end)[None], times])
         used = lengths > 0
         isi_x, start_x, end_x = _spike_profile(nodes_x, nodes_y, starts, lengths)
         isi_y, start_y, end_y = _spike_profile(nodes_y, nodes_x, starts, lengths)
@@ -79,7 +79,7 @@ class SPIKEDistance(AbstractDistance):
         start = (start_x * isi_y + start_y * isi_x) / both**2
         end = (end_x * isi_y + end_y * isi_x) / both**2
         # Twice the mean of both ends, as the integrand has a factor of 1/2 below.
-        return jnp.sum(lengths * (start + end)) / (t1 - t0)
+        return jnp.sum(lengths * (start + end)) / end
 
     def _together(self, values: Float[Array, "*batch num_neurons"]) -> Float[Array, "*batch"]:
         return jnp.mean(values, axis=-1)
@@ -88,8 +88,8 @@ class SPIKEDistance(AbstractDistance):
 class _Nodes:
     """One train among the merged times: which intervals its spikes begin, and its two edges."""
 
-    def __init__(self, times: Array, own: Array, spikes: Array, t0: Array, t1: Array):
-        self.times, self.own, self.t0, self.t1 = times, own, t0, t1
+    def __init__(self, times: Array, own: Array, spikes: Array, end: Array):
+        self.times, self.own, self.end = times, own, end
         size = times.shape[0]
         position = jnp.arange(size, dtype=jnp.int32)
         # For interval i, which ends at merged time i: its own spike before it, or -1, and its
@@ -103,9 +103,9 @@ class _Nodes:
         first, last = spikes[0], spikes[self.count - 1]
         first_isi = jnp.where(several, spikes[1], first) - first
         last_isi = last - spikes[jnp.maximum(self.count - 2, 0)]
-        self.left = jnp.minimum(t0, first - first_isi)
-        self.right = jnp.maximum(t1, last + last_isi)
-        self.alone_at_start = (self.count == 1) & (first == t0)
+        self.left = jnp.minimum(0, first - first_isi)
+        self.right = jnp.maximum(end, last + last_isi)
+        self.alone_at_start = (self.count == 1) & (first == 0)
 
 
 def _spike_profile(
@@ -116,7 +116,7 @@ def _spike_profile(
     # The distance of every merged time to the nearest spike of the other train; used at own ones.
     times = nodes.times
     nearest = jnp.minimum(times - _preceding(other)[1:], _following(other)[:-1] - times)
-    at_end = jnp.minimum(nodes.t1 - _preceding(other)[-1], other.right - nodes.t1)
+    at_end = jnp.minimum(nodes.end - _preceding(other)[-1], other.right - nodes.end)
     size = times.shape[0]
     has_before, has_after = nodes.before >= 0, nodes.after < size
     delta_before = nearest[jnp.maximum(nodes.before, 0)]
@@ -143,25 +143,25 @@ def _following(nodes: _Nodes) -> Float[Array, " intervals"]:
     )
 
 
-def _with_spikes(x: Neuron, t0: Array, t1: Array) -> Neuron:
+def _with_spikes(x: Neuron, end: Array) -> Neuron:
     """Spikes at one time once; two at the ends of the window if there is none at all."""
     again = jnp.concatenate([jnp.zeros(1, bool), x[1:] == x[:-1]])
     x = jnp.sort(jnp.where(again, jnp.inf, x))
     x = jnp.concatenate([x, jnp.full(2, jnp.inf, x.dtype)])
-    ends = jnp.concatenate([t0[None], t1[None], x[2:]])
+    ends = jnp.concatenate([jnp.zeros_like(end)[None], end[None], x[2:]])
     return jnp.where(jnp.isfinite(x[0]), x, ends)
 
 
-def _merged(x: Neuron, y: Neuron, t1: Array) -> tuple[Array, Array, Array]:
+def _merged(x: Neuron, y: Neuron, end: Array) -> tuple[Array, Array, Array]:
     """Times of both trains in order, and which are whose; padding, at the end, is nobody's."""
     times = jnp.concatenate([x, y])
     spikes = jnp.isfinite(times)
     is_x = jnp.arange(times.shape[0], dtype=jnp.int32) < x.shape[0]
-    times = jnp.where(spikes, times, t1)
+    times = jnp.where(spikes, times, end)
     times, from_x, from_y = jax.lax.sort((times, is_x & spikes, ~is_x & spikes), num_keys=1)
     return times, from_x, from_y
 
 
-def _lengths(times: Array, t0: Array, t1: Array) -> Float[Array, " intervals"]:
-    """Lengths of the intervals from `t0` through the merged times to `t1`."""
-    return jnp.diff(times, prepend=t0[None], append=t1[None])
+def _lengths(times: Array, end: Array) -> Float[Array, " intervals"]:
+    """Lengths of the intervals from 0 through the merged times to `end`."""
+    return jnp.diff(times, prepend=jnp.zeros_like(end)[None], append=end[None])

@@ -12,7 +12,8 @@ from .trains import SpikeTrains
 
 def spike_rates(trains: SpikeTrains) -> Float[Array, "*batch num_neurons"]:
     """Number of spikes of each neuron, divided by the length of the window."""
-    return trains.counts_by_neuron.astype(trains.times.dtype) / (trains.t1 - trains.t0)
+    counts = trains.counts_by_neuron.astype(trains.times.dtype)
+    return counts / jnp.broadcast_to(trains.durations[..., None], counts.shape)
 
 
 def inter_spike_intervals(trains: SpikeTrains) -> Float[Array, "*batch num_neurons intervals"]:

@@ -10,31 +10,45 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from .checks import is_traced, refuse_if
+from .cutting import cut_trains, inner_window
+from .joining import joined
 from .lists import lists_from_padded, padded_from_lists
+from .windows import number_of, spread, window_of
 
 
 class SpikeTrains(eqx.Module):
-    r"""A batch of spike trains on one window $[t_0, t_1]$, as padded arrays.
+    r"""A batch of spike trains, each on a window $[t_0, t_1]$, as padded arrays.
 
     Train $b$ holds the spikes $(\tau_1, k_1), (\tau_2, k_2), \dots$ of all `num_neurons` neurons,
     sorted by time and, at equal times, by neuron. It is a pytree: it passes through `jit`, `vmap`
     (see `vmap_axes`), `grad` and sharding. Times are in the unit of the model.
 
+    Times count from the start of the window: a spike at $t$ is stored as $t - t_0$. So single
+    precision resolves the spikes of a trial wherever in a recording it begins. The ends of the
+    window are kept as bit patterns of float64 numbers, exact in every precision; `to_lists` gives
+    times as they were recorded.
+
+    All trains share one window, or each has its own: trials of different starts and lengths. What
+    only makes sense for trials of one length (a PSTH, the distance of two trains) refuses others.
+
     Attributes:
-        times: spike times, sorted along the last axis, padded with `inf`.
+        times: spike times since the start of the window, sorted along the last axis, padded with
+            `inf`.
         neurons: the neuron of each spike, `0 ... num_neurons - 1`, padded with `-1` (int32).
-        t0: start of the window.
-        t1: end of the window; a spike at `t0` or `t1` belongs to the window.
+        window_bits: both ends of the window as bit patterns of float64; see `t0` and `t1`. Shared,
+            or with the batch shape in front (or the first axes of it).
+        duration: length of the window, likewise; a spike at 0 or at `duration` belongs to it.
         overflowed: whether more spikes happened than there was room for, so that the train holds
             only the first `max_spikes` of them.
         num_neurons: number of neurons, silent ones included.
 
-    The constructor takes arrays that are already in this form and checks only what does not
-    depend on their values (shapes, dtypes, and the order of a known window), so that it costs
-    nothing under `jit`. Use `from_lists` to build and validate trains from recorded times.
+    The constructor takes arrays that are already in this form, with the ends `t0` and `t1` of the
+    window (numbers, or one for each train), and checks only what does not depend on traced values,
+    so that it costs nothing under `jit`. Use `from_lists` to build and validate trains from
+    recorded times, and `with_spikes` for other spikes on the same windows.
 
     Raises:
         TypeError: `times` is not floating point or `neurons` is not integer.
@@ -43,8 +57,8 @@ class SpikeTrains(eqx.Module):
 
     times: Float[Array, "*batch max_spikes"]
     neurons: Int[Array, "*batch max_spikes"]
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
+    window_bits: UInt32[Array, "... 2 2"] | UInt32[np.ndarray, "... 2 2"]
+    duration: Float[Array, ...]
     overflowed: Bool[Array, "*batch"]
     num_neurons: int = eqx.field(static=True)
 
@@ -58,33 +72,37 @@ class SpikeTrains(eqx.Module):
         *,
         num_neurons: int,
     ):
-        times, neurons = jnp.asarray(times), jnp.asarray(neurons)
-        if not jnp.issubdtype(times.dtype, jnp.floating):
-            raise TypeError(f"`times` has dtype {times.dtype}; it must be floating point.")
-        if not jnp.issubdtype(neurons.dtype, jnp.integer):
-            raise TypeError(f"`neurons` has dtype {neurons.dtype}; it must be integer.")
-        if times.ndim == 0 or times.shape != neurons.shape:
-            raise ValueError(
-                f"`times` has shape {times.shape} and `neurons` {neurons.shape}; both must have "
-                "the shape (*batch, max_spikes)."
-            )
-        if overflowed is None:
-            overflowed = jnp.zeros(times.shape[:-1], dtype=bool)
-        overflowed = jnp.asarray(overflowed, dtype=bool)
-        if overflowed.shape != times.shape[:-1]:
-            raise ValueError(
-                f"`overflowed` has shape {overflowed.shape}; it must have the batch shape "
-                f"{times.shape[:-1]} of `times`, one flag per train."
-            )
-        if num_neurons < 1:
-            raise ValueError(f"`num_neurons` is {num_neurons}; it must be 1 or more.")
-        _check_window(t0, t1)
-        self.times = times
-        self.neurons = neurons.astype(jnp.int32)
-        self.t0 = jnp.asarray(t0, dtype=times.dtype)
-        self.t1 = jnp.asarray(t1, dtype=times.dtype)
-        self.overflowed = overflowed
+        times, neurons, overflowed = _checked_arrays(times, neurons, overflowed, num_neurons)
+        batch = times.shape[:-1]
+        for name, value in (("t0", t0), ("t1", t1)):
+            if jnp.shape(value) != batch[: jnp.ndim(value)]:
+                raise ValueError(
+                    f"`{name}` has shape {jnp.shape(value)}; it must be a single number, shared by "
+                    f"all trains, or have the batch shape {batch} of `times`."
+                )
+        self.times, self.neurons, self.overflowed = times, neurons, overflowed
+        self.window_bits, self.duration = window_of(t0, t1, times.dtype)
         self.num_neurons = int(num_neurons)
+
+    def with_spikes(
+        self, times: Any, neurons: Any, overflowed: Any = None, *, num_neurons: int | None = None
+    ) -> SpikeTrains:
+        """Other spikes on the same windows, which stay exact inside `jit` too.
+
+        Args:
+            times: times since the start of the window, as in the constructor. The batch may have
+                more axes at its end than this one has.
+            neurons: the neuron of each spike.
+            overflowed: as in the constructor.
+            num_neurons: number of neurons; by default as many as here.
+
+        Raises:
+            TypeError: as the constructor.
+            ValueError: as the constructor.
+        """
+        num_neurons = self.num_neurons if num_neurons is None else num_neurons
+        arrays = _checked_arrays(times, neurons, overflowed, num_neurons)
+        return _assembled(*arrays, self.window_bits, self.duration, num_neurons)
 
     # ---- what is in it
 
@@ -121,16 +139,35 @@ class SpikeTrains(eqx.Module):
         return counts.reshape(*self.batch_shape, self.num_neurons)
 
     @property
+    def t0(self) -> Any:
+        """Start of the window: a float, or a float64 array of NumPy with one for each train.
+
+        Inside `jit`, an array in JAX's default precision, rounded: `times` and `duration` do not
+        need it.
+        """
+        return number_of(self.window_bits[..., 0, :])
+
+    @property
+    def t1(self) -> Any:
+        """End of the window, as `t0`."""
+        return number_of(self.window_bits[..., 1, :])
+
+    @property
+    def durations(self) -> Float[Array, "*batch"]:
+        """Length of the window of each train."""
+        return spread(self.duration, self.batch_shape)
+
+    @property
     def vmap_axes(self) -> SpikeTrains:
-        """`in_axes` or `out_axes` that map over the first batch axis and share the window.
+        """`in_axes` or `out_axes` that map over the first batch axis; a shared window stays whole.
 
         ```python
         jax.vmap(f, in_axes=(trains.vmap_axes,))(trains)
         ```
         """
-        return eqx.tree_at(
-            lambda x: (x.times, x.neurons, x.overflowed, x.t0, x.t1), self, (0, 0, 0, None, None)
-        )
+        window = None if self.window_bits.ndim == 2 else 0
+        length = None if self.duration.ndim == 0 else 0
+        return _assembled(0, 0, 0, window, length, self.num_neurons)
 
     # ---- in and out
 
@@ -139,13 +176,17 @@ class SpikeTrains(eqx.Module):
         cls,
         trials: Sequence[Any],
         *,
-        t0: float | int,
-        t1: float | int,
+        t0: Any,
+        t1: Any,
         num_neurons: int | None = None,
         max_spikes: int | None = None,
         dtype: Any = None,
     ) -> SpikeTrains:
-        """Build and validate trains from spike times on the host.
+        """Build and validate trains from recorded spike times on the host, in double precision.
+
+        Times are those of the recording, not of the trial: the start of the window is taken off
+        before they are rounded to `dtype`. Observation intervals or trials of a recording become
+        trials with a `t0` and `t1` of their own; [`roughsnn.spikes.cut_times`][] cuts a recording.
 
         Args:
             trials: one entry per trial. Each is a **list** with one array of spike times per
@@ -153,8 +194,9 @@ class SpikeTrains(eqx.Module):
                 `(times, neurons)` of equally long arrays. Times must be non-decreasing: unsorted
                 times are refused, not sorted, because they usually mean a mistake in a file.
                 In a pair, spikes at equal times may come in any order.
-            t0: start of the window.
-            t1: end of the window; spikes at `t0` and `t1` are inside.
+            t0: start of the window, one number or one for each trial.
+            t1: end of the window, likewise; spikes at `t0` and `t1`, up to the rounding of double
+                precision, are inside.
             num_neurons: number of neurons; needed for pairs and for an empty list of trials.
             max_spikes: room per train; by default that of the busiest trial.
             dtype: of the times; by default JAX's default floating-point type.
@@ -166,26 +208,51 @@ class SpikeTrains(eqx.Module):
             TypeError: an entry that is not a list, a pair or an array of numbers.
             ValueError: a NaN, a time outside the window, unsorted times, a neuron number that
                 is negative or too large, trials with different numbers of neurons, more spikes
-                than `max_spikes`, or `t1 <= t0`. The message names the trial.
+                than `max_spikes`, or `t1 <= t0`; spikes that `dtype` cannot resolve, as an interval
+                between two spikes of a neuron would change by more than a quarter. The message
+                names the trial.
         """
-        _check_window(t0, t1)
+        dtype = jnp.result_type(float) if dtype is None else dtype
+        dtype = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+        size = len(trials) if hasattr(trials, "__len__") else 0
+        ends = {"t0": t0, "t1": t1}
+        for name, value in ends.items():
+            ends[name] = np.asarray(value, np.float64)
+            if ends[name].shape not in ((), (size,)):
+                raise ValueError(
+                    f"`{name}` has shape {ends[name].shape}; it must be a single number, or one "
+                    f"for each of the {size} trials."
+                )
+        window_bits, duration = window_of(ends["t0"], ends["t1"], dtype)
         times, neurons, num_neurons = padded_from_lists(
             trials,
-            t0=float(t0),
-            t1=float(t1),
+            **{name: np.broadcast_to(value, size) for name, value in ends.items()},
             num_neurons=num_neurons,
             max_spikes=max_spikes,
+            dtype=dtype,
         )
-        dtype = jnp.result_type(float) if dtype is None else dtype
-        return cls(jnp.asarray(times, dtype=dtype), neurons, t0, t1, num_neurons=num_neurons)
+        last = np.asarray(duration).reshape(-1, 1)
+        times = np.where(neurons >= 0, np.clip(times, 0, last), np.inf).astype(dtype)
+        arrays = _checked_arrays(times, neurons, None, num_neurons)
+        return _assembled(*arrays, window_bits, duration, num_neurons)
 
-    def to_lists(self) -> list:
-        """Spike times as nested lists over the batch; innermost, one NumPy array per neuron.
+    def to_lists(self, *, relative: bool = False) -> list:
+        """Spike times as nested lists over the batch; innermost, one float64 array per neuron.
 
         The inverse of `from_lists` for a batch of trials. A single train (batch shape `()`) gives
         the list over its neurons.
+
+        Args:
+            relative: times since the start of the window. By default times of the recording, in
+                double precision: of those that are this time in the dtype of `times`, the one with
+                the fewest digits.
         """
-        return lists_from_padded(np.asarray(self.times), np.asarray(self.neurons), self.num_neurons)
+        bits = spread(np.asarray(self.window_bits), self.batch_shape, inner=2)
+        starts, ends = np.moveaxis(np.asarray(number_of(bits)), -1, 0)
+        times, neurons = np.asarray(self.times), np.asarray(self.neurons)
+        if relative:
+            starts = ends = None
+        return lists_from_padded(times, neurons, self.num_neurons, starts, ends)
 
     # ---- parts of it
 
@@ -212,36 +279,54 @@ class SpikeTrains(eqx.Module):
         new_number = np.full(self.num_neurons + 1, -1, dtype=np.int32)
         new_number[chosen] = np.arange(chosen.size, dtype=np.int32)
         relabelled = jnp.asarray(new_number)[self.neurons]
-        return _packed(
-            self.times, relabelled, self.t0, self.t1, self.overflowed, num_neurons=chosen.size
-        )
+        return self._packed(self.times, relabelled, self.overflowed, int(chosen.size))
 
     def window(self, t0: Any, t1: Any) -> SpikeTrains:
-        """Keep the spikes in `[t0, t1]`, which becomes the new window; times are not shifted.
+        """Keep the spikes in `[t0, t1]`, which becomes the new window.
 
-        Both ends are included, so a spike exactly where two windows meet is in both. A train that
-        had overflowed is still marked unless it is known to be complete up to the new `t1`.
+        Both ends are times of the recording, as `t0` and `t1` of the trains, and are included, up
+        to the rounding of double precision and of the times; so a spike exactly where two windows
+        meet is in both. A train that had overflowed is still marked unless it is known to be
+        complete up to the new `t1`. See `cut` for many windows of one train.
+
+        Args:
+            t0: start of the window, one number or one for each train.
+            t1: end of the window, likewise.
 
         Raises:
             ValueError: `t1 <= t0`, or a window that is not inside the present one.
         """
-        _check_window(t0, t1)
-        t0 = jnp.asarray(t0, dtype=self.times.dtype)
-        t1 = jnp.asarray(t1, dtype=self.times.dtype)
-        outside = (t0 < self.t0) | (t1 > self.t1)
-        known = "" if is_traced((self, t0, t1)) else f" [{t0:g}, {t1:g}]"
-        present = "" if is_traced((self, t0, t1)) else f" [{self.t0:g}, {self.t1:g}]"
-        message = (
-            f"The window{known} asked for is not inside the present window{present}; spikes "
-            "outside the present window are not known. Ask for a window inside it."
-        )
-        t0, t1 = refuse_if((t0, t1), outside, message)
-        kept = self.mask & (self.times >= t0) & (self.times <= t1)
-        # The recorded spikes of an overflowed train are its first ones: complete until the last.
-        last = jnp.max(jnp.where(self.mask, self.times, self.t0), axis=-1, initial=-jnp.inf)
-        overflowed = self.overflowed & (t1 >= last)
-        neurons = jnp.where(kept, self.neurons, -1)
-        return _packed(self.times, neurons, t0, t1, overflowed, num_neurons=self.num_neurons)
+        times, kept, bits, duration, overflowed = inner_window(self, t0, t1)
+        moved = _assembled(times, self.neurons, overflowed, bits, duration, self.num_neurons)
+        return moved.keep(kept)
+
+    def cut(self, starts: Any, ends: Any, *, max_spikes: int | None = None) -> SpikeTrains:
+        """Cut one train into trials, each with a window of its own; they may overlap.
+
+        On the host, in double precision. To cut around events: `starts = events - before` and
+        `ends = events + after`; the event itself is then at `before` in every trial. A recording
+        that the dtype does not resolve as a whole is better cut before it becomes trains, by
+        [`roughsnn.spikes.cut_times`][].
+
+        Args:
+            starts: starts of the windows, of shape `(n,)`, times of the recording.
+            ends: ends of the windows.
+            max_spikes: room per trial; by default that of the busiest.
+
+        Returns:
+            trains of batch shape `(n,)`. A trial is marked as overflowed where the train was and
+            is not known to be complete up to its end.
+
+        Raises:
+            ValueError: more than one train, `ends` that are not after `starts`, a window that is
+                not inside the present one, or more spikes than `max_spikes`.
+        """
+        trials, starts, ends, overflowed = cut_trains(self, starts, ends)
+        trains = SpikeTrains.from_lists(
+            trials, t0=starts, t1=ends, num_neurons=self.num_neurons, max_spikes=max_spikes,
+            dtype=self.times.dtype,
+        )  # fmt: skip
+        return trains.with_spikes(trains.times, trains.neurons, overflowed)
 
     def first(self, n: int) -> SpikeTrains:
         """Keep the first `n` spikes of each train; `max_spikes` becomes `n`.
@@ -255,15 +340,21 @@ class SpikeTrains(eqx.Module):
         if n < 0:
             raise ValueError(f"`n` is {n}; it must be 0 or more.")
         overflowed = self.overflowed & (self.counts < n)
-        cut = _replace(self, self.times[..., :n], self.neurons[..., :n], overflowed)
+        cut = self.with_spikes(self.times[..., :n], self.neurons[..., :n], overflowed)
         return cut.pad_to(n)
 
     def keep(self, kept: Bool[Array, "*batch max_spikes"]) -> SpikeTrains:
         """Keep the spikes marked by `kept`, moved to the front; `max_spikes` stays."""
         neurons = jnp.where(kept, self.neurons, -1)
-        return _packed(
-            self.times, neurons, self.t0, self.t1, self.overflowed, num_neurons=self.num_neurons
-        )
+        return self._packed(self.times, neurons, self.overflowed, self.num_neurons)
+
+    def _packed(self, times: Any, neurons: Any, overflowed: Any, num_neurons: int) -> SpikeTrains:
+        """Spikes with gaps (neuron -1), sorted again, the gaps moved to the end."""
+        times = jnp.where(neurons >= 0, times, jnp.inf)
+        order = jnp.lexsort((neurons, jax.lax.stop_gradient(times)), axis=-1)
+        times = jnp.take_along_axis(times, order, axis=-1)
+        neurons = jnp.take_along_axis(neurons, order, axis=-1)
+        return self.with_spikes(times, neurons, overflowed, num_neurons=num_neurons)
 
     def pad_to(self, max_spikes: int) -> SpikeTrains:
         """The same trains with room for `max_spikes` spikes.
@@ -278,14 +369,14 @@ class SpikeTrains(eqx.Module):
             widths = [(0, 0)] * len(self.batch_shape) + [(0, extra)]
             times = jnp.pad(self.times, widths, constant_values=jnp.inf)
             neurons = jnp.pad(self.neurons, widths, constant_values=-1)
-            return _replace(self, times, neurons, self.overflowed)
+            return self.with_spikes(times, neurons, self.overflowed)
         times, neurons = refuse_if(
             (self.times[..., :max_spikes], self.neurons[..., :max_spikes]),
             self.mask[..., max_spikes:],
             f"`max_spikes` is {max_spikes}, fewer than some train has spikes. Give room for all, "
             "or use `first(n)` to keep only the first n on purpose.",
         )
-        return _replace(self, times, neurons, self.overflowed)
+        return self.with_spikes(times, neurons, self.overflowed)
 
     # ---- the batch
 
@@ -302,31 +393,50 @@ class SpikeTrains(eqx.Module):
             host_index = tuple(np.asarray(i) if isinstance(i, jax.Array) else i for i in index)
             np.broadcast_to(False, self.batch_shape)[host_index]
         spikes = (*index, slice(None)) if Ellipsis in map(_ellipsis, index) else (*index, ...)
-        return _replace(self, self.times[spikes], self.neurons[spikes], self.overflowed[index])
+        bits, length = self.window_bits, self.duration
+        if bits.ndim > 2:
+            bits = spread(bits, self.batch_shape, inner=2)
+            inner = (slice(None),) * 2 if Ellipsis in map(_ellipsis, index) else ()
+            bits = bits[(*index, *inner)]
+        if length.ndim:
+            length = spread(length, self.batch_shape)[index]
+        return _assembled(
+            self.times[spikes], self.neurons[spikes], self.overflowed[index], bits, length,
+            self.num_neurons,
+        )  # fmt: skip
 
     def reshape(self, *batch_shape: int) -> SpikeTrains:
         """Trains with another batch shape of the same size; one entry may be -1."""
         overflowed = self.overflowed.reshape(batch_shape)
-        shape = (*overflowed.shape, self.max_spikes)
-        return _replace(self, self.times.reshape(shape), self.neurons.reshape(shape), overflowed)
+        batch = overflowed.shape
+        bits, length = self.window_bits, self.duration
+        if bits.ndim > 2:
+            bits = spread(bits, self.batch_shape, inner=2).reshape(*batch, 2, 2)
+        if length.ndim:
+            length = spread(length, self.batch_shape).reshape(batch)
+        times, neurons = (x.reshape(*batch, self.max_spikes) for x in (self.times, self.neurons))
+        return _assembled(times, neurons, overflowed, bits, length, self.num_neurons)
 
     @staticmethod
     def concatenate(trains: Sequence[SpikeTrains], axis: int = 0) -> SpikeTrains:
         """Join batches along a batch axis; room is that of the roomiest.
 
+        Where windows differ, or are not known to be equal because of `jit`, each train keeps its
+        own.
+
         Raises:
-            ValueError: nothing to join, different numbers of neurons or different windows.
+            ValueError: nothing to join or different numbers of neurons.
         """
-        return _joined(trains, jnp.concatenate, axis)
+        return _assembled(*joined(trains, jnp.concatenate, axis))
 
     @staticmethod
     def stack(trains: Sequence[SpikeTrains], axis: int = 0) -> SpikeTrains:
-        """Join equally shaped batches along a new batch axis; room is that of the roomiest.
+        """Join equally shaped batches along a new batch axis, as `concatenate` does.
 
         Raises:
-            ValueError: nothing to join, different numbers of neurons or different windows.
+            ValueError: nothing to join or different numbers of neurons.
         """
-        return _joined(trains, jnp.stack, axis)
+        return _assembled(*joined(trains, jnp.stack, axis))
 
 
 def _ellipsis(entry: Any) -> Any:
@@ -334,63 +444,39 @@ def _ellipsis(entry: Any) -> Any:
     return entry if entry is Ellipsis else None
 
 
-def _check_window(t0: Any, t1: Any) -> None:
-    for name, value in (("t0", t0), ("t1", t1)):
-        if jnp.ndim(value) != 0:
-            raise ValueError(
-                f"`{name}` has shape {jnp.shape(value)}; it must be a single number, shared by "
-                "all trains."
-            )
-        if not is_traced(value) and not math.isfinite(value):
-            raise ValueError(f"`{name}` is {float(value)}; it must be finite.")
-    if not is_traced((t0, t1)) and not float(t0) < float(t1):
+def _checked_arrays(times: Any, neurons: Any, overflowed: Any, num_neurons: int) -> tuple:
+    times, neurons = jnp.asarray(times), jnp.asarray(neurons)
+    if not jnp.issubdtype(times.dtype, jnp.floating):
+        raise TypeError(f"`times` has dtype {times.dtype}; it must be floating point.")
+    if not jnp.issubdtype(neurons.dtype, jnp.integer):
+        raise TypeError(f"`neurons` has dtype {neurons.dtype}; it must be integer.")
+    if times.ndim == 0 or times.shape != neurons.shape:
         raise ValueError(
-            f"`t1` is {float(t1):g} and `t0` is {float(t0):g}; the window must end after it starts."
+            f"`times` has shape {times.shape} and `neurons` {neurons.shape}; both must have "
+            "the shape (*batch, max_spikes)."
         )
+    if overflowed is None:
+        overflowed = jnp.zeros(times.shape[:-1], dtype=bool)
+    overflowed = jnp.asarray(overflowed, dtype=bool)
+    if overflowed.shape != times.shape[:-1]:
+        raise ValueError(
+            f"`overflowed` has shape {overflowed.shape}; it must have the batch shape "
+            f"{times.shape[:-1]} of `times`, one flag per train."
+        )
+    if num_neurons < 1:
+        raise ValueError(f"`num_neurons` is {num_neurons}; it must be 1 or more.")
+    return times, neurons.astype(jnp.int32), overflowed
 
 
-def _replace(trains: SpikeTrains, times: Array, neurons: Array, overflowed: Array) -> SpikeTrains:
-    return SpikeTrains(
-        times, neurons, trains.t0, trains.t1, overflowed, num_neurons=trains.num_neurons
-    )
-
-
-def _packed(
-    times: Array, neurons: Array, t0: Any, t1: Any, overflowed: Array, *, num_neurons: int
+def _assembled(
+    times: Any, neurons: Any, overflowed: Any, window_bits: Any, duration: Any, num_neurons: int
 ) -> SpikeTrains:
-    """Trains from spikes with gaps (neuron -1): sorted again, the gaps moved to the end."""
-    times = jnp.where(neurons >= 0, times, jnp.inf)
-    order = jnp.lexsort((neurons, jax.lax.stop_gradient(times)), axis=-1)
-    times = jnp.take_along_axis(times, order, axis=-1)
-    neurons = jnp.take_along_axis(neurons, order, axis=-1)
-    return SpikeTrains(times, neurons, t0, t1, overflowed, num_neurons=num_neurons)
-
-
-def _joined(trains: Sequence[SpikeTrains], join: Any, axis: int) -> SpikeTrains:
-    trains = list(trains)
-    if not trains:
-        raise ValueError("`trains` is empty; there must be at least one batch to join.")
-    reference = trains[0]
-    for index, other in enumerate(trains):
-        if other.num_neurons != reference.num_neurons:
-            raise ValueError(
-                f"`trains[{index}]` has {other.num_neurons} neurons and `trains[0]` "
-                f"{reference.num_neurons}; only trains of the same neurons can be joined."
-            )
-    rank = len(reference.batch_shape) + (join is jnp.stack)
-    if not -rank <= axis < rank:
-        raise ValueError(f"`axis` is {axis}; it must name one of the {rank} batch axes.")
-    axis %= rank
-    different = jnp.stack(
-        [(x.t0 != reference.t0) | (x.t1 != reference.t1) for x in trains],
-    )
-    room = max(x.max_spikes for x in trains)
-    padded = [x.pad_to(room) for x in trains]
-    times = refuse_if(
-        join([x.times for x in padded], axis=axis),
-        different,
-        "The trains have different windows [t0, t1]; bring them to one with `window` first.",
-    )
-    neurons = join([x.neurons for x in padded], axis=axis)
-    overflowed = join([x.overflowed for x in padded], axis=axis)
-    return _replace(reference, times, neurons, overflowed)
+    """Trains of these very fields, with nothing converted; also of axes in place of arrays."""
+    trains = object.__new__(SpikeTrains)
+    fields = dict(
+        times=times, neurons=neurons, window_bits=window_bits, duration=duration,
+        overflowed=overflowed, num_neurons=int(num_neurons),
+    )  # fmt: skip
+    for name, value in fields.items():
+        object.__setattr__(trains, name, value)
+    return trains
