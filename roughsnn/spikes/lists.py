@@ -100,9 +100,11 @@ def absolute_times(times: np.ndarray, start: float, end: float) -> np.ndarray:
     found, missing = exact.copy(), np.ones(times.shape, bool)
     if not times.size:
         return found
-    scale = int(np.ceil(np.log10(max(abs(start), abs(end), float(end - start)))))
-    for digits in range(-scale, 18 - scale):
-        rounded = np.round(exact[missing], digits)
+    scale = int(np.ceil(np.log10(max(abs(start), abs(end)))))
+    candidates = [np.round(exact, digits) for digits in range(-scale, 17 - scale)]
+    candidates += [exact, np.nextafter(exact, end), np.nextafter(exact, start)]
+    for candidate in candidates:
+        rounded = candidate[missing]
         again = (np.clip(rounded, start, end) - start).astype(times.dtype) == times[missing]
         places = np.flatnonzero(missing)[again]
         found[places] = rounded[again]

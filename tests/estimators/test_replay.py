@@ -111,7 +111,7 @@ def test_estimators_agree_on_a_network_with_noise():
     model = network()
 
     def felt(trains):
-        since = jnp.where(trains.mask, trains.t1 - trains.times, jnp.inf)
+        since = jnp.where(trains.mask, trains.durations[:, None] - trains.times, jnp.inf)
         return jnp.square(jnp.sum(jnp.exp(-since / 0.3), axis=-1))
 
     loss = rs.MeanLoss(felt)

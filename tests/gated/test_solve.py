@@ -130,6 +130,8 @@ def test_spike_trains_hold_the_spikes_in_order():
     assert jnp.all(jnp.diff(jnp.where(trains.mask, trains.times, 1e3), axis=-1) >= 0)
     assert float(trains.t0) == 5.0
     np.testing.assert_allclose(trains.t1, 85.0)
+    first = solve(network, x, 0.1).spike_trains(60)
+    np.testing.assert_array_equal(trains.times, first.times)
     few = solution.spike_trains(3)
     np.testing.assert_array_equal(few.times, trains.times[:, :3])
     assert jnp.all(few.overflowed)

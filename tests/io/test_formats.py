@@ -142,14 +142,14 @@ def test_a_faulty_file_is_named(tmp_path, text, message):
 
 
 def test_a_faulty_archive_is_named(tmp_path):
-    arrays = dict(times=[[0.1, 0.5, np.inf]], neurons=[[0, 1, -1]], t0=0.0, t1=1.0)
+    arrays = dict(times_since_start=[[0.1, 0.5, np.inf]], neurons=[[0, 1, -1]], t0=0.0, t1=1.0)
     arrays |= dict(overflowed=[False], num_neurons=2)
     for name, value, message in (
-        ("times", [[0.5, 0.1, np.inf]], "spike 1: time 0.1 of neuron 1 is earlier"),
-        ("times", [[0.1, np.nan, np.inf]], "spike 1: time nan of neuron 1 is NaN"),
-        ("times", [[-0.1, 0.5, np.inf]], "spike 0: time -0.1 of neuron 0 is outside"),
+        ("times_since_start", [[0.5, 0.1, np.inf]], "spike 1: time 0.1 of neuron 1 is earlier"),
+        ("times_since_start", [[0.1, np.nan, np.inf]], "spike 1: time nan of neuron 1 is NaN"),
+        ("times_since_start", [[-0.1, 0.5, np.inf]], "spike 0: time -0.1 of neuron 0 is outside"),
         ("neurons", [[0, 2, -1]], "of neuron 2 is of a neuron not among 0 to 1"),
-        ("times", [["a", "b", "c"]], "no spike trains that can be read"),
+        ("times_since_start", [["a", "b", "c"]], "no spike trains that can be read"),
     ):
         path = tmp_path / "faulty.npz"
         np.savez(path, **(arrays | {name: value}))

@@ -146,7 +146,7 @@ def test_errors(generated, observed):
             loss(generated, observed[:0])
         with pytest.raises(ValueError, match=re.escape("`generated` has batch shape (2, 2)")):
             loss(generated.reshape(2, 2), observed)
-        with pytest.raises(ValueError, match="different windows"):
+        with pytest.raises(ValueError, match="windows of different lengths"):
             loss(generated, observed.window(0.0, 0.5))
         with pytest.raises(ValueError, match="`generated` has 2 neurons and `observed` 1"):
             loss(generated, observed.select(0))

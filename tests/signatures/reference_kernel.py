@@ -59,7 +59,7 @@ def gram_of_trains(x, y, **scales) -> np.ndarray:
     def paths(trains):
         return [
             path_of_train(
-                t[n >= 0], n[n >= 0], float(trains.t0), float(trains.t1), trains.num_neurons,
+                t[n >= 0], n[n >= 0], 0.0, float(trains.duration), trains.num_neurons,
                 **scales,
             )
             for t, n in zip(np.asarray(trains.times), np.asarray(trains.neurons), strict=True)

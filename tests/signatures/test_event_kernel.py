@@ -178,9 +178,8 @@ def test_gram_does_not_depend_on_names_or_origin(x, random):
     random.shuffle(order)
     renamed = event_kernel_gram(x.select(order), orders=(6, 8))
     np.testing.assert_allclose(renamed, gram, rtol=1e-13)
-    shifted = SpikeTrains(x.times + 5, x.neurons, 5.0, 6.0, num_neurons=x.num_neurons)
-    # Differences of times near 5 have lost three bits.
-    np.testing.assert_allclose(event_kernel_gram(shifted, orders=(6, 8)), gram, rtol=1e-12)
+    shifted = SpikeTrains(x.times, x.neurons, 5.0, 6.0, num_neurons=x.num_neurons)
+    np.testing.assert_array_equal(event_kernel_gram(shifted, orders=(6, 8)), gram)
 
 
 @hypothesis.given(batches())
@@ -254,7 +253,7 @@ def bad(times, neurons=None, t1=1.0, num_neurons=1):
         (bad([0.5, np.nan]), "NaN"),
         (bad([0.5, 0.2]), "not sorted"),
         (bad([0.5, 1.2]), "outside the window"),
-        (bad([0.5], t1=2.0), "different windows"),
+        (bad([0.5], t1=2.0), "windows of different lengths"),
         (bad([0.5], num_neurons=2), "2 neurons and `y` 1"),
     ],
 )

@@ -17,10 +17,8 @@ ORDERS = (9, 12)
 FEW = (3, 4)
 
 
-def at(trains, times, t0=None, t1=None):
-    t0 = trains.t0 if t0 is None else t0
-    t1 = trains.t1 if t1 is None else t1
-    return SpikeTrains(times, trains.neurons, t0, t1, num_neurons=trains.num_neurons)
+def at(trains, times, t1=1.0):
+    return SpikeTrains(times, trains.neurons, 0.0, t1, num_neurons=trains.num_neurons)
 
 
 def weights(m, n):
@@ -37,8 +35,8 @@ SCALES = {
 
 
 def objective(parameters):
-    x = at(X, parameters["x"], parameters["t0"], parameters["t1"])
-    y = at(Y, parameters["y"], parameters["t0"], parameters["t1"])
+    x = at(X, parameters["x"], parameters["t1"])
+    y = at(Y, parameters["y"], parameters["t1"])
     gram = event_kernel_gram(
         x,
         y,
@@ -58,7 +56,6 @@ def test_every_derivative_equals_central_differences(scale):
     point = {
         "x": X.times,
         "y": Y.times,
-        "t0": jnp.asarray(-0.1),
         "t1": jnp.asarray(1.1),
         "time_scale": jnp.asarray(0.9),
         "neuron_scale": SCALES[scale],

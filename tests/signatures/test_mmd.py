@@ -185,5 +185,5 @@ def test_errors():
         SignatureKernel(max_simultaneous=0)
     with pytest.raises(ValueError, match="Give one sample of trains or more"):
         SignatureKernel().fixed_for()
-    with pytest.raises(ValueError, match="different windows"):
+    with pytest.raises(ValueError, match="windows of different lengths"):
         SignatureKernel(1.0, 1.0)(trains(0, 2), trains(0, 2).window(0.0, 0.5))

@@ -164,7 +164,7 @@ def test_errors():
         rs.VictorPurpura(-1.0)
     with pytest.raises(ValueError, match="`x` has 1 neurons and `y` 2"):
         isi(x, two)
-    with pytest.raises(ValueError, match="different windows"):
+    with pytest.raises(ValueError, match="windows of different lengths"):
         isi(x, longer)
     with pytest.raises(ValueError, match=re.escape("`x` has batch shape (); a matrix needs one")):
         isi(x[0])

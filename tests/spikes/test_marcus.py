@@ -99,14 +99,9 @@ def test_renumbering_the_neurons_permutes_the_channels(trains, order):
 
 
 @given_trains()
-def test_shifting_time_shifts_the_first_channel(trains):
-    shifted = SpikeTrains(
-        trains.times + 2.0, trains.neurons, 2.0, 3.0, num_neurons=trains.num_neurons
-    )
-    shift = np.zeros(1 + NUM_NEURONS)
-    shift[0] = 2.0
-    difference = lift(shifted) - lift(trains)
-    np.testing.assert_allclose(difference, np.broadcast_to(shift, difference.shape), atol=1e-15)
+def test_a_later_start_changes_nothing(trains):
+    shifted = SpikeTrains(trains.times, trains.neurons, 2.0, 3.0, num_neurons=trains.num_neurons)
+    np.testing.assert_array_equal(lift(shifted), lift(trains))
 
 
 def test_scales():

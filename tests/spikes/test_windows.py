@@ -90,7 +90,7 @@ def test_trials_of_different_starts_and_lengths():
     np.testing.assert_array_equal(trains.to_lists()[1][0], [3601.5])
     np.testing.assert_array_equal(spike_rates(trains)[:, 0], [4.0, 0.5, 0.0])
     np.testing.assert_array_equal(marcus_lift(trains)[:, -1, 0], [0.5, 2.0, 1.0])
-    assert trains[1].t0 == 3600.0 and float(trains[1].duration) == 2.0
+    assert (trains[1].t0, float(trains[1].duration)) == (3600.0, 2.0)
     np.testing.assert_array_equal(trains[::-1].t1, ends[::-1])
     np.testing.assert_array_equal(trains.reshape(3, 1).t0, starts[:, None])
     for back in (
@@ -101,7 +101,7 @@ def test_trials_of_different_starts_and_lengths():
     ):
         np.testing.assert_array_equal(back.t1, ends)
         np.testing.assert_array_equal(back.durations, trains.durations)
-    with pytest.raises(ValueError, match="needs trials of one length, and these are 0.5 to 2"):
+    with pytest.raises(ValueError, match=r"needs trials of one length, and these are 0\.5 to 2"):
         psth(trains, 2)
     # Of one length, though not of one start; lengths are rounded differently at each start.
     same = SpikeTrains.from_lists(trials, t0=starts, t1=starts + 2.0)
@@ -117,7 +117,7 @@ def test_cutting_around_events(dtype):
     whole = SpikeTrains.from_lists([recording], t0=start, t1=start + 20, dtype=dtype)
     events = start + np.array([1.3, 4.7, 4.9, 19.0])
     trains = whole.cut(events - 0.5, events + 1.0)
-    assert trains.batch_shape == (4,) and trains.times.dtype == dtype
+    assert (trains.batch_shape, trains.times.dtype) == ((4,), dtype)
     assert trains.duration.shape == ()
     np.testing.assert_array_equal(trains.t0, events - 0.5)
     for event, trial in zip(events, trains.to_lists(), strict=True):
@@ -125,9 +125,9 @@ def test_cutting_around_events(dtype):
             inside = own[(own >= event - 0.5) & (own <= event + 1.0)]
             atol = 40 * float(jnp.finfo(dtype).eps)
             np.testing.assert_allclose(kept, inside, rtol=0, atol=atol)
-    with pytest.raises(ValueError, match="Window 1, .* is not inside that of the train"):
+    with pytest.raises(ValueError, match=r"Window 1, .* is not inside that of the train"):
         whole.cut([start, start + 19.5], [start + 1, start + 20.5])
-    with pytest.raises(ValueError, match="window 0 .* must be finite and end after"):
+    with pytest.raises(ValueError, match=r"window 0 .* must be finite and end after"):
         whole.cut([start + 1], [start])
     full = whole.with_spikes(whole.times, whole.neurons, [True])
     assert not full.cut([start], [start + 1]).overflowed.any()
@@ -191,6 +191,6 @@ def test_derivatives_go_to_the_times_and_the_length():
 def test_windows_that_are_refused(t0, t1, message):
     with pytest.raises(ValueError, match=message):
         SpikeTrains.from_lists([[[0.0]]], t0=t0, t1=t1, dtype=jnp.float32)
+    arrays = jnp.zeros((1, 1), jnp.float32), jnp.zeros((1, 1), int)
     with pytest.raises(ValueError, match=message):
-        times = jnp.zeros((1, 1), jnp.float32)
-        SpikeTrains(times, jnp.zeros((1, 1), int), np.array(t0), np.array(t1), num_neurons=1)
+        SpikeTrains(*arrays, np.array(t0), np.array(t1), num_neurons=1)
