@@ -133,7 +133,7 @@ def _good_arrays(rng: np.random.Generator) -> dict[str, Any]:
         own = [(neuron, time) for i, neuron, time in good if i == trial]
         neurons[trial, : len(own)], times[trial, : len(own)] = zip(*own, strict=True)
     return dict(
-        times=times, neurons=neurons, t0=T0, t1=T1, overflowed=np.zeros(TRIALS, bool),
+        times_since_start=times, neurons=neurons, t0=T0, t1=T1, overflowed=np.zeros(TRIALS, bool),
         num_neurons=NEURONS,
     )  # fmt: skip
 
@@ -157,34 +157,37 @@ def _npz_cases(rng: np.random.Generator, folder: Path) -> Iterator[Case]:
         np.savez(content, **arrays)
         return content.getvalue()
 
-    twin = {**put("times", good["times"][row, at - 1])}
+    twin = {**put("times_since_start", good["times_since_start"][row, at - 1])}
     twin |= put("neurons", good["neurons"][row, at - 1])
     whole = as_file(good)
     flipped = bytearray(whole)
     # somewhere in the times, which come first
     flipped[int(rng.integers(200, 300))] ^= 0xFF
     array = io.BytesIO()
-    np.save(array, good["times"])
+    np.save(array, good["times_since_start"])
     files = {
-        "NaN": (put("times", np.nan), (train, spike, "NaN")),
-        "negative": (put("times", -0.5, 0), (train, "spike 0", "-0.5")),
-        "after the window": (put("times", 7.0, count - 1), (train, "7.0")),
-        "infinite": (put("times", np.inf), (train,)),
-        "unsorted": (put("times", 0.01), (train, spike, "0.01")),
+        "NaN": (put("times_since_start", np.nan), (train, spike, "NaN")),
+        "negative": (put("times_since_start", -0.5, 0), (train, "spike 0", "-0.5")),
+        "after the window": (put("times_since_start", 7.0, count - 1), (train, "7.0")),
+        "infinite": (put("times_since_start", np.inf), (train,)),
+        "unsorted": (put("times_since_start", 0.01), (train, spike, "0.01")),
         "duplicate": (twin, (train, f"neuron {twin['neurons'][row, at]}")),
         "neuron too large": (put("neurons", NEURONS), (train, spike, f"neuron {NEURONS}")),
         "neuron below -1": (put("neurons", -2, count), (train, "neuron -2")),
         "hole in the padding": (put("neurons", -1), (train,)),
         "neuron beyond 32 bits": (put("neurons", 2**32), ("neurons",)),
         "shapes differ": ({"neurons": good["neurons"][:, :3]}, ("`neurons`", "(2, 3)")),
-        "times are whole numbers": ({"times": np.zeros((TRIALS, 10), int)}, ("`times`",)),
-        "times are words": ({"times": np.full((TRIALS, 10), "a")}, ()),
+        "times are whole numbers": (
+            {"times_since_start": np.zeros((TRIALS, 10), int)},
+            ("`times_since_start`",),
+        ),
+        "times are words": ({"times_since_start": np.full((TRIALS, 10), "a")}, ()),
         "neurons are floats": ({"neurons": good["neurons"] * 1.0}, ("`neurons`",)),
         "no neurons": ({"num_neurons": 0}, ("`num_neurons`",)),
         "window ends before it begins": ({"t1": -1.0}, ("t1",)),
         "window is NaN": ({"t0": np.nan}, ("t0",)),
         "marks of another shape": ({"overflowed": np.zeros(5, bool)}, ("`overflowed`", "(5,)")),
-        "pickled objects": ({"times": np.array([[None] * 10] * TRIALS)}, ()),
+        "pickled objects": ({"times_since_start": np.array([[None] * 10] * TRIALS)}, ()),
         "missing array": ({"t0": None}, ("'t0'",)),
         "cut off": (whole[: int(rng.integers(10, len(whole) - 10))], ()),
         "flipped byte": (bytes(flipped), ()),

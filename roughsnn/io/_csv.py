@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..spikes.trains import SpikeTrains
+from ..spikes.windows import rounding_of
 from ._files import new_file, one_batch_axis, with_overflow
 from ._table import (
     SpikeTable,
@@ -30,7 +31,8 @@ def write_csv(
     """Write one spike a row, under the columns `trial`, `neuron`, `time`.
 
     The first line is a comment with the unit, the window and the numbers of trials and neurons,
-    so that silent ones come back. Times have the digits that give the same number again.
+    so that silent ones come back. Times are those of the recording, with the digits that give
+    the same number again.
 
     Args:
         path: of the file.
@@ -46,22 +48,19 @@ def write_csv(
     one_batch_axis(trains)
     about = {
         "unit": unit,
-        "t0": float(trains.t0),
-        "t1": float(trains.t1),
+        "t0": np.asarray(trains.t0).tolist(),
+        "t1": np.asarray(trains.t1).tolist(),
         "num_trials": len(trains),
         "num_neurons": trains.num_neurons,
         "max_spikes": trains.max_spikes,
         "overflowed": np.flatnonzero(np.asarray(trains.overflowed)).tolist(),
     }
     lines = [DESCRIPTION + json.dumps(about), ",".join(_COLUMNS)]
-    for trial, (times, neurons) in enumerate(
-        zip(np.asarray(trains.times), np.asarray(trains.neurons), strict=True)
-    ):
-        lines += [
-            f"{trial},{neuron},{float(time)!r}"
-            for time, neuron in zip(times, neurons, strict=True)
-            if neuron >= 0
-        ]
+    for trial, by_neuron in enumerate(trains.to_lists()):
+        times = np.concatenate(by_neuron)
+        whose = np.repeat(np.arange(len(by_neuron)), [own.size for own in by_neuron])
+        order = np.lexsort((whose, times))
+        lines += [f"{trial},{whose[spike]},{float(times[spike])!r}" for spike in order]
     with new_file(path, overwrite) as file:
         file.write(("\n".join(lines) + "\n").encode())
 
@@ -198,7 +197,8 @@ def _check_spikes(
         end[numbers["trial"]] if np.ndim(end := about[name]) else np.full(times.shape, end)
         for name in ("t0", "t1")
     )
-    outside = (times < starts) | (times > ends)
+    rounding = rounding_of(starts, ends)
+    outside = (times < starts - rounding) | (times > ends + rounding)
     last: dict[tuple[int, int], int] = {}
     pairs = zip(numbers["trial"].tolist(), numbers["neuron"].tolist(), strict=True)
     for at, (trial, neuron) in enumerate(pairs):
