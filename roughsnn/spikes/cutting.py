@@ -10,6 +10,7 @@ import numpy as np
 from .checks import is_traced, refuse_if
 from .windows import (
     beside_spikes,
+    check_ends,
     difference,
     rounding_of,
     rounding_of_duration,
@@ -106,12 +107,7 @@ def cut_trains(trains: Any, starts: Any, ends: Any) -> tuple:
 def inner_window(trains: Any, t0: Any, t1: Any) -> tuple:
     """Times from the start of a window, which spikes it has, itself, and what has overflowed."""
     dtype, batch = trains.times.dtype, trains.batch_shape
-    for name, value in (("t0", t0), ("t1", t1)):
-        if jnp.shape(value) != batch[: jnp.ndim(value)]:
-            raise ValueError(
-                f"`{name}` has shape {jnp.shape(value)}; it must be a single number, or have the "
-                f"batch shape {batch} of the trains."
-            )
+    check_ends(t0, t1, batch)
     if not is_traced((trains.window_bits, t0, t1)):
         t0, t1 = _inside(trains, t0, t1)
     bits, duration = window_of(t0, t1, dtype)

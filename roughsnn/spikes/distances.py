@@ -3,6 +3,7 @@
 import abc
 import math
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,12 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .checks import refuse_if
-from .first_times import first_spike_times
+from .first_times import ByNeuron, by_neuron, room_of_a_neuron
 from .trains import SpikeTrains
 from .windows import common_duration, durations_differ
 
-_PAIRS_AT_ONCE = 4096
-"""How many pairs of neurons are compared side by side, to bound the memory of a large matrix."""
+_SPIKES_AT_ONCE = 2**20
+"""Room for spikes of the pairs of neurons that are compared side by side: it bounds the memory."""
 
 Neuron = Float[Array, "_"]
 """Spike times of one neuron in one trial, sorted and padded with `inf`."""
@@ -50,15 +51,13 @@ class AbstractDistance(eqx.Module):
                     f"`{name}` has batch shape {trains.batch_shape}; a matrix needs one batch "
                     "axis. Use `reshape(-1)`, or `pairs` for trains that belong together."
                 )
-        times_x, times_y, end = _comparable(x, x if y is None else y)
-        m, n = times_x.shape[0], times_y.shape[0]
+        own, other, room, end = _comparable(x, x if y is None else y)
+        m, n = len(x), len(x if y is None else y)
         if y is None:
             rows, columns = jnp.triu_indices(m, k=1)
         else:
             rows, columns = (index.ravel() for index in jnp.indices((m, n)))
-        values = self._of_pairs(rows, columns, times_x, times_y, end)
-        if not by_neuron:
-            values = self._together(values)
+        values = self._of_pairs(rows, columns, own, other, end, room, by_neuron)
         matrix = jnp.zeros((m, n, *values.shape[1:]), values.dtype)
         matrix = matrix.at[rows, columns].set(values)
         return matrix if y is not None else matrix + jnp.swapaxes(matrix, 0, 1)
@@ -81,11 +80,10 @@ class AbstractDistance(eqx.Module):
                 f"`x` has batch shape {x.batch_shape} and `y` {y.batch_shape}; pairs need as many "
                 "trains on both sides. Call the distance itself for a matrix."
             )
-        times_x, times_y, end = _comparable(x, y)
+        own, other, room, end = _comparable(x, y)
         index = jnp.arange(math.prod(x.batch_shape))
-        values = self._of_pairs(index, index, times_x, times_y, end)
-        values = values.reshape(*x.batch_shape, x.num_neurons)
-        return values if by_neuron else self._together(values)
+        values = self._of_pairs(index, index, own, other, end, room, by_neuron)
+        return values.reshape(*x.batch_shape, *values.shape[1:])
 
     @abc.abstractmethod
     def _between(self, x: Neuron, y: Neuron, end: Array) -> Float[Array, ""]:
@@ -97,26 +95,44 @@ class AbstractDistance(eqx.Module):
 
     @eqx.filter_jit
     def _of_pairs(
-        self, rows: Array, columns: Array, x: Array, y: Array, end: Array
-    ) -> Float[Array, "pairs num_neurons"]:
-        """Distances by neuron of the pairs `(x[rows], y[columns])`, in bounded memory."""
-        num_neurons = x.shape[1]
+        self, rows: Array, columns: Array, x: ByNeuron, y: ByNeuron, end: Array,
+        room: tuple[int, int], by_neuron: bool,
+    ) -> Float[Array, "pairs ..."]:  # fmt: skip
+        """Distances of the pairs `(x[rows], y[columns])`, by neuron or together.
+
+        The memory is that of the spikes: each pair of neurons takes its own out of the lists, and
+        as many pairs are compared side by side as there is room for.
+        """
+        num_neurons = x.counts.shape[1]
         if rows.size == 0:
-            return jnp.zeros((0, num_neurons), x.dtype)
-        of_neurons: Callable = jax.vmap(self._between, in_axes=(0, 0, None))
+            shape = (0, num_neurons) if by_neuron else (0,)
+            return jnp.zeros(shape, x.times.dtype)
+        neurons = jnp.arange(num_neurons, dtype=jnp.int32)
+        at_once = max(1, _SPIKES_AT_ONCE // sum(room))
 
-        def of_pair(pair: tuple[Array, Array]) -> Float[Array, " num_neurons"]:
+        def of_pair(pair: tuple[Array, Array]) -> Array:
             row, column = pair
-            return of_neurons(x[row], y[column], end)
 
-        at_once = max(1, _PAIRS_AT_ONCE // num_neurons)
-        if rows.size <= at_once:
-            return jax.vmap(of_pair)((rows, columns))
-        return jax.lax.map(of_pair, (rows, columns), batch_size=at_once)
+            def of_neuron(neuron: Array) -> Array:
+                return self._between(x.of(row, neuron, room[0]), y.of(column, neuron, room[1]), end)
+
+            values = _mapped(of_neuron, neurons, at_once)
+            return values if by_neuron else self._together(values)
+
+        return _mapped(of_pair, (rows, columns), max(1, at_once // num_neurons))
 
 
-def _comparable(x: SpikeTrains, y: SpikeTrains) -> tuple[Array, Array, Array]:
-    """Times by neuron of both, with one batch axis, and the length of their windows."""
+def _mapped(function: Callable, items: Any, at_once: int) -> Array:
+    """`function` of each item; so many at once, whose intermediate results are not kept."""
+    if jax.tree.leaves(items)[0].shape[0] <= at_once:
+        return jax.vmap(function)(items)
+    return jax.lax.map(jax.checkpoint(function), items, batch_size=at_once)
+
+
+def _comparable(
+    x: SpikeTrains, y: SpikeTrains
+) -> tuple[ByNeuron, ByNeuron, tuple[int, int], Array]:
+    """The spikes of both by neuron, room for those of a neuron, and the length of the windows."""
     if x.num_neurons != y.num_neurons:
         raise ValueError(
             f"`x` has {x.num_neurons} neurons and `y` {y.num_neurons}; only trains of the same "
@@ -128,10 +144,6 @@ def _comparable(x: SpikeTrains, y: SpikeTrains) -> tuple[Array, Array, Array]:
         durations_differ(x.window_bits, x.duration, y.window_bits, y.duration),
         "The trains have windows of different lengths; bring them to one with `window` or `cut`.",
     )
-    by_neuron = [
-        first_spike_times(trains, max(trains.max_spikes, 1)).reshape(
-            -1, trains.num_neurons, max(trains.max_spikes, 1)
-        )
-        for trains in (x, y)
-    ]
-    return by_neuron[0], by_neuron[1], end
+    x, y = (trains if trains.max_spikes else trains.pad_to(1) for trains in (x, y))
+    room = max(room_of_a_neuron(x), 1), max(room_of_a_neuron(y), 1)
+    return by_neuron(x), by_neuron(y), room, end

@@ -3,10 +3,42 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .windows import rounding_of
+from .checks import checked_arrays
+from .windows import rounding_of, window_of
+
+
+def fields_from_lists(
+    trials: Sequence[Any],
+    t0: Any,
+    t1: Any,
+    num_neurons: int | None,
+    max_spikes: int | None,
+    dtype: Any,
+) -> tuple:
+    """The fields of the trains, see `SpikeTrains.from_lists`."""
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    dtype = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+    size = len(trials) if hasattr(trials, "__len__") else 0
+    ends = [np.asarray(end, np.float64) for end in (t0, t1)]
+    for name, end in zip(("t0", "t1"), ends, strict=True):
+        if end.shape not in ((), (size,)):
+            raise ValueError(
+                f"`{name}` has shape {end.shape}; it must be a single number, or one for each of "
+                f"the {size} trials."
+            )
+    window_bits, duration = window_of(*ends, dtype)
+    starts, stops = (np.broadcast_to(end, size) for end in ends)
+    times, neurons, num_neurons = padded_from_lists(
+        trials, t0=starts, t1=stops, num_neurons=num_neurons, max_spikes=max_spikes, dtype=dtype
+    )
+    last = np.asarray(duration).reshape(-1, 1)
+    times = np.where(neurons >= 0, np.clip(times, 0, last), np.inf).astype(dtype)
+    arrays = checked_arrays(times, neurons, None, num_neurons)
+    return *arrays, window_bits, duration, num_neurons
 
 
 def padded_from_lists(

@@ -1,12 +1,10 @@
 """Statistics of spike trains: rates, intervals between spikes, and how irregular they are."""
 
-import math
-
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .binning import binned_counts
-from .first_times import first_spike_times
+from .first_times import by_neuron, first_spike_times, room_of_a_neuron
 from .trains import SpikeTrains
 
 
@@ -16,14 +14,28 @@ def spike_rates(trains: SpikeTrains) -> Float[Array, "*batch num_neurons"]:
     return counts / jnp.broadcast_to(trains.durations[..., None], counts.shape)
 
 
-def inter_spike_intervals(trains: SpikeTrains) -> Float[Array, "*batch num_neurons intervals"]:
+def inter_spike_intervals(
+    trains: SpikeTrains, *, max_intervals: int | None = None
+) -> Float[Array, "*batch num_neurons intervals"]:
     """Intervals between successive spikes of each neuron, in their order, padded with `inf`.
 
-    There is room for `max_spikes - 1` of them. Differentiable in the spike times.
+    Differentiable in the spike times.
+
+    Args:
+        trains: any batch of trains.
+        max_intervals: room for the intervals of a neuron; there may be more, which are left out.
+            By default room for those of the busiest neuron or, where they are not known because of
+            `jit`, for one less than `max_spikes`, which is far more than needed with many neurons.
+
+    Raises:
+        ValueError: `max_intervals < 0`.
     """
-    if trains.max_spikes < 2:
+    if max_intervals is not None and max_intervals < 0:
+        raise ValueError(f"`max_intervals` is {max_intervals}; it must be 0 or more.")
+    room = max(room_of_a_neuron(trains) - 1, 0) if max_intervals is None else max_intervals
+    if room == 0:
         return jnp.zeros((*trains.batch_shape, trains.num_neurons, 0), trains.times.dtype)
-    times = first_spike_times(trains, trains.max_spikes)
+    times = first_spike_times(trains, room + 1)
     last = jnp.isfinite(times[..., 1:])
     # `inf - inf` has no derivative, so padding is replaced before the difference.
     later = jnp.where(last, times[..., 1:], 0)
@@ -43,10 +55,13 @@ def cv(
         trains: any batch of trains.
         pooled: take the intervals of all trials together, one value for each neuron.
     """
-    intervals, seen = _intervals(trains, pooled)
-    mean = _mean(intervals, seen)
-    deviation = jnp.where(seen, intervals - mean[..., None], 0)
-    variance = _mean(deviation**2, seen)
+    intervals, seen, neurons = _intervals(trains)
+    mean = _mean(trains, pooled, intervals, seen, neurons)
+    own = jnp.broadcast_to(mean if pooled else mean.reshape(-1, trains.num_neurons),
+                           (intervals.shape[0], trains.num_neurons))  # fmt: skip
+    own = jnp.take_along_axis(own, jnp.minimum(neurons, trains.num_neurons - 1), axis=1)
+    deviation = jnp.where(seen, intervals - own, 0)
+    variance = _mean(trains, pooled, deviation**2, seen, neurons)
     spread = variance > 0
     deviation = jnp.where(spread, jnp.sqrt(jnp.where(spread, variance, 1)), variance)
     return deviation / jnp.where(mean == 0, jnp.nan, mean)
@@ -65,8 +80,8 @@ def cv2(
 
     Reference: Holt, Softky, Koch, Douglas (1996), J. Neurophysiology 75, 1806.
     """
-    contrasts, seen = _contrasts(trains, pooled)
-    return 2 * _mean(jnp.abs(contrasts), seen)
+    contrasts, seen, neurons = _contrasts(trains)
+    return 2 * _mean(trains, pooled, jnp.abs(contrasts), seen, neurons)
 
 
 def lv(
@@ -83,8 +98,8 @@ def lv(
 
     Reference: Shinomoto, Shima, Tanji (2003), Neural Computation 15, 2823.
     """
-    contrasts, seen = _contrasts(trains, pooled)
-    return 3 * _mean(contrasts**2, seen)
+    contrasts, seen, neurons = _contrasts(trains)
+    return 3 * _mean(trains, pooled, contrasts**2, seen, neurons)
 
 
 def fano_factor(trains: SpikeTrains, *, num_bins: int = 1) -> Float[Array, " num_neurons"]:
@@ -105,39 +120,44 @@ def fano_factor(trains: SpikeTrains, *, num_bins: int = 1) -> Float[Array, " num
     return jnp.var(counts, axis=(0, 2)) / jnp.where(mean == 0, jnp.nan, mean)
 
 
-def _intervals(trains: SpikeTrains, pooled: bool) -> tuple[Array, Bool[Array, "..."]]:
-    """Intervals, 0 in the padding, and where there is one."""
-    intervals = inter_spike_intervals(trains)
-    seen = jnp.isfinite(intervals)
-    return _pool(trains, pooled, jnp.where(seen, intervals, 0), seen)
+def _intervals(trains: SpikeTrains) -> tuple[Array, Bool[Array, "..."], Array]:
+    """Intervals as one list for each train, 0 where there is none; where there is one; of which
+    neuron. The list has the length of the spikes, however many neurons there are."""
+    trains = trains if trains.max_spikes > 1 else trains.pad_to(2)
+    spikes = by_neuron(trains)
+    before, after = spikes.neurons[:, :-1], spikes.neurons[:, 1:]
+    seen = (before == after) & (before < trains.num_neurons)
+    # `inf - inf` has no derivative, so padding is replaced before the difference.
+    later = jnp.where(seen, spikes.times[:, 1:], 0)
+    earlier = jnp.where(seen, spikes.times[:, :-1], 0)
+    return later - earlier, seen, before
 
 
-def _contrasts(trains: SpikeTrains, pooled: bool) -> tuple[Array, Bool[Array, "..."]]:
-    """Differences of successive intervals over their sums, 0 in the padding, and where they are.
+def _contrasts(trains: SpikeTrains) -> tuple[Array, Bool[Array, "..."], Array]:
+    """Differences of successive intervals over their sums, as `_intervals`.
 
     Two intervals of length 0, of three spikes at one time, do not differ.
     """
-    intervals, seen = _intervals(trains, pooled=False)
-    both = seen[..., 1:] & seen[..., :-1]
-    difference = intervals[..., 1:] - intervals[..., :-1]
-    total = intervals[..., 1:] + intervals[..., :-1]
+    intervals, seen, neurons = _intervals(trains)
+    both = seen[:, 1:] & seen[:, :-1]
+    difference = intervals[:, 1:] - intervals[:, :-1]
+    total = intervals[:, 1:] + intervals[:, :-1]
     contrasts = jnp.where(both, difference / jnp.where(both & (total > 0), total, 1), 0)
-    return _pool(trains, pooled, contrasts, both)
+    return contrasts, both, neurons[:, :-1]
 
 
-def _pool(trains: SpikeTrains, pooled: bool, *arrays: Array) -> tuple:
-    if not pooled:
-        return arrays
-    size = math.prod(trains.batch_shape)
-    shape = (trains.num_neurons, size * arrays[0].shape[-1])
-    return tuple(
-        jnp.moveaxis(array.reshape(size, trains.num_neurons, -1), 0, 1).reshape(shape)
-        for array in arrays
+def _mean(trains: SpikeTrains, pooled: bool, values: Array, seen: Array, neurons: Array) -> Array:
+    """Mean over the values of each neuron that are seen; NaN where none is."""
+    shape = (values.shape[0], trains.num_neurons)
+    rows = jnp.broadcast_to(jnp.arange(shape[0], dtype=jnp.int32)[:, None], values.shape)
+    # What is not seen is sent past the end and dropped.
+    column = jnp.where(seen, neurons, trains.num_neurons)
+    total, number = (
+        jnp.zeros(shape, values.dtype).at[rows, column].add(x, mode="drop")
+        for x in (values, jnp.ones_like(values))
     )
-
-
-def _mean(values: Array, seen: Array) -> Array:
-    """Mean over the last axis of what was seen; NaN where nothing was."""
-    number = jnp.sum(seen, axis=-1, dtype=values.dtype)
-    total = jnp.sum(jnp.where(seen, values, 0), axis=-1)
+    if pooled:
+        total, number = jnp.sum(total, axis=0), jnp.sum(number, axis=0)
+    else:
+        total, number = (x.reshape(*trains.batch_shape, shape[1]) for x in (total, number))
     return total / jnp.where(number == 0, jnp.nan, number)

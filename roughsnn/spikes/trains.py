@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from .checks import is_traced, refuse_if
+from .checks import checked_arrays, chosen_neurons, is_traced, refuse_if
 from .cutting import cut_trains, inner_window
 from .joining import joined
-from .lists import lists_from_padded, padded_from_lists
-from .windows import number_of, spread, window_of
+from .lists import fields_from_lists, lists_from_padded
+from .windows import check_ends, number_of, spread, window_of
 
 
 class SpikeTrains(eqx.Module):
@@ -58,7 +58,7 @@ class SpikeTrains(eqx.Module):
     times: Float[Array, "*batch max_spikes"]
     neurons: Int[Array, "*batch max_spikes"]
     window_bits: UInt32[Array, "... 2 2"] | UInt32[np.ndarray, "... 2 2"]
-    duration: Float[Array, ...]
+    duration: Float[Array, "*window"]
     overflowed: Bool[Array, "*batch"]
     num_neurons: int = eqx.field(static=True)
 
@@ -72,14 +72,8 @@ class SpikeTrains(eqx.Module):
         *,
         num_neurons: int,
     ):
-        times, neurons, overflowed = _checked_arrays(times, neurons, overflowed, num_neurons)
-        batch = times.shape[:-1]
-        for name, value in (("t0", t0), ("t1", t1)):
-            if jnp.shape(value) != batch[: jnp.ndim(value)]:
-                raise ValueError(
-                    f"`{name}` has shape {jnp.shape(value)}; it must be a single number, shared by "
-                    f"all trains, or have the batch shape {batch} of `times`."
-                )
+        times, neurons, overflowed = checked_arrays(times, neurons, overflowed, num_neurons)
+        check_ends(t0, t1, times.shape[:-1])
         self.times, self.neurons, self.overflowed = times, neurons, overflowed
         self.window_bits, self.duration = window_of(t0, t1, times.dtype)
         self.num_neurons = int(num_neurons)
@@ -89,19 +83,11 @@ class SpikeTrains(eqx.Module):
     ) -> SpikeTrains:
         """Other spikes on the same windows, which stay exact inside `jit` too.
 
-        Args:
-            times: times since the start of the window, as in the constructor. The batch may have
-                more axes at its end than this one has.
-            neurons: the neuron of each spike.
-            overflowed: as in the constructor.
-            num_neurons: number of neurons; by default as many as here.
-
-        Raises:
-            TypeError: as the constructor.
-            ValueError: as the constructor.
+        Arguments and errors are those of the constructor, `num_neurons` by default as here. The
+        batch of the spikes may have more axes at its end than this one has.
         """
         num_neurons = self.num_neurons if num_neurons is None else num_neurons
-        arrays = _checked_arrays(times, neurons, overflowed, num_neurons)
+        arrays = checked_arrays(times, neurons, overflowed, num_neurons)
         return _assembled(*arrays, self.window_bits, self.duration, num_neurons)
 
     # ---- what is in it
@@ -212,29 +198,7 @@ class SpikeTrains(eqx.Module):
                 between two spikes of a neuron would change by more than a quarter. The message
                 names the trial.
         """
-        dtype = jnp.result_type(float) if dtype is None else dtype
-        dtype = np.dtype(jax.dtypes.canonicalize_dtype(dtype))
-        size = len(trials) if hasattr(trials, "__len__") else 0
-        ends = {"t0": t0, "t1": t1}
-        for name, value in ends.items():
-            ends[name] = np.asarray(value, np.float64)
-            if ends[name].shape not in ((), (size,)):
-                raise ValueError(
-                    f"`{name}` has shape {ends[name].shape}; it must be a single number, or one "
-                    f"for each of the {size} trials."
-                )
-        window_bits, duration = window_of(ends["t0"], ends["t1"], dtype)
-        times, neurons, num_neurons = padded_from_lists(
-            trials,
-            **{name: np.broadcast_to(value, size) for name, value in ends.items()},
-            num_neurons=num_neurons,
-            max_spikes=max_spikes,
-            dtype=dtype,
-        )
-        last = np.asarray(duration).reshape(-1, 1)
-        times = np.where(neurons >= 0, np.clip(times, 0, last), np.inf).astype(dtype)
-        arrays = _checked_arrays(times, neurons, None, num_neurons)
-        return _assembled(*arrays, window_bits, duration, num_neurons)
+        return _assembled(*fields_from_lists(trials, t0, t1, num_neurons, max_spikes, dtype))
 
     def to_lists(self, *, relative: bool = False) -> list:
         """Spike times as nested lists over the batch; innermost, one float64 array per neuron.
@@ -262,19 +226,7 @@ class SpikeTrains(eqx.Module):
         Raises:
             ValueError: no neuron, one that does not exist, or one asked for twice.
         """
-        chosen = np.atleast_1d(np.asarray(neurons))
-        if chosen.ndim != 1 or chosen.size == 0 or not np.issubdtype(chosen.dtype, np.integer):
-            raise ValueError(
-                f"`neurons` is {neurons!r}; it must be a neuron number or a non-empty list of them."
-            )
-        wrong = (chosen < 0) | (chosen >= self.num_neurons)
-        if wrong.any():
-            raise ValueError(
-                f"`neurons` asks for neuron {chosen[int(np.argmax(wrong))]}; there are "
-                f"{self.num_neurons} neurons, numbered 0 to {self.num_neurons - 1}."
-            )
-        if np.unique(chosen).size != chosen.size:
-            raise ValueError(f"`neurons` is {chosen.tolist()}; each neuron may appear only once.")
+        chosen = chosen_neurons(neurons, self.num_neurons)
         # One entry more than there are neurons: padding (-1) reads the last one, which is -1.
         new_number = np.full(self.num_neurons + 1, -1, dtype=np.int32)
         new_number[chosen] = np.arange(chosen.size, dtype=np.int32)
@@ -393,29 +345,25 @@ class SpikeTrains(eqx.Module):
             host_index = tuple(np.asarray(i) if isinstance(i, jax.Array) else i for i in index)
             np.broadcast_to(False, self.batch_shape)[host_index]
         spikes = (*index, slice(None)) if Ellipsis in map(_ellipsis, index) else (*index, ...)
-        bits, length = self.window_bits, self.duration
-        if bits.ndim > 2:
-            bits = spread(bits, self.batch_shape, inner=2)
-            inner = (slice(None),) * 2 if Ellipsis in map(_ellipsis, index) else ()
-            bits = bits[(*index, *inner)]
-        if length.ndim:
-            length = spread(length, self.batch_shape)[index]
+        inner = (slice(None),) * 2 if Ellipsis in map(_ellipsis, index) else ()
         return _assembled(
-            self.times[spikes], self.neurons[spikes], self.overflowed[index], bits, length,
-            self.num_neurons,
+            self.times[spikes], self.neurons[spikes], self.overflowed[index],
+            *self._windows(lambda x: x[index], lambda x: x[(*index, *inner)]), self.num_neurons,
         )  # fmt: skip
+
+    def _windows(self, of_trains: Callable, of_bits: Callable) -> tuple:
+        """What is shared by all trains as it is, what each has of its own changed."""
+        bits, length, batch = self.window_bits, self.duration, self.batch_shape
+        bits = bits if bits.ndim == 2 else of_bits(spread(bits, batch, inner=2))
+        return bits, length if length.ndim == 0 else of_trains(spread(length, batch))
 
     def reshape(self, *batch_shape: int) -> SpikeTrains:
         """Trains with another batch shape of the same size; one entry may be -1."""
         overflowed = self.overflowed.reshape(batch_shape)
         batch = overflowed.shape
-        bits, length = self.window_bits, self.duration
-        if bits.ndim > 2:
-            bits = spread(bits, self.batch_shape, inner=2).reshape(*batch, 2, 2)
-        if length.ndim:
-            length = spread(length, self.batch_shape).reshape(batch)
         times, neurons = (x.reshape(*batch, self.max_spikes) for x in (self.times, self.neurons))
-        return _assembled(times, neurons, overflowed, bits, length, self.num_neurons)
+        windows = self._windows(lambda x: x.reshape(batch), lambda x: x.reshape(*batch, 2, 2))
+        return _assembled(times, neurons, overflowed, *windows, self.num_neurons)
 
     @staticmethod
     def concatenate(trains: Sequence[SpikeTrains], axis: int = 0) -> SpikeTrains:
@@ -442,30 +390,6 @@ class SpikeTrains(eqx.Module):
 def _ellipsis(entry: Any) -> Any:
     """`entry` if it is `...`; comparing arrays with `...` would be elementwise."""
     return entry if entry is Ellipsis else None
-
-
-def _checked_arrays(times: Any, neurons: Any, overflowed: Any, num_neurons: int) -> tuple:
-    times, neurons = jnp.asarray(times), jnp.asarray(neurons)
-    if not jnp.issubdtype(times.dtype, jnp.floating):
-        raise TypeError(f"`times` has dtype {times.dtype}; it must be floating point.")
-    if not jnp.issubdtype(neurons.dtype, jnp.integer):
-        raise TypeError(f"`neurons` has dtype {neurons.dtype}; it must be integer.")
-    if times.ndim == 0 or times.shape != neurons.shape:
-        raise ValueError(
-            f"`times` has shape {times.shape} and `neurons` {neurons.shape}; both must have "
-            "the shape (*batch, max_spikes)."
-        )
-    if overflowed is None:
-        overflowed = jnp.zeros(times.shape[:-1], dtype=bool)
-    overflowed = jnp.asarray(overflowed, dtype=bool)
-    if overflowed.shape != times.shape[:-1]:
-        raise ValueError(
-            f"`overflowed` has shape {overflowed.shape}; it must have the batch shape "
-            f"{times.shape[:-1]} of `times`, one flag per train."
-        )
-    if num_neurons < 1:
-        raise ValueError(f"`num_neurons` is {num_neurons}; it must be 1 or more.")
-    return times, neurons.astype(jnp.int32), overflowed
 
 
 def _assembled(

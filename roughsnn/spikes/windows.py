@@ -63,6 +63,20 @@ def window_of(t0: Any, t1: Any, dtype: Any) -> tuple[Any, Float[Array, "..."]]:
     return shared_where_equal(bit_patterns(np.stack([starts, stops], axis=-1)), lengths)
 
 
+def check_ends(t0: Any, t1: Any, batch_shape: tuple[int, ...]) -> None:
+    """Fail unless both ends are single numbers or have the batch shape, or its first axes.
+
+    Raises:
+        ValueError: they have another shape.
+    """
+    for name, value in (("t0", t0), ("t1", t1)):
+        if jnp.shape(value) != batch_shape[: jnp.ndim(value)]:
+            raise ValueError(
+                f"`{name}` has shape {jnp.shape(value)}; it must be a single number, shared by all "
+                f"trains, or have the batch shape {batch_shape} of the trains."
+            )
+
+
 def shared_where_equal(bits: Any, lengths: Any) -> tuple[Any, Float[Array, "..."]]:
     """Known windows, with what all trials share kept once."""
     bits, lengths = np.asarray(bits), np.asarray(lengths)
