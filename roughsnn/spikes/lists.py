@@ -241,7 +241,7 @@ def _check_times(times: np.ndarray, name: str, t0: float, t1: float, precision: 
 def _check_resolution(
     times: np.ndarray, neurons: np.ndarray, rounded: np.ndarray, index: int
 ) -> None:
-    """Fail where rounding changes an interval between two spikes of a neuron by over a quarter."""
+    """Fail where rounding makes two spikes of a neuron one."""
     if not np.isfinite(rounded.astype(np.float64)).all():
         raise ValueError(
             f"`trials[{index}]` has times that {rounded.dtype} cannot hold; choose another unit."
@@ -249,8 +249,7 @@ def _check_resolution(
     order = np.argsort(neurons, kind="stable")
     same = np.diff(neurons[order]) == 0
     interval = np.diff(times[order])
-    kept = np.diff(rounded[order].astype(np.float64))
-    lost = same & (np.abs(kept - interval) > interval / 4)
+    lost = same & (interval > 0) & (np.diff(rounded[order].astype(np.float64)) == 0)
     if lost.any():
         place = int(np.argmax(lost))
         first, second = times[order][place : place + 2]
@@ -259,8 +258,8 @@ def _check_resolution(
             remedy = "or take a start near the spikes."
         raise ValueError(
             f"`trials[{index}]`: the spikes of neuron {neurons[order][place]} at {first!r} and "
-            f"{second!r} are {interval[place]:g} apart and would be {kept[place]:g} apart, as "
-            f"{rounded.dtype} does not resolve them so far from the start of the window. Cut the "
+            f"{second!r} are {interval[place]:g} apart, which {rounded.dtype} does not "
+            f"resolve so far from the start of the window. Cut the "
             f"recording into shorter windows, each with its own `t0` and `t1` (see `cut_times`), "
             f"{remedy}"
         )

@@ -76,10 +76,10 @@ class SPIKEDistance(AbstractDistance):
         isi_x, start_x, end_x = _spike_profile(nodes_x, nodes_y, starts, lengths)
         isi_y, start_y, end_y = _spike_profile(nodes_y, nodes_x, starts, lengths)
         both = jnp.where(used, isi_x + isi_y, 1)
-        start = (start_x * isi_y + start_y * isi_x) / both**2
-        end = (end_x * isi_y + end_y * isi_x) / both**2
+        at_start = (start_x * isi_y + start_y * isi_x) / both**2
+        at_end = (end_x * isi_y + end_y * isi_x) / both**2
         # Twice the mean of both ends, as the integrand has a factor of 1/2 below.
-        return jnp.sum(lengths * (start + end)) / end
+        return jnp.sum(lengths * (at_start + at_end)) / end
 
     def _together(self, values: Float[Array, "*batch num_neurons"]) -> Float[Array, "*batch"]:
         return jnp.mean(values, axis=-1)

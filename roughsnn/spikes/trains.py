@@ -194,9 +194,8 @@ class SpikeTrains(eqx.Module):
             TypeError: an entry that is not a list, a pair or an array of numbers.
             ValueError: a NaN, a time outside the window, unsorted times, a neuron number that
                 is negative or too large, trials with different numbers of neurons, more spikes
-                than `max_spikes`, or `t1 <= t0`; spikes that `dtype` cannot resolve, as an interval
-                between two spikes of a neuron would change by more than a quarter. The message
-                names the trial.
+                than `max_spikes`, or `t1 <= t0`; two spikes of a neuron that would become one in
+                `dtype`. The message names the trial.
         """
         return _assembled(*fields_from_lists(trials, t0, t1, num_neurons, max_spikes, dtype))
 
