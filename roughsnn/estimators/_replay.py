@@ -70,9 +70,8 @@ def replay(trials: Trials, ramp: float) -> Replay:
         return walk.run(y0)
 
     index = jnp.arange(len(trains), dtype=jnp.int32)
-    start = jnp.asarray(recipe.t0, trains.times.dtype)
-    times, log_weights, excess = jax.vmap(one)(index, trains.times + start, trains.neurons)
-    again = trains.with_spikes(times - start, trains.neurons, trains.overflowed)
+    times, log_weights, excess = jax.vmap(one)(index, trains.times, trains.neurons)
+    again = trains.with_spikes(times, trains.neurons, trains.overflowed)
     return Replay(again, log_weights, excess)
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from ..drivers import JumpDriver, ProductPath, TimeGrid, spike_path
 from ..event_sde import StructuredDiffusion
 from ..spikes import SpikeTrains
+from ..spikes.windows import times_since
 
 
 class Inputs(eqx.Module):
@@ -52,7 +53,7 @@ class Inputs(eqx.Module):
                 "`input_spikes` must be one trial, or a batch with one for each of the "
                 f"{num_samples} samples, got batch shape {batch}."
             )
-        return cls(trains, trains.times - float(t0))
+        return cls(trains, times_since(trains, float(t0)))
 
     def of_sample(self, index) -> "Inputs":
         """The input of one sample."""

@@ -181,6 +181,15 @@ def beside_spikes(array: Array, batch_shape: tuple[int, ...]) -> Array:
     return array if array.ndim == 0 else spread(array, batch_shape)[..., None]
 
 
+def times_since(trains: Any, origin: float) -> Float[Array, "*batch max_spikes"]:
+    """Spike times since another time than the start of the window; what is lost is their rounding
+    alone."""
+    starts = trains.window_bits[..., 0, :]
+    pair = difference(starts, bit_patterns(origin), trains.times.dtype)
+    start, rest = (beside_spikes(x, trains.batch_shape) for x in pair)
+    return (trains.times + start) + rest
+
+
 def rounding_of_duration(window_bits: Any, duration: Array) -> Array:
     """How far lengths of windows may be apart that are equal but for rounding."""
     ends = jnp.abs(jnp.asarray(number_of(window_bits), jnp.result_type(float)))

@@ -119,7 +119,8 @@ def test_a_matrix_holds_the_pairs(name, random_pairs):
 def test_a_large_matrix_is_made_in_parts(monkeypatch, random_pairs):
     x = trains_of(random_pairs[0])[30:41]
     whole = rs.VanRossum(TAU)(x)
-    monkeypatch.setattr("roughsnn.spikes.distances._PAIRS_AT_ONCE", 16)
+    monkeypatch.setattr("roughsnn.spikes.distances._SPIKES_AT_ONCE", 64)
+    jax.clear_caches()
     np.testing.assert_allclose(rs.VanRossum(TAU)(x), whole, rtol=0, atol=1e-13)
 
 
