@@ -122,7 +122,7 @@ def _trains(samples, cells, neurons, num_samples, model, grid) -> SpikeTrains:
     dtype = jnp.result_type(float)
     times = np.full((num_samples, room), np.inf)
     who = np.full((num_samples, room), -1, np.int32)
-    times[samples, place] = np.minimum(grid.t0 + (cells + 1) * grid.dt0, grid.t1)
+    times[samples, place] = np.minimum((cells + 1) * grid.dt0, grid.duration)
     who[samples, place] = neurons
     return SpikeTrains(
         jnp.asarray(times, dtype), jnp.asarray(who), grid.t0, grid.t1,
@@ -305,7 +305,7 @@ def _begin(steps: _Steps, key, index, inputs):
     if inputs is not None:
         trains = inputs.trains
         shape = (n, trains.times.shape[-1])
-        times = jnp.broadcast_to(trains.times, shape).astype(dtype)
+        times = jnp.broadcast_to(inputs.since, shape).astype(dtype)
         rows = jnp.broadcast_to(jnp.maximum(trains.neurons, 0), shape)
         if not shape[1]:
             times = rows = None
