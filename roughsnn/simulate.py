@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ._checks import IntLike, RealLike, optional_whole_number, real_array, whole_number, window
@@ -17,7 +16,7 @@ from .drivers import BrownianGrid, TimeGrid
 from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
 from .solve import RESULTS, AbstractEventAdjoint, EventSolution, eventsolve
-from .solve._arguments import clock_of, levy_area_for
+from .solve._arguments import clock_of, levy_area_for, since_start
 from .solve._guard import Conditions, check_policy
 from .solve._solution import raise_unless_successful
 from .spikes import SpikeTrains
@@ -220,8 +219,7 @@ def _own_clock(model, grid: TimeGrid, input_current, saveat):
         return grid, input_current, saveat
     ts = subs.ts if isinstance(subs, dfx.SubSaveAt) else None
     if ts is not None:
-        since = ts - grid.t0 if is_traced(ts) else np.asarray(ts, float) - grid.t0
-        saveat = eqx.tree_at(lambda s: s.subs.ts, saveat, since)
+        saveat = eqx.tree_at(lambda s: s.subs.ts, saveat, since_start(ts, grid))
     return grid.from_zero(), moved, saveat
 
 

@@ -67,20 +67,31 @@ def check_saveat(saveat, grid):
     ts = saveat.subs.ts
     if ts is None:
         return saveat.subs
-    if isinstance(ts, jax.core.Tracer):
-        since = ts - jnp.asarray(grid.t0, ts.dtype)
-    else:
-        ts = np.asarray(ts, float)
-        since = ts - grid.t0
-        low, high = ts.min(initial=grid.t0), ts.max(initial=grid.t1)
-        slack = 1e-6 * (grid.t1 - grid.t0)
-        if low < grid.t0 - slack or high > grid.t1 + slack:
+    since = since_start(ts, grid)
+    if not isinstance(ts, jax.core.Tracer):
+        low, high = since.min(initial=0), since.max(initial=grid.duration)
+        slack = 1e-6 * grid.duration
+        if low < -slack or high > grid.duration + slack:
             raise ValueError(
-                f"`saveat.ts` must lie in the window [{grid.t0}, {grid.t1}], got times from {low} "
-                f"to {high}."
+                f"`saveat.ts` must lie in the window [{grid.t0}, {grid.t1}], got times from "
+                f"{grid.t0 + low} to {grid.t0 + high}."
             )
     # the solver counts from the start of the window
     return eqx.tree_at(lambda subs: subs.ts, saveat.subs, since)
+
+
+def since_start(ts, grid):
+    """Times of `saveat`, since the start of the window. diffrax keeps them as arrays of JAX."""
+    dtype = jnp.result_type(ts)
+    if grid.t0 != 0 and not grid.resolves(dtype):
+        raise ValueError(
+            f"`saveat.ts` is kept in {dtype}, which does not tell the steps of dt0={grid.dt0} "
+            f"apart near t1={grid.t1:g}: let the window begin at 0, or use double precision "
+            "(jax_enable_x64)."
+        )
+    if isinstance(ts, jax.core.Tracer):
+        return ts - jnp.asarray(grid.t0, dtype)
+    return np.asarray(ts, float) - grid.t0
 
 
 def check_event_function(sde, grid, y0, args):
