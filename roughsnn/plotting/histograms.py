@@ -10,7 +10,20 @@ from jax.typing import ArrayLike
 from roughsnn.spikes import SpikeTrains, binned_counts
 from roughsnn.spikes.windows import common_duration
 
-from .style import CURVE, colour, legend, new_axes, num_curves, tidy, with_unit
+from .style import (
+    COLOURS,
+    CURVE,
+    colour,
+    colours_of,
+    cover,
+    from_zero,
+    legend,
+    names_of,
+    new_axes,
+    num_curves,
+    tidy,
+    with_unit,
+)
 
 
 def plot_intervals(
@@ -70,7 +83,7 @@ def plot_intervals(
         ax.plot(ts, law, color=drawn, linewidth=0.9, linestyle="--")
     if log:
         ax.set_xscale("log")
-    ax.set_ylim(bottom=0)
+    from_zero(ax)
     ylabel = "intervals"
     if density:
         ylabel = "density" if time_unit is None else f"density (1/{time_unit})"
@@ -94,8 +107,10 @@ def plot_psth(
         trains: any batch of trains; all its axes are trials. Without any, the rate is zero.
         ax: axes to draw on; by default those of a new figure.
         num_bins: number of equal bins of the window.
-        errors: shade one standard error of the mean over trials, where there are two or more.
-        label: name of the histogram, for a legend; neurons are numbered.
+        errors: shade one standard error of the mean over trials, where there are two or more, and
+            eight neurons or fewer.
+        label: name of the histogram, for a legend; neurons are numbered, and of more than eight
+            some are in the legend.
         time_unit: unit of time for the labels of the axes.
 
     Returns:
@@ -116,22 +131,21 @@ def plot_psth(
     rates = counts.sum(axis=0) / max(num_trials, 1) / np.diff(edges)
 
     ax = new_axes(ax, height=2.0)
-    already = num_curves(ax)
-    for neuron in range(k):
-        drawn = colour(already + neuron)
-        name = label
-        if k > 1:
-            name = f"neuron {neuron}" if label is None else f"{label}, neuron {neuron}"
-        ax.stairs(rates[neuron], edges, color=drawn, linewidth=1.2, label=name, gid=CURVE)
-        if errors and num_trials > 1:
+    cover(ax, edges[0], edges[-1], first=not ax.has_data())
+    few = k <= len(COLOURS)
+    colours, names = colours_of(k, num_curves(ax)), names_of(k, "neuron", label)
+    for neuron, (drawn, name) in enumerate(zip(colours, names, strict=True)):
+        ax.stairs(
+            rates[neuron], edges, color=drawn, linewidth=1.2 if few else 0.5, label=name, gid=CURVE
+        )
+        if errors and few and num_trials > 1:
             spread = counts[:, neuron].std(axis=0, ddof=1) / np.sqrt(num_trials) / np.diff(edges)
             low, high = (
                 np.append(values, values[-1])
-                for values in (rates[neuron] - spread, rates[neuron] + spread)
+                for values in (np.maximum(rates[neuron] - spread, 0), rates[neuron] + spread)
             )
             ax.fill_between(edges, low, high, step="post", color=drawn, alpha=0.2, linewidth=0)
-    ax.set_xlim(edges[0], edges[-1])
-    ax.set_ylim(bottom=0)
+    from_zero(ax)
     tidy(
         ax,
         with_unit("time", time_unit),

@@ -141,7 +141,9 @@ def legend(ax: Any) -> None:
         left = len(handles) - 9
         handles = [*handles[:9], Line2D([], [], linestyle="none")]
         labels = [*labels[:9], f"and {left} more"]
-    ax.legend(handles, labels, fontsize=7, frameon=False, handlelength=1.5)
+    # Matplotlib looks long for the best place among many curves, and there is none.
+    place = "best" if num_curves(ax) <= 20 else "upper right"
+    ax.legend(handles, labels, loc=place, fontsize=7, frameon=False, handlelength=1.5)
 
 
 def remove_images(ax: Any) -> None:
