@@ -62,3 +62,20 @@ def test_an_estimate_of_a_gradient_says_its_numbers(value):
     assert "gradient ['w']: " in text
     assert "spread: " in text
     assert all("estimate of a gradient" in other for other in others)
+
+
+def test_trains_say_window_neurons_and_counts():
+    trains = rs.SpikeTrains.from_lists([[[0.1, 0.2], []], [[0.3], [0.4, 0.5]]], t0=0.0, t1=1.0)
+    text, *others = in_all_ways(trains)
+    assert text == (
+        "SpikeTrains: 2 trials of 2 neurons, window [0, 1], 5 spikes (2 to 3 a trial), room for 3 "
+        "each"
+    )
+    assert all(other.startswith("SpikeTrains") for other in others)
+    cut = rs.SpikeTrains(trains.times, trains.neurons, 0.0, 1.0, trains.counts > 2, num_neurons=2)
+    assert repr(cut).endswith("; 1 overflowed, so that later spikes are not in it")
+    assert "one trial" in repr(trains[0])
+    assert "0 trials" in repr(trains[:0])
+    seen = []
+    jax.vmap(lambda x: [seen.append(repr(x)), x.times][1], in_axes=(trains.vmap_axes,))(trains)
+    assert "one trial of 2 neurons" in seen[0]

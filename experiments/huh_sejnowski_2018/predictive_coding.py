@@ -82,6 +82,10 @@ class Settings(rs.RunSettings):
             )
 
 
+RUNAWAY_HZ = 500.0
+"""Rates above are no code of the signal; trained networks fire at 160 Hz."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What a run found; errors are mean squared errors relative to the signal's mean square.
@@ -270,9 +274,15 @@ def run(settings: Settings) -> tuple[list[Outcome], Path]:
 
 
 def report(outcome: Outcome) -> str:
-    """The outcome in a few lines."""
+    """The outcome in a few lines; first of all, that a network fires without bound."""
+    runaway = [
+        f"RUNAWAY FIRING: {outcome.rate_hz:.0f} spikes per second and neuron excite each other, "
+        "and the readout is of no use. Train for more steps, or with a smaller `--fast-rate` and "
+        "`--slow-rate`."
+    ]
     return "\n".join(
         [
+            *(runaway if outcome.rate_hz > RUNAWAY_HZ else []),
             f"relative error {outcome.error_before:.3f} -> {outcome.error:.4f} on fresh signals",
             f"without fast weights {outcome.error_without_fast:.3f}, "
             f"{outcome.ablation_factor:.1f} times as large",
@@ -303,7 +313,8 @@ def draw_figures(settings: Settings, result: rs.FitResult) -> tuple[dict, rs.Spi
     plot_readout(ts, solution.readout[0], signals[0], top)
     top.set_xlabel("")
     top.legend(fontsize=6, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
-    spikes = solution.spike_trains(2000)
+    # room for all of them, also where firing runs away
+    spikes = solution.spike_trains(max(int(solution.num_spikes.sum(-1).max()), 1))
     plot_raster(spikes[0], bottom, time_unit="ms")
 
     balance = draw_balance(ts, *currents(network, signals, solution))

@@ -60,7 +60,8 @@ def plot_raster(
     ax = new_axes(ax, height=float(np.clip(0.8 + 0.05 * len(rows), 1.4, 4.0)))
     start = trains.t0 if shared else 0.0
     stops = start + np.atleast_1d(np.asarray(trains.durations, float))
-    cover(ax, start, float(np.max(stops, initial=start)), first=not ax.has_data())
+    end = start + float(np.max(trains.duration, initial=0))
+    cover(ax, start, end, first=not ax.has_data())
     # Rows of an earlier call stay above, parted by a line.
     above = _rows_drawn(ax)
     _draw_rows(ax, rows, above, num_trials)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from .checks import checked_arrays, chosen_neurons, is_traced, refuse_if
 from .cutting import cut_trains, inner_window
+from .describing import described
 from .joining import joined
 from .lists import fields_from_lists, lists_from_padded
 from .windows import check_ends, number_of, spread, window_of
@@ -330,6 +331,9 @@ class SpikeTrains(eqx.Module):
         return self.with_spikes(times, neurons, self.overflowed)
 
     # ---- the batch
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def __len__(self) -> int:
         if not self.batch_shape:
