@@ -132,7 +132,9 @@ def _mark_cut_off(
         begin = max((float(times[-1]) for times in neurons if len(times)), default=start)
         for neuron in range(len(neurons)):
             row = above + neuron * len(trials) + trial
-            ax.fill_between([begin, stops[trial]], row - 0.5, row + 0.5, color="#D55E00", alpha=0.2, lw=0)
+            ax.fill_between(
+                [begin, stops[trial]], row - 0.5, row + 0.5, color="#D55E00", alpha=0.2, lw=0
+            )
         shaded += 1
     if shaded:
         some = "this trial" if len(trials) == 1 else f"{shaded} of {len(trials)} trials"
