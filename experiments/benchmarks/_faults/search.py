@@ -60,6 +60,7 @@ def _inputs_on_the_grid() -> tuple[str, bool]:
             network, 0.0, 0.1, 1e-4, key=KEY, num_samples=1, max_spikes=1, input_spikes=inputs,
             saveat=dfx.SaveAt(ts=np.array([(number + 0.5) * 1e-4])),
         ).ys  # fmt: skip
+        assert ys is not None
         late += not np.isclose(float(ys.i[0, 0, 0]), 1.0, atol=2e-4)
     return f"{late} of {len(steps[::111])} act late", late == 0
 
