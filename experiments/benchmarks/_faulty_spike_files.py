@@ -233,8 +233,10 @@ def _neo_cases(rng: np.random.Generator, folder: Path) -> Iterator[Case]:
         "a train is missing": (block(missing=True), ()),
         "no segments": (neo.Block(), ()),
     }
-    if (i, k) == (0, 0):  # the first train sets the window that others are held against
-        blocks["another window"] = (blocks["another window"][0], ("spike train 1",))
+    if k == 0:  # the first train sets the window that the others of its segment are held against
+        blocks["another window"] = (
+            blocks["another window"][0], (f"spike train {i * NEURONS + 1}",)
+        )  # fmt: skip
     for fault, (made, places) in blocks.items():
         path = folder / f"{fault}.neo"
         yield Case("neo", fault, path, places, lambda made=made: formats.from_neo(made))
@@ -257,7 +259,7 @@ def _nwb_cases(rng: np.random.Generator, folder: Path) -> Iterator[Case]:
     k = int(rng.integers(NEURONS))
     place = f"trials[0][{k}]"
 
-    def write(path, times=None, interval=(T0, T1), units=True, trial=0.0):
+    def write(path, times=None, interval=(T0, T1), units=True, trial=0.0, shifted=0.0):
         session = pynwb.NWBFile("faulty", "faulty", datetime.datetime.now(datetime.UTC))
         if units:
             for name in ("neuron", "trial", "overflowed", "max_spikes"):
@@ -265,7 +267,8 @@ def _nwb_cases(rng: np.random.Generator, folder: Path) -> Iterator[Case]:
             for neuron, own in enumerate(good):
                 session.add_unit(
                     spike_times=times if neuron == k and times is not None else own,
-                    obs_intervals=[list(interval)], neuron=float(neuron),
+                    obs_intervals=[[interval[0], interval[1] + shifted * (neuron == k)]],
+                    neuron=float(neuron),
                     trial=trial if neuron == k else 0.0, overflowed=False, max_spikes=20,
                 )  # fmt: skip
         with h5py.File(path, "w") as file, pynwb.NWBHDF5IO(file=file, mode="w") as writer:
@@ -275,6 +278,7 @@ def _nwb_cases(rng: np.random.Generator, folder: Path) -> Iterator[Case]:
     files = {
         "unsorted": (dict(times=own[::-1]), (place,)),
         "NaN": (dict(times=np.append(own[:-1], np.nan)), (place,)),
+        "another interval": (dict(shifted=0.5), ("trial 0",)),
         "duplicate": (dict(times=np.append(own, own[-1])), (f"unit {k}",)),
         "negative": (dict(times=np.append(-0.25, own)), (place, "-0.25")),
         "half a trial": (dict(trial=0.5), (f"unit {k}", "0.5")),

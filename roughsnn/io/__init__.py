@@ -12,7 +12,8 @@ from ._nir import read_nir, write_nir
 from ._nir_in import NIRModel, from_nir
 from ._nir_out import to_nir
 from ._npz import holds_trains, npz_bytes, read_npz, write_npz
-from ._nwb import read_nwb, write_nwb
+from ._nwb import write_nwb
+from ._nwb_in import read_nwb
 from ._table import SpikeTable, TableFormat, convert_times, read_table
 from ._table_columns import UNITS
 from ._table_labels import number_labels

@@ -38,14 +38,14 @@ def from_neo(block: Any, *, unit: str | None = None, keep_duplicates: bool = Fal
 
     Args:
         block: a `neo.Block`, a `neo.Segment` or a list of segments. Every segment holds one train
-            for each neuron, in one order, all of one window.
+            for each neuron, in one order, all of one window; segments may have different ones.
         unit: the unit to have the times in; by default that of the first train.
         keep_duplicates: allow spikes of one neuron at one time.
 
     Raises:
-        ValueError: no segment, segments with different numbers of trains, different windows, a
-            unit that is no time, two spikes of a neuron at one time; also what
-            `SpikeTrains.from_lists` refuses.
+        ValueError: no segment, segments with different numbers of trains, trains of one segment
+            with different windows, a unit that is no time, two spikes of a neuron at one time;
+            also what `SpikeTrains.from_lists` refuses.
     """
     segments = getattr(block, "segments", block)
     segments = [segments] if hasattr(segments, "spiketrains") else list(segments)
@@ -66,16 +66,27 @@ def from_neo(block: Any, *, unit: str | None = None, keep_duplicates: bool = Fal
             ) from error
         trials.append([np.asarray(train.magnitude, np.float64) for train in own])
         windows += [(float(train.t_start), float(train.t_stop)) for train in own]
-    for index, window in enumerate(windows):
-        if window != windows[0]:
+    firsts = np.cumsum([0, *(len(trial) for trial in trials[:-1])])
+    for number, trial in enumerate(trials):
+        for index in range(firsts[number], firsts[number] + len(trial)):
+            if windows[index] != windows[firsts[number]]:
+                raise ValueError(
+                    f"spike train {index} has the window {windows[index]} and the first one of its "
+                    f"segment {windows[firsts[number]]}; bring all of a segment to one with neo's "
+                    "`time_slice` and `time_shift`."
+                )
+        if not trial:
             raise ValueError(
-                f"spike train {index} has the window {window} and the first one {windows[0]}; "
-                "bring all to one with neo's `time_slice` and `time_shift`."
+                f"segment {number} has no spike trains; its window is not known. Remove it, or add "
+                "an empty train for each neuron."
             )
+    starts, ends = (np.array(x) for x in zip(*(windows[first] for first in firsts), strict=True))
+    if np.all(starts == starts[0]) and np.all(ends == ends[0]):
+        starts, ends = float(starts[0]), float(ends[0])
     annotations = getattr(block, "annotations", {})
     try:
         trains = SpikeTrains.from_lists(
-            trials, t0=windows[0][0], t1=windows[0][1], max_spikes=annotations.get("max_spikes")
+            trials, t0=starts, t1=ends, max_spikes=annotations.get("max_spikes")
         )
     except ValueError as error:
         raise ValueError(
