@@ -58,9 +58,7 @@ def test_spikes_outside_the_own_intervals_and_intervals_that_differ(tmp_path):
     path = write(tmp_path / "b.nwb", [([0.2, 100.5], TWO), ([0.1, 0.5], [[0.0, 0.4], [0.45, 2.0]])])
     with pytest.raises(ValueError, match="units 0 and 1 were observed in different intervals"):
         io.read_nwb(path)
-    with pytest.warns(
-        UserWarning, match="2 intervals that all units have in common are read; 1 sp"
-    ):
+    with pytest.warns(UserWarning, match="2 intervals that all units have in common"):
         trains = io.read_nwb(path, intervals="common")
     np.testing.assert_allclose(trains.t1, [0.4, 1.0], rtol=1e-15)
     np.testing.assert_array_equal(trains.counts_by_neuron, [[1, 1], [0, 1]])

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 import roughsnn as rs
@@ -107,9 +108,90 @@ def _options_of_a_table() -> tuple[str, bool]:
     return f"{len(found) - len(wrong)} of {len(found)} ways to write it read alike", not wrong
 
 
+def _nwb(path: Path, intervals: list, cues: tuple = ()) -> Path:
+    """A file with a unit that fires at 4 Hz, regularly, in two intervals."""
+    import datetime
+
+    import h5py
+    import pynwb
+
+    session = pynwb.NWBFile("a", "a", datetime.datetime.now(datetime.UTC))
+    times = np.concatenate([start + np.arange(0.1, 1.0, 0.25) for start in (0.0, 100.0)])
+    session.add_unit(spike_times=times, obs_intervals=intervals)
+    if cues:
+        session.add_trial_column("cue", "cue")
+    for cue in cues:
+        session.add_trial(start_time=cue - 0.2, stop_time=cue + 0.4, cue=cue)
+    with h5py.File(path, "w") as file, pynwb.NWBHDF5IO(file=file, mode="w") as writer:
+        writer.write(session)
+    return path
+
+
+def _observation_intervals() -> tuple[str, bool]:
+    two = [[0.0, 1.0], [100.0, 101.0]]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trains = io.read_nwb(_nwb(Path(folder) / "a.nwb", two))
+        rates = np.asarray(rs.spike_rates(trains))[:, 0]
+        cv = float(np.asarray(rs.cv(trains)).ravel()[0])
+        path = _nwb(Path(folder) / "b.nwb", [[0.0, 1.0], [100.0, 100.5]])
+        said, refused = refusal(lambda: io.read_nwb(path), "unit 0", "outside", "observation")
+    right = np.allclose(rates, 4.0) and abs(cv) < 1e-3
+    return f"{rates} Hz, CV {cv:.2g}; a spike outside: {said}", right and refused
+
+
+def _cut_trials() -> tuple[str, bool]:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = _nwb(Path(folder) / "a.nwb", [[0.0, 1.0], [100.0, 101.0]], (0.35, 100.35))
+        rows = io.read_nwb(path, trials="trials")
+        cues = io.read_nwb(path, trials="trials", around="cue", before=0.3, after=0.3)
+        times = io.read_nwb(path, around=[0.35, 100.35], before=0.3, after=0.3)
+    counts = [np.asarray(x.counts).tolist() for x in (rows, cues, times)]
+    # 0.35 is a spike, at 0.3 in every trial that begins 0.3 before it
+    aligned = all(np.allclose(np.asarray(x.times)[:, 1], 0.3, atol=1e-5) for x in (cues, times))
+    return f"spikes in trials {counts}, aligned {aligned}", counts == [[2, 2]] * 3 and aligned
+
+
+def _model_of_a_run() -> tuple[str, bool]:
+    from roughsnn.commands import simulate
+
+    neuron = rs.ResettingStochasticLIF(2, mu1=20.0, v_reset=0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        with rs.RunFolder.new(Path(folder) / "fit", simulate.Settings()) as run:
+            run.write_model(
+                "models/a.model", neuron, input_current=1.2, window=1.0, dt0=0.01, max_spikes=100,
+                time_unit="s",
+            )  # fmt: skip
+        saved = io.read_model(run.path / "models/a.model")
+        same = all(
+            np.array_equal(a, b)
+            for a, b in zip(jax.tree.leaves(saved.model), jax.tree.leaves(neuron), strict=True)
+        )
+        settings = simulate.Settings(
+            from_=run.path, trials=4, x64=False, output=Path(folder) / "simulate"
+        )
+        trains = simulate.run(settings)[0][""]
+        kept = io.read_npz(next((Path(folder) / "simulate").rglob("spikes.npz")))
+    equal = np.array_equal(trains.times, kept.times)
+    return f"model equal {same}, {int(trains.counts.sum())} spikes from it kept {equal}", (
+        same and equal and int(trains.counts.sum()) > 0
+    )
+
+
+def _labels_count_from_0() -> tuple[str, bool]:
+    rows = "".join(f"{0.1 * i + 0.05:.2f},{10 + i % 2}\n" for i in range(100))
+    recording = _file("time,cluster_id\n" + rows, lambda p: read_recording([p]))
+    return f"neurons {recording.names}", recording.names == ["0 (10)", "1 (11)"]
+
+
 FAULTS: list[Fault] = [
     Fault(20, "a file of `write_csv` in roughsnn fit", _own_file_in_ms),
     Fault(20, "decimal commas without a header in roughsnn fit", _decimal_commas),
     Fault(21, "units pooled into one neuron", _units_are_told_apart),
     Fault(21, "delimiter, decimal sign, header, compression, names", _options_of_a_table),
+    Fault(22, "observation intervals of NWB", _observation_intervals),
+    Fault(22, "trials by a table and around events", _cut_trials),
+    Fault(23, "a model file, and spikes simulated from a run", _model_of_a_run),
+    Fault(23, "labels of neurons count from 0", _labels_count_from_0),
 ]
