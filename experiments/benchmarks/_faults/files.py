@@ -150,7 +150,9 @@ def _cut_trials() -> tuple[str, bool]:
     counts = [np.asarray(x.counts).tolist() for x in (rows, cues, times)]
     # 0.35 is a spike, at 0.3 in every trial that begins 0.3 before it
     aligned = all(np.allclose(np.asarray(x.times)[:, 1], 0.3, atol=1e-5) for x in (cues, times))
-    return f"spikes in trials {counts}, aligned {aligned}", counts == [[2, 2]] * 3 and aligned
+    return f"spikes in trials {counts}, aligned {aligned}", (
+        counts == [[2, 2], [3, 3], [3, 3]] and aligned
+    )
 
 
 def _model_of_a_run() -> tuple[str, bool]:
