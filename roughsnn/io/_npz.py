@@ -69,9 +69,11 @@ def read_npz(path: Path | str, *, keep_duplicates: bool = False) -> SpikeTrains:
     arrays = _read_arrays(path)
     try:
         num_neurons = int(arrays["num_neurons"])
-        for name in ("times_since_start", "neurons"):
-            if arrays[name].dtype.kind not in "fiu":
-                raise TypeError(f"`{name}` has dtype {arrays[name].dtype}; it must be numbers.")
+        for name, kinds, wanted in (
+            ("times_since_start", "f", "floating point"), ("neurons", "iu", "whole numbers")
+        ):  # fmt: skip
+            if arrays[name].dtype.kind not in kinds:
+                raise TypeError(f"`{name}` has dtype {arrays[name].dtype}; it must be {wanted}.")
         if np.any(np.abs(arrays["neurons"]) > np.iinfo(np.int32).max):
             raise ValueError("a number in `neurons` is too large.")
         trains = SpikeTrains(*(arrays[name] for name in _ARRAYS[:-1]), num_neurons=num_neurons)
