@@ -185,7 +185,11 @@ def test_what_breaks_a_condition_is_refused_when_the_network_is_built(kind, matc
         (dict(signs=[1, -1]), ValueError, "`weights` must not be negative"),
         (dict(input_weights=jnp.ones((4, 3))), ValueError, "`input_weights` must have shape"),
         (dict(synapses="gaba"), TypeError, "`synapses` must be a ConductanceSynapses"),
-        (dict(axonal_delays=1.0, max_pending=0), ValueError, "`max_pending` must be an integer of at least 1"),
+        (
+            dict(axonal_delays=1.0, max_pending=0),
+            ValueError,
+            "`max_pending` must be an integer of at least 1",
+        ),
         (dict(conditions="maybe"), ValueError, "`conditions` must be"),
     ],
 )

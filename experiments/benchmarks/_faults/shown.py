@@ -52,7 +52,8 @@ def _refused(words: str, *arguments: str) -> tuple[str, bool]:
     with tempfile.TemporaryDirectory() as folder:
         output = () if arguments[0] == "plot" else ("--output", folder)
         code, said = _command(*arguments, *output)
-    return f"code {code}: {said[:110]}", code == 2 and words in said
+    text = said.split("Error parsing Settings: ")[-1]
+    return f"code {code}: {text[:110]}", code == 2 and words in said
 
 
 def _leaving(sent: signal.Signals, code: int) -> tuple[str, bool]:
@@ -87,10 +88,10 @@ def _refused_resume() -> tuple[str, bool]:
             checkpoints = run.checkpoints("fit")
             with checkpoints.open():
                 checkpoints.save(1500, jnp.zeros(2), identity={"key": "another"})
-        before = {p: p.read_bytes() for p in run.path.rglob("*") if p.name != ".lock"}
+        before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
         resume = ("run", "predictive-coding", "--no-progress", "--resume", str(run.path))
         code, said = _command(*resume, "--steps", "10", "--num-neurons", "2", "--batch-size", "1")
-        after = {p: p.read_bytes() for p in run.path.rglob("*") if p.name != ".lock"}
+        after = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
     state = json.loads(after[run.path / "status.json"])["status"]
     right = code == 1 and state == "finished" and before == after
     return f"code {code} ({said[-60:]}), the run is {state}", right
