@@ -13,7 +13,7 @@ import tyro
 from roughsnn.commands.table_settings import TableSettings
 from roughsnn.io import holds_trains, read_csv, read_npz, read_table
 from roughsnn.io.whole_file import whole_file
-from roughsnn.runs.settings import at_least, check_ranges
+from roughsnn.runs.settings import FINITE, above, at_least, check_ranges
 from roughsnn.spikes import SpikeTrains
 
 
@@ -41,7 +41,13 @@ class Settings(TableSettings):
     """Format of the figures."""
 
     def __post_init__(self):
-        check_ranges(self, {"max_trials": at_least(1), "smooth": at_least(1)})
+        check_ranges(
+            self,
+            {
+                "max_trials": at_least(1), "smooth": at_least(1), "start": FINITE, "stop": FINITE,
+                "sampling_rate": above(0),
+            },
+        )  # fmt: skip
         if self.path.is_file():
             self._refuse_unused(
                 ("smooth",) if not _is_curves(self.path) else tuple(_OF_SPIKES), self.path

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import math
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -73,8 +74,7 @@ def test_ranges():
 def _numbers(kind):
     """The fields of a dataclass of settings that hold numbers."""
     for field in dataclasses.fields(kind):
-        words = str(field.type)
-        if "int" in words.split("Literal")[0] or "float" in words:
+        if re.search(r"\b(int|float)\b", str(field.type).split("Literal")[0]):
             yield field
 
 
