@@ -24,9 +24,12 @@ from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
 from .simulate import checked_current
 from .solve import RESULTS, EventSolveError
-from .solve._arguments import differentiable_stages, levy_area_for
+from .solve._arguments import clock_of, differentiable_stages, levy_area_for
 from .spikes import SpikeTrains
+from .spikes.steps import step_numbers
 
+# half a step, or a little less: what was meant to be half is rounded up
+_HALF = 0.5 + 1e-4
 # the spikes of so many (sample, step, neuron) are kept on the device at once
 _ROOM = 2**28
 
@@ -46,9 +49,11 @@ def simulate_on_grid(
     r"""Simulate a network as clock-driven simulators do: spikes happen at the ends of steps.
 
     In each step $[t_j, t_{j+1}]$ the state of all neurons goes one step of the solver; every neuron
-    whose event function is then not negative fires at $t_{j+1}$, once; and what arrives at
-    $t_{j+1}$ is delivered. Delays and refractory periods are rounded to whole steps, and input
-    spikes act at the end of the step that they fall into.
+    whose event function is then not negative, up to rounding of the potential, fires at $t_{j+1}$,
+    once; and what arrives at $t_{j+1}$ is delivered. Delays and refractory periods are rounded to
+    whole steps, and input spikes act at the end of the step that they fall into; one at $t_j$, up
+    to rounding, acts at $t_j$. Time is the number of the step, so a window that begins late, or is
+    long, is as one that begins at zero.
 
     The cost of a step does not grow with the number of spikes but for the synapses of the neurons
     that fire, which makes it the way to simulate large networks: the same model as with
@@ -92,10 +97,11 @@ def simulate_on_grid(
             "does not draw: use diffrax.Euler() or diffrax.Heun()."
         )
     current = checked_current(model, input_current)
-    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, 0.0)
-    steps = _Steps(model, solver, grid, current)
+    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, grid.t0)
+    steps = _on_own_clock(_Steps(model, solver, grid, current))
     index = jnp.arange(num_samples, dtype=jnp.int32)
-    carry, tables = _begin(steps, key, index, inputs)
+    numbers = None if inputs is None else step_numbers(inputs.trains, grid)
+    carry, tables = _begin(steps, key, index, numbers, inputs)
     chunks = -(-grid.num_cells * model.num_neurons * num_samples // _ROOM)
     length = -(-grid.num_cells // chunks)
     found = []
@@ -122,12 +128,27 @@ def _trains(samples, cells, neurons, num_samples, model, grid) -> SpikeTrains:
     dtype = jnp.result_type(float)
     times = np.full((num_samples, room), np.inf)
     who = np.full((num_samples, room), -1, np.int32)
+    # In double precision, in which a multiple of the step is one.
     times[samples, place] = np.minimum((cells + 1) * grid.dt0, grid.duration)
     who[samples, place] = neurons
     return SpikeTrains(
         jnp.asarray(times, dtype), jnp.asarray(who), grid.t0, grid.t1,
         num_neurons=model.num_neurons,
     )  # fmt: skip
+
+
+def _on_own_clock(steps: "_Steps") -> "_Steps":
+    """The steps by a clock that starts at zero where nothing asks for absolute time.
+
+    Raises:
+        ValueError: absolute time is asked for, and does not tell the steps apart.
+    """
+    y0 = jax.eval_shape(steps.core.initial_state, jr.key(0))
+    y0 = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y0)
+    origin, args = clock_of(steps.core, steps.grid, y0, steps.args)
+    if origin not in (None, 0.0):
+        return steps
+    return _Steps(steps.model, steps.solver, steps.grid.from_zero(), args)
 
 
 class _Carry(eqx.Module):
@@ -143,7 +164,7 @@ class _Tables(eqx.Module):
 
     noise_keys: Any
     mark_keys: Any
-    input_times: Any
+    input_steps: Any
     input_rows: Any
     lags: Any
 
@@ -189,33 +210,47 @@ class _Steps(eqx.Module):
             return jnp.zeros((), jnp.int32)
         edges = jnp.arange(len(network.listed), dtype=jnp.int32)
         delays = network.delays_of(edges, network.listed.pre)
-        return jnp.maximum(jnp.round(delays / self.grid.dt0), 0).astype(jnp.int32)
+        # Half a step, up to rounding, is rounded up.
+        return jnp.floor(delays / self.grid.dt0 + _HALF).astype(jnp.int32)
 
-    def advance(self, core, t, t_new, y, noise_key, cell):
-        terms: Any = dfx.ODETerm(core.drift)
+    def time(self, cell, dtype):
+        """The time at which a step begins."""
+        return jnp.asarray(self.grid.t0, dtype) + self.grid.begin(cell, dtype)
+
+    def advance(self, core, y, noise_key, cell):
+        dtype = jnp.result_type(*jax.tree.leaves(y))
+        # The solver's time is that since the start of the step, whose length is then exact.
+        zero, width = jnp.zeros((), dtype), self.grid.width(cell, dtype)
+        begin = self.time(cell, dtype)
+
+        def drift(x, y, args):
+            return core.drift(begin + x, y, args)
+
+        def diffusion(x, y, args):
+            return core.diffusion(begin + x, y, args)
+
+        terms: Any = dfx.ODETerm(drift)
         if core.noise_shape is not None:
-            h = (t_new - t).astype(t.dtype)
-            slope = normals(noise_key, cell, core.noise_shape, t.dtype) / jnp.sqrt(h)
-            terms = dfx.MultiTerm(terms, dfx.ControlTerm(core.diffusion, LinearPiece(slope)))
-        state = self.solver.init(terms, t, t_new, y, self.args)
-        return self.solver.step(terms, t, t_new, y, self.args, state, made_jump=False)[0]
+            slope = normals(noise_key, cell, core.noise_shape, dtype) / jnp.sqrt(width)
+            terms = dfx.MultiTerm(terms, dfx.ControlTerm(diffusion, LinearPiece(slope)))
+        state = self.solver.init(terms, zero, width, y, self.args)
+        return self.solver.step(terms, zero, width, y, self.args, state, made_jump=False)[0]
 
     def step(self, tables: _Tables, carry: _Carry, cell):
         core, grid, y = self.core, self.grid, carry.y
         dtype = jnp.result_type(*jax.tree.leaves(y))
-        t = grid.t0 + cell.astype(dtype) * grid.dt0
-        t_new = jnp.minimum(t + grid.dt0, grid.t1)
-        y = self.advance(core, t, t_new, y, tables.noise_keys, cell)
+        t_new = self.time(cell + 1, dtype)
+        y = self.advance(core, y, tables.noise_keys, cell)
         k = core.num_neurons
         extended = self.is_extended
         neurons = self.network.neurons if self.network is not None else core
         inner = y.neurons if extended else y
-        fires = neurons.event(t_new, inner, self.args) >= 0
+        fires = neurons.event(t_new, inner, self.args) >= -_rounding(inner, dtype)
         if extended and y.held_for is not None:
             # what is left now, and what was left when the step began
             left = y.held_for
-            fires = fires & (~waiting(left) | (left <= -0.5 * grid.dt0))
-            held = jnp.where(left <= 0.5 * grid.dt0, NEVER, left)
+            fires = fires & (~waiting(left) | (left <= -_HALF * grid.dt0))
+            held = jnp.where(left <= (1 - _HALF) * grid.dt0, NEVER, left)
             again = jnp.where(fires, self.network.refractory, held)
             y = y._replace(held_for=again.astype(left.dtype))
         who = jnp.arange(k, dtype=jnp.int32)
@@ -227,8 +262,8 @@ class _Steps(eqx.Module):
             now = cell % rings[0].shape[0]
             arriving = [ring[now] for ring in rings]
             rings = tuple(ring.at[now].set(0) for ring in rings)
-            if tables.input_times is not None:
-                arriving, pointer = self._take_inputs(tables, arriving, pointer, t_new)
+            if tables.input_steps is not None:
+                arriving, pointer = self._take_inputs(tables, arriving, pointer, cell)
             y = self._receive(y, arriving)
         return _Carry(y, rings, pointer), fires
 
@@ -271,13 +306,13 @@ class _Steps(eqx.Module):
 
         return lax.while_loop(lambda s: jnp.any(s[0]), one, (fires, rings))[1]
 
-    def _take_inputs(self, tables, arriving, pointer, t_new):
-        times, rows = tables.input_times, tables.input_rows
-        last = times.shape[0] - 1
+    def _take_inputs(self, tables, arriving, pointer, cell):
+        steps, rows = tables.input_steps, tables.input_rows
+        last = steps.shape[0] - 1
 
         def due(state):
             pointer, _ = state
-            return (pointer <= last) & (times[jnp.minimum(pointer, last)] <= t_new)
+            return (pointer <= last) & (steps[jnp.minimum(pointer, last)] <= cell)
 
         def take(state):
             pointer, arriving = state
@@ -288,7 +323,13 @@ class _Steps(eqx.Module):
         return arriving, pointer
 
 
-def _begin(steps: _Steps, key, index, inputs):
+def _rounding(state, dtype):
+    """How far a potential that reaches its threshold may be below it by rounding."""
+    v = getattr(state, "v", None)
+    return 0.0 if v is None else 8 * float(jnp.finfo(dtype).eps) * jnp.abs(v)
+
+
+def _begin(steps: _Steps, key, index, numbers, inputs):
     """The states at the start, and the tables of all samples."""
     core = steps.core
     keys = jax.vmap(lambda i: jnp.stack([jr.fold_in(jr.fold_in(key, i), n) for n in range(3)]))(
@@ -301,17 +342,17 @@ def _begin(steps: _Steps, key, index, inputs):
         depth = int(jnp.max(lags, initial=0)) + 1
         ring = jnp.zeros((n, depth, core.num_neurons), dtype)
         rings = (ring,) * steps.num_rings
-    times = rows = pointer = None
+    input_steps = rows = pointer = None
     if inputs is not None:
         trains = inputs.trains
         shape = (n, trains.times.shape[-1])
-        times = jnp.broadcast_to(inputs.since, shape).astype(dtype)
+        input_steps = jnp.broadcast_to(jnp.asarray(numbers), shape)
         rows = jnp.broadcast_to(jnp.maximum(trains.neurons, 0), shape)
         if not shape[1]:
-            times = rows = None
+            input_steps = rows = None
         else:
-            pointer = jnp.sum(times <= steps.grid.t0, axis=1, dtype=jnp.int32)
-    return _Carry(y, rings, pointer), _Tables(keys[:, 1], keys[:, 2], times, rows, lags)
+            pointer = jnp.sum(input_steps < 0, axis=1, dtype=jnp.int32)
+    return _Carry(y, rings, pointer), _Tables(keys[:, 1], keys[:, 2], input_steps, rows, lags)
 
 
 @eqx.filter_jit
