@@ -326,7 +326,10 @@ class _Steps(eqx.Module):
 def _rounding(state, dtype):
     """How far a potential that reaches its threshold may be below it by rounding."""
     v = getattr(state, "v", None)
-    return 0.0 if v is None else 8 * float(jnp.finfo(dtype).eps) * jnp.abs(v)
+    if v is None:
+        return 0.0
+    # (not of a potential that has become infinite)
+    return 8 * float(jnp.finfo(dtype).eps) * jnp.where(jnp.isfinite(v), jnp.abs(v), 0)
 
 
 def _begin(steps: _Steps, key, index, numbers, inputs):
