@@ -294,7 +294,7 @@ def _arrays(
     """An archive as a table: names, columns as text, the rows in words, and what is no column."""
     damage = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except damage as error:
         raise ValueError(
