@@ -127,10 +127,12 @@ def _gaussian(x: Array, y: Array, width: Array) -> Float[Array, "m n"]:
 
 
 def _median_distance(conditions: Float[Array, "n features"]) -> Float[Array, ""]:
-    """Median distance of the pairs that differ."""
+    """Median distance of the pairs that differ, by more than rounding."""
     first, second = np.triu_indices(len(conditions), 1)
     squares = _squared_distances(conditions, conditions)[first, second]
-    differing = jnp.where(squares > 0, squares, jnp.nan)
+    sizes = jnp.sum(conditions**2, axis=1)
+    rounding = (8 * jnp.finfo(conditions.dtype).eps) ** 2 * (sizes[first] + sizes[second])
+    differing = jnp.where(squares > rounding, squares, jnp.nan)
     # All conditions equal: any bandwidth gives the kernel 1.
     median = jnp.nanmedian(differing) if len(first) else jnp.ones((), conditions.dtype)
     median = jnp.where(jnp.isnan(median), 1, median)

@@ -66,13 +66,17 @@ class IntervalKernel(eqx.Module):
             return jnp.zeros((len(trains), len(trains)), trains.times.dtype)
         return _gram(self, trains)
 
-    def _features(self, intervals: Float[Array, "n slots"]) -> Float[Array, "n quantiles"]:
+    def _features(
+        self, intervals: Float[Array, "n slots"], rounding: Float[Array, ""]
+    ) -> Float[Array, "n quantiles"]:
         exists = jnp.isfinite(intervals)
         number = jnp.sum(exists, axis=1).astype(intervals.dtype)
         total = jnp.sum(number)
         middle = (np.arange(self.num_quantiles) + 0.5) / self.num_quantiles
         place = jnp.floor(jnp.asarray(middle, total.dtype) * total).astype(jnp.int32)
         lengths = jnp.sort(intervals.reshape(-1))[jnp.minimum(place, intervals.size - 1)]
+        # Intervals that are equal but for the rounding of the times are as short as each other.
+        lengths = lengths + rounding
         short = jnp.sum(intervals[:, :, None] <= lengths[None, None], axis=1)
         short = short.astype(intervals.dtype)
         share = jnp.sum(short, axis=0) / jnp.maximum(total, 1)
@@ -94,11 +98,13 @@ def _gram(kernel: IntervalKernel, trains: SpikeTrains) -> Float[Array, "n n"]:
         def from_neuron(gram, source):
             taken = (trains.neurons == source) & jnp.isfinite(intervals)
             taken = taken & ((source != target) == kernel.between)
-            features = kernel._features(jnp.where(taken, intervals, jnp.inf))
+            features = kernel._features(jnp.where(taken, intervals, jnp.inf), rounding)
             return gram + jnp.matmul(features, features.T, precision="highest"), None
 
         return jax.lax.scan(from_neuron, gram, numbers)[0], None
 
+    latest = jnp.max(jnp.where(trains.mask, jnp.abs(trains.times), 0), initial=0)
+    rounding = 4 * jnp.finfo(latest.dtype).eps * latest
     numbers = jnp.arange(trains.num_neurons, dtype=trains.neurons.dtype)
     empty = jnp.zeros((len(trains), len(trains)), trains.times.dtype)
     return jax.lax.scan(to_neuron, empty, numbers)[0]

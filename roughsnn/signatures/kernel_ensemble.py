@@ -110,8 +110,10 @@ def flattened(
     rows = jnp.mean(gram, axis=0)
     centred = gram - rows[:, None] - rows[None, :] + jnp.mean(rows)
     eigenvalues, vectors = jnp.linalg.eigh((centred + centred.T) / 2)
-    # A Gram of truncated series, or in single precision, may be a little less than positive.
-    eigenvalues = jnp.maximum(eigenvalues, 0)
+    # Directions along which the trains differ by no more than the rounding of the entries are none,
+    # positive or negative: weighed like the others, that rounding would be all there is to see.
+    floor = 16 * jnp.finfo(gram.dtype).eps * gram.shape[0] * jnp.max(jnp.abs(gram), initial=0)
+    eigenvalues = jnp.where(eigenvalues > floor, eigenvalues, 0)
     shift = regularisation * jnp.sum(eigenvalues)
     # Equal trains leave nothing to weigh.
     weights = eigenvalues / (eigenvalues + jnp.where(shift > 0, shift, 1))

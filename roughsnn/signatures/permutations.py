@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -57,6 +58,17 @@ def statistics_of_labels(
     return (within_x + trace_x) / num_x**2 + (within_y + trace_y) / num_y**2 - cross
 
 
+def resolution(gram: Float[Array, "N N"]) -> Float[Array, ""]:
+    r"""By how much two statistics of a Gram matrix may differ that are equal but for rounding.
+
+    Entries are rounded on the scale of the largest of them, however little they differ from each
+    other; sums of what is left once their mean is taken off, on the scale of that.
+    """
+    entries = jnp.max(jnp.abs(gram), initial=0)
+    differences = jnp.max(jnp.abs(gram - jnp.mean(gram)), initial=0)
+    return jnp.finfo(gram.dtype).eps * (16 * entries + 64 * differences)
+
+
 def aggregated_statistics(
     grams: Float[Array, "kernels N N"],
     labels: Float[Array, "assignments N"],
@@ -74,7 +86,8 @@ def aggregated_statistics(
     over all assignments $b$, the given one among them. No assignment is treated apart, so a
     permutation test with $T$ is as exact as with one kernel, and it has nearly the power of the
     best of the kernels without a split that finds out which that is. A smaller weight leaves more
-    of the level to the other kernels.
+    of the level to the other kernels. A kernel whose statistics differ by no more than rounding
+    tells nothing, and counts as 0.
 
     Args:
         grams: kernels of all points.
@@ -93,6 +106,26 @@ def aggregated_statistics(
         Schrab, Kim, Albert, Laurent, Guedj, Gretton (2023), JMLR 24(194): weighted kernels.
         Biggs, Schrab, Gretton (2023), NeurIPS 36, who take a soft maximum.
     """
+    values, units, _ = statistics_in_units(grams, labels, num_x, estimator, weights)
+    winner = jnp.argmax(values[:, 0])
+    return jnp.max(values, axis=0), winner, units[winner]
+
+
+def statistics_in_units(
+    grams: Float[Array, "kernels N N"],
+    labels: Float[Array, "assignments N"],
+    num_x: int,
+    estimator: str = "unbiased",
+    weights: Sequence[float] | None = None,
+) -> tuple[Float[Array, "kernels assignments"], Float[Array, " kernels"], Float[Array, " kernels"]]:
+    r"""The statistics of each kernel in units of $\sigma_k / w_k$, see `aggregated_statistics`.
+
+    Returns:
+        the statistics; the units; by how much equal statistics may differ.
+
+    Raises:
+        ValueError: not one positive weight for each kernel.
+    """
     if weights is None:
         weights = (1.0,) * len(grams)
     if len(weights) != len(grams) or not all(weight > 0 for weight in weights):
@@ -101,8 +134,10 @@ def aggregated_statistics(
             f"{len(grams)} kernels."
         )
     values = jnp.stack([statistics_of_labels(g, labels, num_x, estimator) for g in grams])
+    slack = jax.vmap(resolution)(grams)
     spread = jnp.std(values, axis=1)
-    spread = jnp.where(spread > 0, spread, 1) / jnp.asarray(np.asarray(weights), spread.dtype)
-    values = values / spread[:, None]
-    winner = jnp.argmax(values[:, 0])
-    return jnp.max(values, axis=0), winner, spread[winner]
+    # A spread is a spread where it is more than rounding.
+    tells = spread > slack
+    units = jnp.where(tells, spread, 1) / jnp.asarray(np.asarray(weights), spread.dtype)
+    values = jnp.where(tells[:, None], values / units[:, None], 0)
+    return values, units, slack / units

@@ -14,7 +14,12 @@ from ..spikes.trains import SpikeTrains
 from .interval_kernel import IntervalKernel
 from .kernel_ensemble import KernelEnsemble
 from .mmd import Kernel, check_kernel, mmd2_standard_error
-from .permutations import aggregated_statistics, permuted_labels, statistics_of_labels
+from .permutations import (
+    permuted_labels,
+    resolution,
+    statistics_in_units,
+    statistics_of_labels,
+)
 from .signature_kernel import SignatureKernel
 
 
@@ -129,7 +134,8 @@ def permutation_test(
 
     Under equal laws all assignments of the $N = m + n$ points to the two samples are alike, so the
     p-value is valid at every size: $P(p \le \alpha) \le \alpha$, with equality if $\alpha (1 + B)$
-    is whole and no two statistics are equal. With the 0/1 rows $a_b$ of all permutations as a
+    is whole and no two statistics are equal. Statistics that differ by no more than rounding count
+    as equal, and ties as reached, so that equal points are never told apart. With the 0/1 rows $a_b$ of all permutations as a
     matrix $A$, the sums within the first sample are the rows of $(A K) \circ A$, so a test
     costs one Gram matrix and one matrix product.
 
@@ -175,26 +181,27 @@ def _permutation_test(gram, key, num_x, num_permutations, level, estimator, weig
     labels = permuted_labels(gram.shape[-1], num_x, num_permutations, key=key, dtype=gram.dtype)
     x, y = slice(None, num_x), slice(num_x, None)
     if gram.ndim == 2:
-        statistics = statistics_of_labels(gram, labels, num_x, estimator)
-        error = mmd2_standard_error(gram[x, x], gram[y, y], gram[x, y])
-        scale = jnp.max(jnp.abs(gram - jnp.mean(gram)))
+        values = statistics_of_labels(gram, labels, num_x, estimator)[None]
+        slack, unit, best = resolution(gram)[None], jnp.ones((), gram.dtype), gram
+        winner = jnp.zeros((), jnp.int32)
     else:
-        statistics, winner, spread = aggregated_statistics(gram, labels, num_x, estimator, weights)
-        best = gram[winner]
-        error = mmd2_standard_error(best[x, x], best[y, y], best[x, y]) / spread
-        scale = jnp.max(jnp.abs(statistics))
-    statistic, null = statistics[0], statistics[1:]
-    # The same assignment in another order of sums is a tie, not less.
-    slack = 64 * jnp.finfo(gram.dtype).eps * scale
-    exceeding = jnp.sum(null >= statistic - slack, dtype=jnp.int32)
+        values, units, slack = statistics_in_units(gram, labels, num_x, estimator, weights)
+        winner = jnp.argmax(values[:, 0])
+        unit, best = units[winner], gram[winner]
+    statistic, null = values[winner, 0], jnp.max(values[:, 1:], axis=0)
+    # What differs by rounding is a tie, not less: an assignment of equal points in another order,
+    # or the same one with its sums in another order.
+    reached = jnp.max(values[:, 1:] + slack[:, None], axis=0)
+    exceeding = jnp.sum(reached >= statistic - slack[winner], dtype=jnp.int32)
     p_value = (1 + exceeding).astype(gram.dtype) / (1 + num_permutations)
     # Rejected are statistics that fewer than `allowed` of the permutations reach.
     allowed = int(level * (1 + num_permutations) + 1e-9)
     descending = jnp.sort(null, descending=True)
     threshold = descending[allowed - 1] if allowed >= 1 else jnp.asarray(jnp.inf, gram.dtype)
-    positive = error > 0
+    error = mmd2_standard_error(best[x, x], best[y, y], best[x, y]) / unit
+    positive = error > slack[winner]
     distance = (statistic - threshold) / jnp.where(positive, error, 1)
-    certain = (distance > 0).astype(gram.dtype)
+    certain = (distance > slack[winner]).astype(gram.dtype)
     power = jnp.where(positive, jax.scipy.stats.norm.cdf(distance), certain)
     return TwoSampleResult(statistic, p_value, exceeding < allowed, threshold, power, null)
 

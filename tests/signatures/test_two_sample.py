@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from roughsnn.signatures import (
@@ -93,6 +95,53 @@ def test_identical_points_are_ties_and_never_rejected():
     assert not result.rejected
     several = permutation_test(jnp.ones((2, 8, 8)), 4, key=jr.key(0), num_permutations=99)
     assert several.p_value == 1
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(st.integers(0, 2), min_size=8, max_size=8),
+    st.sampled_from([1e-6, 1.0, 1e6]),
+    st.sampled_from([0, 1000]),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_ties_count_as_reached_in_any_unit_and_precision(points, unit, offset, dtype):
+    """Points of three kinds, whose statistics can be counted in whole numbers: the p-value is that
+    of exact arithmetic, however small the differences of the kernel are beside its size."""
+    table = np.array([[4, 1, 0], [1, 3, 2], [0, 2, 5]])
+    exact = table[np.ix_(points, points)]
+    rounding = 1 + np.random.default_rng(0).uniform(-2, 2, (8, 8)) * np.finfo(dtype).eps
+    gram = jnp.asarray((exact + offset) * rounding * unit, dtype)
+    result = permutation_test(gram, 4, key=jr.key(0), num_permutations=99)
+    labels = np.asarray(permuted_labels(8, 4, 99, key=jr.key(0), dtype=dtype)).astype(int)
+    off = exact - np.diag(np.diag(exact))
+    within = np.einsum("bi,ij,bj->b", labels, off, labels)
+    within = within + np.einsum("bi,ij,bj->b", 1 - labels, off, 1 - labels)
+    # 48 times the statistic
+    statistics = 4 * within - 6 * np.einsum("bi,ij,bj->b", labels, exact, 1 - labels)
+    reached = np.sum(statistics[1:] >= statistics[0])
+    np.testing.assert_allclose(result.p_value, (1 + reached) / 100, rtol=1e-6)
+    if len(set(points)) == 1:
+        several = permutation_test(
+            jnp.stack([gram, gram]), 4, key=jr.key(0), num_permutations=99, weights=(1.0, 0.5)
+        )
+        assert several.p_value == result.p_value == 1
+        assert not several.rejected
+        assert several.power == result.power == 0
+
+
+@settings(max_examples=6)
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=0, max_size=4).map(sorted),
+    st.sampled_from([1e-6, 1.0, 1e6]),
+    st.sampled_from([jnp.float32, jnp.float64]),
+)
+def test_equal_samples_are_never_told_apart(times, unit, dtype):
+    """By the default kernels, one of which weighs all directions alike: also the rounding."""
+    trials = [[unit * np.array(times)]] * 12
+    x = SpikeTrains.from_lists(trials, t0=0.0, t1=unit, max_spikes=4, dtype=dtype)
+    result = two_sample_test(x[:6], x[6:], key=jr.key(0), num_permutations=99)
+    assert result.p_value == 1
+    assert not result.rejected
 
 
 def test_power_is_near_the_share_of_rejections():
