@@ -99,18 +99,23 @@ def count_field(name: str, default: int | None, least: int = 1) -> Any:
     return eqx.field(default=default, static=True, converter=partial(check, name, least=least))
 
 
-def real_array(name: str, value: Any) -> Array:
+def real_array(name: str, value: Any, dtype: Any = None) -> Array:
     """Real numbers as a floating-point array.
 
     Integers, booleans, half precision and single numbers become JAX's default floating-point type,
     in which results of a sum or a product have room; arrays in single and double precision stay
     as they are.
 
+    Args:
+        name: the argument, for the error.
+        value: what was given for it.
+        dtype: what is converted becomes, by default JAX's floating-point type.
+
     Raises:
         TypeError: complex numbers, or no numbers at all.
     """
     refusal = f"`{name}` must be an array of real numbers, got {_shown(value)}."
-    default = jnp.result_type(float)
+    default = jnp.result_type(float) if dtype is None else dtype
     if isinstance(value, str | bytes):
         raise TypeError(refusal)
     if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:

@@ -6,19 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._checks import IntLike, whole_number
 from .truncated import num_channels
 
 
 def split_levels(
-    signatures: Float[Array, "*batch coordinates"], depth: int
+    signatures: Float[Array, "*batch coordinates"], depth: IntLike
 ) -> tuple[Float[Array, "*batch _"], ...]:
     """The coordinates of each level.
 
     Raises:
         ValueError: `depth < 1`, or a number of coordinates that no signature of this depth has.
     """
-    if depth < 1:
-        raise ValueError(f"`depth` is {depth}; it must be 1 or more.")
+    depth = whole_number("depth", depth, 1)
     channels = num_channels(signatures.shape[-1], depth)
     ends = np.cumsum([channels**level for level in range(1, depth)])
     return tuple(jnp.split(signatures, ends, axis=-1))

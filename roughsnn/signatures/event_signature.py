@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from .._checks import IntLike, whole_number
 from ..spikes.trains import SpikeTrains
 from ._levels import weighted_levels
 
@@ -19,7 +20,7 @@ _STATES = 64 * 2**20
 
 def event_signature(
     trains: SpikeTrains,
-    depth: int,
+    depth: IntLike,
     *,
     time_scale: ArrayLike = 1.0,
     neuron_scale: ArrayLike = 1.0,
@@ -63,8 +64,7 @@ def event_signature(
     Raises:
         ValueError: `depth < 1`, a scale of the wrong shape, or not one weight for each level.
     """
-    if depth < 1:
-        raise ValueError(f"`depth` is {depth}; it must be 1 or more.")
+    depth = whole_number("depth", depth, 1)
     dtype, num_neurons = trains.times.dtype, trains.num_neurons
     neuron_scale = jnp.asarray(neuron_scale, dtype)
     time_scale = jnp.asarray(time_scale, dtype)

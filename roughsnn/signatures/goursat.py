@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
+from .._checks import IntLike, real_array, whole_number
 from ..spikes.checks import refuse_if
 from .static_kernels import AbstractStaticKernel, Linear
 
@@ -20,11 +22,11 @@ _RESIDUALS = 64 * 2**20
 
 
 def signature_kernel_gram(
-    x: Float[Array, "m points_x channels"],
-    y: Float[Array, "n points_y channels"] | None = None,
+    x: Shaped[ArrayLike, "m points_x channels"],
+    y: Shaped[ArrayLike, "n points_y channels"] | None = None,
     *,
     static_kernel: AbstractStaticKernel | None = None,
-    dyadic_order: int | tuple[int, int] = 0,
+    dyadic_order: IntLike | tuple[IntLike, IntLike] = 0,
     refine: str = "features",
 ) -> Float[Array, "m n"]:
     r"""Signature kernel of every path of `x` with every path of `y`.
@@ -84,18 +86,20 @@ def signature_kernel_gram(
         Salvi, Cass, Foster, Lyons, Yang (2021), SIAM J. Math. Data Sci. 3, 873.
     """
     symmetric = y is None
-    other = x if y is None else y
+    x = real_array("x", x)
+    other = x if y is None else real_array("y", y)
     if x.shape[-1] != other.shape[-1]:
         raise ValueError(
             f"`x` has {x.shape[-1]} channels and `y` {other.shape[-1]}; they must have the same."
         )
     if x.dtype != other.dtype:
         raise ValueError(f"`x` has dtype {x.dtype} and `y` {other.dtype}; convert one of them.")
-    orders = (dyadic_order,) * 2 if isinstance(dyadic_order, int) else tuple(dyadic_order)
-    if len(orders) != 2 or min(orders) < 0:
+    pair = dyadic_order if isinstance(dyadic_order, tuple | list) else (dyadic_order,) * 2
+    if len(pair) != 2:
         raise ValueError(
             f"`dyadic_order` is {dyadic_order}; it must be 0 or more, or a pair of such numbers."
         )
+    orders = tuple(whole_number("dyadic_order", order, 0) for order in pair)
     if refine not in ("features", "path"):
         raise ValueError(f"`refine` is {refine!r}; it must be 'features' or 'path'.")
     if refine == "path" and not isinstance(static_kernel or Linear(), Linear):
@@ -121,7 +125,7 @@ def signature_kernel_gram(
 
 
 def refined_paths(
-    paths: Float[Array, "n points channels"], dyadic_order: int
+    paths: Shaped[ArrayLike, "n points channels"], dyadic_order: IntLike
 ) -> Float[Array, "n more_points channels"]:
     r"""The same piecewise-linear paths with points halfway between points, so many times over.
 
@@ -139,8 +143,8 @@ def refined_paths(
     Raises:
         ValueError: a negative order.
     """
-    if dyadic_order < 0:
-        raise ValueError(f"`dyadic_order` is {dyadic_order}; it must be 0 or more.")
+    paths = real_array("paths", paths)
+    dyadic_order = whole_number("dyadic_order", dyadic_order, 0)
     fine = 2**dyadic_order
     batch, points, channels = paths.shape
     if points < 2 or fine == 1:

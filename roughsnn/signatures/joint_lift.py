@@ -5,8 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
+from .._checks import real_array
 from ..spikes.checks import refuse_if
 from ..spikes.marcus import marcus_lift
 from ..spikes.trains import SpikeTrains
@@ -15,11 +16,12 @@ from ..spikes.windows import rounding_of_duration
 
 def joint_lift(
     trains: SpikeTrains,
-    grid: Float[Array, " samples"],
-    values: Float[Array, "*batch samples signals"],
+    grid: Shaped[ArrayLike, " samples"],
+    values: Shaped[ArrayLike, "*batch samples signals"],
     *,
     at_spikes: tuple[
-        Float[Array, "*batch max_spikes signals"], Float[Array, "*batch max_spikes signals"]
+        Shaped[ArrayLike, "*batch max_spikes signals"],
+        Shaped[ArrayLike, "*batch max_spikes signals"],
     ]
     | None = None,
     scale: ArrayLike = 1.0,
@@ -45,7 +47,7 @@ def joint_lift(
         trains: any batch of trains.
         grid: times of the samples since the start of the window, sorted, inside the window, two
             or more; signals are constant before the first and after the last.
-        values: signals at these times.
+        values: signals at these times; integers and half precision become the dtype of the times.
         at_spikes: signals immediately before and after each spike; padding is ignored.
         scale: factor of the counts, one for all neurons or one per neuron.
         time_scale: factor of the time channel.
@@ -62,6 +64,7 @@ def joint_lift(
     Reference: Holberg and Salvi (2024), section 3: Marcus lifts of spikes with their potentials.
     """
     batch, num_spikes, dtype = trains.batch_shape, trains.max_spikes, trains.times.dtype
+    grid, values = real_array("grid", grid, dtype), real_array("values", values, dtype)
     if grid.ndim != 1 or grid.shape[0] < 2:
         raise ValueError(f"`grid` has shape {grid.shape}; it must hold two times or more.")
     if values.ndim != len(batch) + 2 or values.shape[:-1] != (*batch, grid.shape[0]):
@@ -82,6 +85,8 @@ def joint_lift(
             f"signal, of shape ({signals},)."
         )
     if at_spikes is not None:
+        before, after = (real_array("at_spikes", part, dtype) for part in at_spikes)
+        at_spikes = before, after
         for part in at_spikes:
             if part.shape != (*batch, num_spikes, signals):
                 raise ValueError(

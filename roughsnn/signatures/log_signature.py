@@ -7,15 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
+from .._checks import IntLike, real_array, whole_number
 from ..spikes.trains import SpikeTrains
 from .event_signature import event_signature
 from .truncated import num_channels, signature
 
 
 def log_signature(
-    paths: Float[Array, "*batch points channels"], depth: int
+    paths: Shaped[ArrayLike, "*batch points channels"], depth: IntLike
 ) -> Float[Array, "*batch words"]:
     r"""Log-signature of each path up to level `depth`, one coordinate per Lyndon word.
 
@@ -30,7 +31,8 @@ def log_signature(
         depth: highest level.
 
     Returns:
-        array of shape `(*batch, num_log_coordinates(channels, depth))`, in the dtype of `paths`.
+        array of shape `(*batch, num_log_coordinates(channels, depth))`, in the dtype of `paths`
+        (integers and half precision as in `signature`).
 
     Raises:
         ValueError: `depth < 1`, no points, or no channels.
@@ -39,12 +41,13 @@ def log_signature(
         Reizenstein, Graham (2020), ACM TOMS 46, 8: the truncated logarithm.
         Kidger, Lyons (2021), ICLR: the coordinates of the Lyndon words.
     """
+    depth = whole_number("depth", depth, 1)
     return logarithm(signature(paths, depth), depth)
 
 
 def event_log_signature(
     trains: SpikeTrains,
-    depth: int,
+    depth: IntLike,
     *,
     time_scale: ArrayLike = 1.0,
     neuron_scale: ArrayLike = 1.0,
@@ -63,20 +66,20 @@ def event_log_signature(
     Raises:
         ValueError: `depth < 1`, or a scale of the wrong shape.
     """
+    depth = whole_number("depth", depth, 1)
     levels = event_signature(trains, depth, time_scale=time_scale, neuron_scale=neuron_scale)
     return logarithm(levels, depth)
 
 
 def logarithm(
-    signatures: Float[Array, "*batch coordinates"], depth: int
+    signatures: Shaped[ArrayLike, "*batch coordinates"], depth: IntLike
 ) -> Float[Array, "*batch words"]:
     r"""Log-signatures of flattened signatures, see `log_signature`.
 
     Raises:
         ValueError: `depth < 1`, or a number of coordinates that no signature of this depth has.
     """
-    if depth < 1:
-        raise ValueError(f"`depth` is {depth}; it must be 1 or more.")
+    depth, signatures = whole_number("depth", depth, 1), real_array("signatures", signatures)
     channels = num_channels(signatures.shape[-1], depth)
     return _logarithm(signatures, depth, channels)
 

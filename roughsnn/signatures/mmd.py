@@ -6,9 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
+from .._checks import IntLike, optional_whole_number, real_array, whole_number
 from ..spikes.checks import is_traced
+from ..spikes.trains import SpikeTrains
 from .signature_kernel import SignatureKernel
 
 Kernel = Callable[..., Float[Array, "m n"]]
@@ -18,9 +21,9 @@ _ESTIMATORS = ("unbiased", "biased", "block", "linear")
 
 
 def mmd2_from_grams(
-    gram_xx: Float[Array, "_ _"],
-    gram_yy: Float[Array, "_ _"],
-    gram_xy: Float[Array, "_ _"],
+    gram_xx: Shaped[ArrayLike, "_ _"],
+    gram_yy: Shaped[ArrayLike, "_ _"],
+    gram_xy: Shaped[ArrayLike, "_ _"],
     estimator: str = "unbiased",
 ) -> Float[Array, ""]:
     r"""Squared maximum mean discrepancy of two samples from their three Gram matrices.
@@ -47,6 +50,7 @@ def mmd2_from_grams(
 
     Reference: Gretton, Borgwardt, Rasch, Schölkopf, Smola (2012), JMLR 13, 723, section 2.
     """
+    gram_xx, gram_yy, gram_xy = _grams(gram_xx, gram_yy, gram_xy)
     m, n = gram_xy.shape
     if gram_xx.shape != (m, m) or gram_yy.shape != (n, n):
         raise ValueError(
@@ -63,7 +67,7 @@ def mmd2_from_grams(
     )
 
 
-def mean_within(gram: Float[Array, "m m"], estimator: str = "unbiased") -> Float[Array, ""]:
+def mean_within(gram: Shaped[ArrayLike, "m m"], estimator: str = "unbiased") -> Float[Array, ""]:
     r"""Mean of a sample's Gram matrix: an estimate of $E\,k(X, X')$ of two independent draws.
 
     Args:
@@ -74,6 +78,7 @@ def mean_within(gram: Float[Array, "m m"], estimator: str = "unbiased") -> Float
         ValueError: fewer than two points for the unbiased estimator, none for the biased.
     """
     _check_estimator(estimator, ("unbiased", "biased"))
+    gram = real_array("gram", gram)
     m = gram.shape[0]
     _check_size(m, estimator)
     if estimator == "biased":
@@ -87,8 +92,8 @@ def mmd2(
     kernel: Kernel,
     *,
     estimator: str = "unbiased",
-    num_blocks: int | None = None,
-    tile: int = 1024,
+    num_blocks: IntLike | None = None,
+    tile: IntLike = 1024,
 ) -> Float[Array, ""]:
     r"""Squared maximum mean discrepancy of two samples, in bounded memory.
 
@@ -127,8 +132,9 @@ def mmd2(
     _check_estimator(estimator, _ESTIMATORS)
     if num_blocks is not None and estimator != "block":
         raise ValueError(f"`num_blocks` is for `estimator='block'`, not {estimator!r}.")
-    if tile < 1:
-        raise ValueError(f"`tile` is {tile}; it must be 1 or more.")
+    tile = whole_number("tile", tile, 1)
+    num_blocks = optional_whole_number("num_blocks", num_blocks, 1)
+    x, y = points("x", x), points("y", y)
     check_kernel(kernel)
     if isinstance(kernel, SignatureKernel):
         kernel = kernel.fixed_for(x, y)
@@ -147,7 +153,9 @@ def mmd2(
 
 
 def mmd2_standard_error(
-    gram_xx: Float[Array, "m m"], gram_yy: Float[Array, "n n"], gram_xy: Float[Array, "m n"]
+    gram_xx: Shaped[ArrayLike, "m m"],
+    gram_yy: Shaped[ArrayLike, "n n"],
+    gram_xy: Shaped[ArrayLike, "m n"],
 ) -> Float[Array, ""]:
     r"""Standard error of the unbiased estimator when the two laws differ.
 
@@ -167,6 +175,7 @@ def mmd2_standard_error(
 
     Reference: Liu, Xu, Lu, Zhang, Gretton, Sutherland (2020), ICML, equation 5 and appendix.
     """
+    gram_xx, gram_yy, gram_xy = _grams(gram_xx, gram_yy, gram_xy)
     m, n = gram_xy.shape
     _check_size(min(m, n), "unbiased")
     others_x = (jnp.sum(gram_xx, axis=1) - jnp.diagonal(gram_xx)) / (m - 1)
@@ -181,7 +190,7 @@ def _within(x: Any, kernel: Kernel, tile: int) -> tuple[Array, Array]:
     parts = _tiles(x, tile)
 
     def on_diagonal(part):
-        gram = kernel(part)
+        gram = real_array("kernel", kernel(part))
         return jnp.sum(gram), jnp.trace(gram)
 
     within, across = _made_anew(on_diagonal, x), _made_anew(_sum_of(kernel), x)
@@ -203,8 +212,6 @@ def _blocks(x: Any, y: Any, kernel: Kernel, num_blocks: int | None, tile: int) -
     m, n = len(x), len(y)
     if num_blocks is None:
         num_blocks = max(math.isqrt(min(m, n)), 1)
-    if num_blocks < 1:
-        raise ValueError(f"`num_blocks` is {num_blocks}; it must be 1 or more.")
     size_x, size_y = m // num_blocks, n // num_blocks
     if min(size_x, size_y) < 2:
         raise ValueError(
@@ -242,7 +249,18 @@ def _linear(x: Any, y: Any, kernel: Kernel) -> Array:
 
 
 def _sum_of(kernel: Kernel) -> Callable:
-    return lambda a, b: jnp.sum(kernel(a, b))
+    return lambda a, b: jnp.sum(real_array("kernel", kernel(a, b)))
+
+
+def points(name: str, sample: Any) -> Any:
+    """A sample: trains, or an array of real numbers with the points along its first axis."""
+    return sample if isinstance(sample, SpikeTrains) else real_array(name, sample)
+
+
+def _grams(gram_xx: Any, gram_yy: Any, gram_xy: Any) -> tuple[Array, Array, Array]:
+    names = ("gram_xx", "gram_yy", "gram_xy")
+    xx, yy, xy = map(real_array, names, (gram_xx, gram_yy, gram_xy))
+    return xx, yy, xy
 
 
 def _made_anew(function: Callable, samples: Any) -> Callable:

@@ -14,7 +14,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
+
+from .._checks import real_array
 
 
 class AbstractStaticKernel(eqx.Module):
@@ -23,8 +25,8 @@ class AbstractStaticKernel(eqx.Module):
     @abc.abstractmethod
     def increments(
         self,
-        x: Float[Array, "channels points_x *pairs"],
-        y: Float[Array, "channels points_y *pairs"],
+        x: Shaped[ArrayLike, "channels points_x *pairs"],
+        y: Shaped[ArrayLike, "channels points_y *pairs"],
     ) -> Float[Array, "pieces_x pieces_y *pairs"]:
         r"""Inner products of the pieces of two paths in feature space, channels first.
 
@@ -36,6 +38,7 @@ class Linear(AbstractStaticKernel):
     r"""$\kappa(x, y) = \langle x, y \rangle$: the signature kernel of the paths as they are."""
 
     def increments(self, x, y):
+        x, y = real_array("x", x), real_array("y", y)
         dx, dy = jnp.diff(x, axis=1), jnp.diff(y, axis=1)
         return _sum_over_channels(lambda a, b: a * b, dx, dy)
 
@@ -50,6 +53,7 @@ class AbstractRadialKernel(AbstractStaticKernel):
         """Value at the scaled squared distance `q`, 1 at 0."""
 
     def increments(self, x, y):
+        x, y = real_array("x", x), real_array("y", y)
         scale = 1 / jnp.asarray(self.bandwidth, x.dtype)
         values = self.profile(_sum_over_channels(lambda a, b: (a - b) ** 2, x * scale, y * scale))
         return jnp.diff(jnp.diff(values, axis=0), axis=1)

@@ -3,8 +3,10 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
 
+from .._checks import IntLike, real_array
 from ..spikes.checks import refuse_if
 from ._levels import split_levels
 
@@ -51,7 +53,7 @@ class TensorNormalisation(eqx.Module):
             raise ValueError(f"`exponent` is {self.exponent}; it must be positive.")
 
     def __call__(
-        self, signatures: Float[Array, "*batch coordinates"], depth: int
+        self, signatures: Shaped[ArrayLike, "*batch coordinates"], depth: IntLike
     ) -> Float[Array, "*batch coordinates"]:
         """The normalised signatures.
 
@@ -59,6 +61,7 @@ class TensorNormalisation(eqx.Module):
             signatures: levels `1 ... depth`, flattened one after the other.
             depth: the highest level.
         """
+        signatures = real_array("signatures", signatures)
         levels = split_levels(signatures, depth)
         factor = self.factor(signatures, depth)[..., None]
         return jnp.concatenate(
@@ -66,9 +69,10 @@ class TensorNormalisation(eqx.Module):
         )
 
     def factor(
-        self, signatures: Float[Array, "*batch coordinates"], depth: int
+        self, signatures: Shaped[ArrayLike, "*batch coordinates"], depth: IntLike
     ) -> Float[Array, "*batch"]:
         r"""The dilation $\lambda(S)$ of each signature."""
+        signatures = real_array("signatures", signatures)
         levels = split_levels(signatures, depth)
         squares = jnp.stack([jnp.sum(level**2, axis=-1) for level in levels], axis=-1)
         squares = refuse_if(

@@ -5,11 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 import signax
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Shaped
+
+from .._checks import IntLike, real_array, whole_number
 
 
 def signature(
-    paths: Float[Array, "*batch points channels"], depth: int
+    paths: Shaped[ArrayLike, "*batch points channels"], depth: IntLike
 ) -> Float[Array, "*batch coordinates"]:
     r"""Signature of each path up to level `depth`, its levels flattened one after the other.
 
@@ -25,12 +28,15 @@ def signature(
     $d + d^2 + \dots + d^{\text{depth}}$ coordinates, see `num_coordinates`. Repeated points, and a
     path of a single point, contribute nothing.
 
-    Computed in the dtype of `paths`, except that single and half precision are raised to double
-    while `jax_enable_x64` is on: signax computes in JAX's default precision.
+    Computed in the dtype of `paths`, except that single precision is raised to double while
+    `jax_enable_x64` is on: signax computes in JAX's default precision. Integers, booleans and half
+    precision are converted to JAX's default floating-point type, and so is the result.
 
     Raises:
+        TypeError: complex paths.
         ValueError: `depth < 1`, no points, or no channels.
     """
+    paths = real_array("paths", paths)
     levels = signature_levels(paths, depth)
     batch = paths.shape[:-2]
     flat = [x.reshape(*batch, math.prod(x.shape[len(batch) :])) for x in levels]
@@ -38,15 +44,14 @@ def signature(
 
 
 def signature_levels(
-    paths: Float[Array, "*batch points channels"], depth: int
+    paths: Shaped[ArrayLike, "*batch points channels"], depth: IntLike
 ) -> tuple[Float[Array, "..."], ...]:
     """Levels `1 ... depth` of `signature`; level $m$ has shape `(*batch, channels, ..., channels)`.
 
     Raises:
         ValueError: `depth < 1`, no points, or no channels.
     """
-    if depth < 1:
-        raise ValueError(f"`depth` is {depth}; it must be 1 or more.")
+    depth, paths = whole_number("depth", depth, 1), real_array("paths", paths)
     *batch, points, channels = paths.shape
     if points < 1 or channels < 1:
         raise ValueError(
@@ -64,13 +69,14 @@ def signature_levels(
 
 
 def expected_signature(
-    paths: Float[Array, "samples points channels"], depth: int
+    paths: Shaped[ArrayLike, "samples points channels"], depth: IntLike
 ) -> Float[Array, " coordinates"]:
     r"""Mean of `signature` over the samples: the estimate of $\mathbb E\,S(X)$ up to level `depth`.
 
     Raises:
         ValueError: no sample, `depth < 1`, no points, or no channels.
     """
+    paths = real_array("paths", paths)
     if paths.shape[0] == 0:
         raise ValueError(
             "`paths` holds no sample; an expected signature is a mean over one or more."

@@ -7,13 +7,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
+from .._checks import IntLike, RealLike, number, real_array, whole_number
 from .._shown import shown
 from ..spikes.trains import SpikeTrains
 from .interval_kernel import IntervalKernel
 from .kernel_ensemble import KernelEnsemble
-from .mmd import Kernel, check_kernel, mmd2_standard_error
+from .mmd import Kernel, check_kernel, mmd2_standard_error, points
 from .permutations import (
     permuted_labels,
     resolution,
@@ -66,8 +68,8 @@ def two_sample_test(
     | None = None,
     *,
     key: PRNGKeyArray,
-    num_permutations: int = 999,
-    level: float = 0.05,
+    num_permutations: IntLike = 999,
+    level: RealLike = 0.05,
     estimator: str = "unbiased",
 ) -> TwoSampleResult:
     """Test whether two samples of spike trains come from one law.
@@ -121,12 +123,12 @@ def two_sample_test(
 
 
 def permutation_test(
-    gram: Float[Array, "*kernels N N"],
-    num_x: int,
+    gram: Shaped[ArrayLike, "*kernels N N"],
+    num_x: IntLike,
     *,
     key: PRNGKeyArray,
-    num_permutations: int = 999,
-    level: float = 0.05,
+    num_permutations: IntLike = 999,
+    level: RealLike = 0.05,
     estimator: str = "unbiased",
     weights: Sequence[float] | None = None,
 ) -> TwoSampleResult:
@@ -135,9 +137,9 @@ def permutation_test(
     Under equal laws all assignments of the $N = m + n$ points to the two samples are alike, so the
     p-value is valid at every size: $P(p \le \alpha) \le \alpha$, with equality if $\alpha (1 + B)$
     is whole and no two statistics are equal. Statistics that differ by no more than rounding count
-    as equal, and ties as reached, so that equal points are never told apart. With the 0/1 rows $a_b$ of all permutations as a
-    matrix $A$, the sums within the first sample are the rows of $(A K) \circ A$, so a test
-    costs one Gram matrix and one matrix product.
+    as equal, and ties as reached, so that equal points are never told apart. With the 0/1 rows
+    $a_b$ of all permutations as a matrix $A$, the sums within the first sample are the rows of
+    $(A K) \circ A$, so a test costs one Gram matrix and one matrix product.
 
     The power is estimated by the normal law of the statistic under different laws,
     $\Phi\bigl((\mathrm{MMD}^2 - \text{threshold}) / \text{standard error}\bigr)$. It is an
@@ -159,6 +161,7 @@ def permutation_test(
         ValueError: a sample of fewer than two points; fewer than one permutation; a level outside
             (0, 1); an estimator of another name.
     """
+    gram, num_x = real_array("gram", gram), whole_number("num_x", num_x, 0)
     if gram.ndim not in (2, 3) or gram.shape[-1] != gram.shape[-2]:
         raise ValueError(
             f"`gram` has shape {gram.shape}; it must be (N, N), or (kernels, N, N) for several."
@@ -168,10 +171,8 @@ def permutation_test(
         raise ValueError(
             f"`num_x` is {num_x} of {total} points; both samples need two points or more."
         )
-    if num_permutations < 1:
-        raise ValueError(f"`num_permutations` is {num_permutations}; it must be 1 or more.")
-    if not 0 < level < 1:
-        raise ValueError(f"`level` is {level}; it must be between 0 and 1.")
+    num_permutations = whole_number("num_permutations", num_permutations, 1)
+    level = number("level", level, positive=True, below=1)
     weights = None if weights is None else tuple(weights)
     return _permutation_test(gram, key, num_x, num_permutations, level, estimator, weights)
 
@@ -224,6 +225,7 @@ def witness_function(x: Any, y: Any, kernel: Kernel, at: Any) -> Float[Array, " 
         ValueError: an empty sample; trains that the kernel refuses.
         TypeError: a kernel that is none.
     """
+    x, y, at = points("x", x), points("y", y), points("at", at)
     if len(x) == 0 or len(y) == 0:
         raise ValueError(f"`x` has {len(x)} points and `y` {len(y)}; both need one or more.")
     check_kernel(kernel)

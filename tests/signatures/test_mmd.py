@@ -167,11 +167,11 @@ def test_errors():
         mmd2(x, y, gaussian, num_blocks=2)
     with pytest.raises(ValueError, match="`num_blocks` is 2: blocks of 2 and 1 points"):
         mmd2(x, y, gaussian, estimator="block", num_blocks=2)
-    with pytest.raises(ValueError, match="`num_blocks` is 0"):
+    with pytest.raises(ValueError, match="`num_blocks` must be"):
         mmd2(x, y, gaussian, estimator="block", num_blocks=0)
     with pytest.raises(ValueError, match="`x` has 4 points and `y` 3; the linear-time estimator"):
         mmd2(x, y, gaussian, estimator="linear")
-    with pytest.raises(ValueError, match="`tile` is 0"):
+    with pytest.raises(ValueError, match="`tile` must be"):
         mmd2(x, y, gaussian, tile=0)
     with pytest.raises(TypeError, match="kernel"):
         mmd2(gaussian, x, y)

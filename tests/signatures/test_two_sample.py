@@ -259,9 +259,9 @@ def test_errors():
         permutation_test(gram, 1, key=jr.key(0))
     with pytest.raises(ValueError, match="`num_x` is 5 of 6 points"):
         permutation_test(gram, 5, key=jr.key(0))
-    with pytest.raises(ValueError, match="`num_permutations` is 0"):
+    with pytest.raises(ValueError, match="`num_permutations` must be"):
         permutation_test(gram, 3, key=jr.key(0), num_permutations=0)
-    with pytest.raises(ValueError, match=r"`level` is 1\.0"):
+    with pytest.raises(ValueError, match="`level` must be"):
         permutation_test(gram, 3, key=jr.key(0), level=1.0)
     with pytest.raises(ValueError, match="`estimator` is 'linear'"):
         permutation_test(gram, 3, key=jr.key(0), estimator="linear")

@@ -1,5 +1,62 @@
-"""Faults of one kind: statistics."""
+"""Faults of one kind: statistics, signatures, networks."""
 
-from experiments.benchmarks._faults import Fault
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-FAULTS: list[Fault] = []
+import roughsnn as rs
+from experiments.benchmarks._faults import Fault, refusal
+from roughsnn.signatures import log_signature, signature_kernel_gram
+
+
+def _equal_samples() -> tuple[str, bool]:
+    """Noise-free trials, all identical, in both precisions."""
+    found = {}
+    for dtype in ("float32", "float64"):
+        with jax.enable_x64(dtype == "float64"):
+            x, y = (
+                rs.simulate(
+                    rs.LIF(mu1=20.0, mu2=10.0), 0.0, 1.0, 0.01, key=jax.random.key(seed),
+                    num_samples=50, max_spikes=40, input_current=1.5,
+                )
+                for seed in (0, 1)
+            )  # fmt: skip
+            found[dtype] = float(rs.two_sample_test(x, y, key=jax.random.key(2)).p_value)
+    return f"p = {found}", all(p == 1 for p in found.values())
+
+
+def _degenerate_samples() -> tuple[str, bool]:
+    """Samples without a spike, with one at the same time, and too small ones."""
+    found = []
+    for times in ([], [0.5]):
+        trains = rs.SpikeTrains.from_lists([[times]] * 8, t0=0.0, t1=1.0)
+        found.append(
+            float(rs.two_sample_test(trains[:4], trains[4:], key=jax.random.key(0)).p_value)
+        )
+    text, right = refusal(
+        lambda: rs.two_sample_test(trains[:1], trains, key=jax.random.key(0)), "two points or more"
+    )
+    return f"p = {found}; one train: {text}", right and found == [1, 1]
+
+
+def _integer_paths() -> tuple[str, bool]:
+    path = jnp.array([[0, 0], [1, 2]])
+    exact = np.array([1, 2, 0.5, 1, 1, 2])
+    found = rs.signature(path, 2)
+    right = np.allclose(found, exact, atol=1e-6)
+    for kind in (np.int8, np.uint8, np.float16, np.int64):
+        paths = np.asarray([path, path], kind)
+        right &= np.allclose(rs.expected_signature(paths, 2), exact, atol=1e-6)
+        right &= np.allclose(log_signature(paths, 2)[0], [1, 2, 0], atol=1e-6)
+        gram = signature_kernel_gram(paths, dyadic_order=5)
+        # the kernel of a line with itself, the sum of 5^n / n!^2
+        right &= np.allclose(gram, 17.0578, rtol=2e-3)
+    text, refused = refusal(lambda: rs.signature(path * 1j, 2), "`paths`", "real")
+    return f"{np.asarray(found).tolist()}; complex {text}", bool(right and refused)
+
+
+FAULTS: list[Fault] = [
+    Fault(10, "equal samples are told apart", _equal_samples),
+    Fault(10, "degenerate samples", _degenerate_samples),
+    Fault(11, "signatures of integers", _integer_paths),
+]
