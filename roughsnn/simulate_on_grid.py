@@ -20,6 +20,7 @@ from .drivers import TimeGrid
 from .drivers._pieces import LinearPiece
 from .networks import SpikingNetwork
 from .networks._arrivals import NEVER, waiting
+from .networks._connections import taken
 from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
 from .simulate import checked_current
@@ -294,8 +295,8 @@ class _Steps(eqx.Module):
         def one(state):
             fires, rings = state
             k = jnp.argmax(fires).astype(jnp.int32)
-            edges, targets = listed.edges[k], listed.targets[k]
-            lag = lags if lags.ndim == 0 else lags.at[edges].get(mode="fill", fill_value=0)
+            edges, targets = listed.of(k)
+            lag = lags if lags.ndim == 0 else taken(lags, edges, 0)
             slot = jnp.broadcast_to((cell + lag) % depth, targets.shape)
             parts = self._parts(network.weights_of(edges))
             rings = tuple(

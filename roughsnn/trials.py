@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ._checks import IntLike, RealLike, optional_whole_number, whole_number, window
 from ._shown import shown
+from .networks import SpikingNetwork
 from .neurons import AbstractNeuron
 from .simulate import randomness, simulate_solution, spike_trains
 from .solve import RESULTS, EventSolution
@@ -111,10 +112,21 @@ def simulate_trials(
     Raises:
         EventSolveError: as in `simulate`.
         TypeError: as in `simulate`; a model that does not fire by an intensity.
-        ValueError: as in `simulate`.
+        ValueError: as in `simulate`; a network with delays or refractory periods.
     """
     # what is no neuron model at all is refused by `simulate_solution`
     alpha = model.dead_intensity if isinstance(model, AbstractNeuron) else jnp.zeros(1)
+    neurons = model.neurons if isinstance(model, SpikingNetwork) else None
+    if alpha is None and neurons is not None and neurons.dead_intensity is not None:
+        raise ValueError(
+            f"`model` is a {type(model).__name__} with delays or refractory periods: arrivals and "
+            "the ends of those periods are events between its spikes, and the corrected estimators "
+            "(PathwiseWithBoundary, ScoreFunction) go from spike to spike. Train it by the "
+            "pathwise gradient, which is exact for such networks: `roughsnn.simulate` with the "
+            "default estimator, Pathwise(), and a loss that does not jump where a spike leaves the window. "
+            "For a corrected estimator build the network without `axonal_delays`, "
+            "`synaptic_delays` and `refractory`."
+        )
     if alpha is None:
         raise TypeError(
             f"`model` is a {type(model).__name__}, which does not say that it fires by an "

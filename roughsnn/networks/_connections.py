@@ -6,7 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
+
+from .._checks import IntLike, RealLike, number, whole_number
 
 
 class SparseConnections(eqx.Module):
@@ -23,13 +25,16 @@ class SparseConnections(eqx.Module):
 
     pre: Int[Array, " E"]
     post: Int[Array, " E"]
-    # for each neuron its synapses and their targets, padded with E and K
-    edges: Int[Array, "K M"]
-    targets: Int[Array, "K M"]
+    # the synapses neuron by neuron, with `most_per_neuron` places to spare, and where those of
+    # each neuron begin; the last entry is their number
+    order: Int[Array, " E_and_M"]
+    starts: Int[Array, " K_and_1"]
     num_neurons: int = eqx.field(static=True)
+    most_per_neuron: int = eqx.field(static=True)
 
-    def __init__(self, pre: Any, post: Any, num_neurons: int):
-        pre, post = (_known(name, x) for name, x in (("pre", pre), ("post", post)))
+    def __init__(self, pre: Any, post: Any, num_neurons: IntLike):
+        num_neurons = whole_number("num_neurons", num_neurons, 1)
+        pre, post = (_numbers(name, x) for name, x in (("pre", pre), ("post", post)))
         if pre.ndim != 1 or pre.shape != post.shape:
             raise ValueError(
                 "`pre` and `post` must be vectors of the same length, one entry for each synapse, "
@@ -43,18 +48,13 @@ class SparseConnections(eqx.Module):
                 )
         if np.unique(pre.astype(np.int64) * num_neurons + post).size != pre.size:
             raise ValueError("`pre` and `post` name a synapse twice: give every pair once.")
-        size = pre.size
         counts = np.bincount(pre, minlength=num_neurons)
-        width = max(int(counts.max(initial=0)), 1)
-        edges = np.full((num_neurons, width), size)
-        targets = np.full((num_neurons, width), num_neurons)
-        order = np.argsort(pre, kind="stable")
-        place = np.arange(size) - (np.cumsum(counts) - counts)[pre[order]]
-        edges[pre[order], place] = order
-        targets[pre[order], place] = post[order]
+        most = max(int(counts.max(initial=0)), 1)
+        order = np.pad(np.argsort(pre, kind="stable"), (0, most), constant_values=pre.size)
+        starts = np.concatenate([[0], np.cumsum(counts)])
         self.pre, self.post = jnp.asarray(pre, jnp.int32), jnp.asarray(post, jnp.int32)
-        self.edges, self.targets = (jnp.asarray(x, jnp.int32) for x in (edges, targets))
-        self.num_neurons = num_neurons
+        self.order, self.starts = jnp.asarray(order, jnp.int32), jnp.asarray(starts, jnp.int32)
+        self.num_neurons, self.most_per_neuron = num_neurons, most
 
     @classmethod
     def from_mask(cls, mask) -> "SparseConnections":
@@ -70,11 +70,35 @@ class SparseConnections(eqx.Module):
     def __len__(self) -> int:
         return self.pre.shape[0]
 
+    def of(self, neuron: Int[Array, ""]) -> tuple[Int[Array, " M"], Int[Array, " M"]]:
+        """The synapses of a neuron and the neurons that they lead to, padded with E and K."""
+        place = jnp.arange(self.most_per_neuron, dtype=jnp.int32)
+        edges = jax.lax.dynamic_slice(self.order, (self.starts[neuron],), (place.size,))
+        own = place < self.starts[neuron + 1] - self.starts[neuron]
+        edges = jnp.where(own, edges, len(self))
+        return edges, taken(self.post, edges, self.num_neurons)
+
     @property
     def mask(self) -> Bool[Array, "K K"]:
         """The same as a boolean array from row to column."""
         mask = jnp.zeros((self.num_neurons, self.num_neurons), bool)
         return mask.at[self.pre, self.post].set(True)
+
+
+def taken(values: Shaped[Array, " n"], index: Int[Array, "..."], fill: int) -> Array:
+    """The values at these places, and `fill` past the last one, even where there are no values."""
+    if values.shape[0] == 0:
+        return jnp.full(index.shape, fill, values.dtype)
+    return values.at[index].get(mode="fill", fill_value=fill)
+
+
+def _numbers(name: str, value) -> np.ndarray:
+    known = _known(name, value)
+    if known.size == 0:
+        return known.astype(np.int64)
+    if not np.issubdtype(known.dtype, np.integer):
+        raise ValueError(f"`{name}` must hold numbers of neurons, integers, got {known.dtype}.")
+    return known.astype(np.int64)
 
 
 def _known(name: str, value) -> np.ndarray:
@@ -86,25 +110,27 @@ def _known(name: str, value) -> np.ndarray:
     return np.asarray(value)
 
 
-def layered_connections(*sizes: int) -> Bool[Array, "K K"]:
+def layered_connections(*sizes: IntLike) -> Bool[Array, "K K"]:
     """The mask of a feed-forward network with all connections between consecutive layers."""
-    if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(f"`sizes` must be positive integers, one for each layer, got {sizes}.")
+    sizes = tuple(whole_number("sizes", n, 1) for n in sizes)
+    if not sizes:
+        raise ValueError("`sizes` must be positive integers, one for each layer, got none.")
     layer = jnp.repeat(jnp.arange(len(sizes)), jnp.asarray(sizes))
     return layer[:, None] + 1 == layer[None, :]
 
 
 def random_connections(
-    num_neurons: int,
+    num_neurons: IntLike,
     *,
     key: PRNGKeyArray,
-    probability: float | None = None,
-    in_degree: int | None = None,
+    probability: RealLike | None = None,
+    in_degree: IntLike | None = None,
     autapses: bool = False,
 ) -> SparseConnections:
     """Random synapses: each with the given probability, or so many into every neuron.
 
-    For a dense network take `.mask` of the result.
+    Memory and time grow with the number of synapses. For a dense network take `.mask` of the
+    result.
 
     Args:
         num_neurons: K.
@@ -121,19 +147,67 @@ def random_connections(
             "Give exactly one of `probability` and `in_degree`, got "
             f"probability={probability} and in_degree={in_degree}."
         )
+    k = whole_number("num_neurons", num_neurons, 1)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-    # column j holds a random number for each synapse into j
-    scores = rng.random((num_neurons, num_neurons))
-    if not autapses:
-        np.fill_diagonal(scores, 2.0)
+    # with how many others each neuron may be connected
+    others = k if autapses else k - 1
     if probability is not None:
+        probability = number("probability", probability)
         if not 0 <= probability <= 1:
             raise ValueError(f"`probability` must lie in [0, 1], got {probability}.")
-        return SparseConnections(*np.nonzero(scores < probability), num_neurons)
-    most = num_neurons if autapses else num_neurons - 1
-    if isinstance(in_degree, bool) or not isinstance(in_degree, int) or not 0 <= in_degree <= most:
-        raise ValueError(f"`in_degree` must be an integer from 0 to {most}, got {in_degree!r}.")
-    chosen = np.argsort(scores, axis=0)[:in_degree]
-    post = np.broadcast_to(np.arange(num_neurons), chosen.shape)
-    order = np.lexsort((post.ravel(), chosen.ravel()))
-    return SparseConnections(chosen.ravel()[order], post.ravel()[order], num_neurons)
+        pre, other = _by_chance(rng, k, others, probability)
+        post = other if autapses else other + (other >= pre)
+    else:
+        in_degree = whole_number("in_degree", in_degree, 0, others)
+        other = np.sort(_distinct(rng, k, others, in_degree), axis=1)
+        post = np.repeat(np.arange(k), in_degree)
+        pre = other.ravel()
+        pre = pre if autapses else pre + (pre >= post)
+    order = np.lexsort((post, pre))
+    return SparseConnections(pre[order], post[order], k)
+
+
+# random numbers that are held at once where every pair has one
+_BLOCK = 2**20
+
+
+def _by_chance(rng, rows: int, columns: int, probability: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (row, column), each chosen with this probability, independently."""
+    total = rows * columns
+    if probability < 0.04:
+        # their number first, then which they are: as likely, and no number for every pair
+        count = rng.binomial(total, probability)
+        if not count:
+            return np.zeros(0, int), np.zeros(0, int)
+        return np.divmod(rng.choice(total, count, replace=False, shuffle=False), columns)
+    found = []
+    step = max(1, _BLOCK // max(columns, 1))
+    for first in range(0, rows, step):
+        some = rng.random((min(step, rows - first), columns)) < probability
+        row, column = np.nonzero(some)
+        found.append((row + first, column))
+    pre, other = (np.concatenate(x) for x in zip(*found, strict=True))
+    return pre, other
+
+
+def _distinct(rng, rows: int, columns: int, count: int) -> np.ndarray:
+    """For each row so many different columns, every set of them as likely as any other."""
+    if 4 * count > columns:
+        step = max(1, _BLOCK // max(columns, 1))
+        parts = [
+            np.argsort(rng.random((min(step, rows - first), columns)), axis=1)[:, :count]
+            for first in range(0, rows, step)
+        ]
+        return np.concatenate(parts)
+    # The first `count` different ones of a sequence of independent draws: what comes a second time
+    # is drawn again.
+    chosen = rng.integers(columns, size=(rows, count))
+    again = np.arange(rows)
+    while again.size:
+        some = np.sort(chosen[again], axis=1)
+        twice = np.zeros(some.shape, bool)
+        twice[:, 1:] = some[:, 1:] == some[:, :-1]
+        some[twice] = rng.integers(columns, size=int(twice.sum()))
+        chosen[again] = some
+        again = again[twice.any(axis=1)]
+    return chosen

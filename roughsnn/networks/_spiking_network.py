@@ -152,7 +152,7 @@ class SpikingNetwork(AbstractWiring):
         if max_pending is None:
             if self.synaptic_delays is None:
                 return max(16, 2 * self.num_neurons)
-            return max(64, 8 * self.listed.edges.shape[1])
+            return max(64, 8 * self.listed.most_per_neuron)
         return whole_number("max_pending", max_pending, 1)
 
     # --- what kind of network it is
@@ -190,12 +190,12 @@ class SpikingNetwork(AbstractWiring):
     def silent_per_event(self) -> int:
         arrivals = 0
         if self._is_delayed:
-            arrivals = 1 if self.synaptic_delays is None else self.listed.edges.shape[1]
+            arrivals = 1 if self.synaptic_delays is None else self.listed.most_per_neuron
         return arrivals + (self.refractory is not None)
 
     @property
     def dead_intensity(self):
-        # estimators walk from spike to spike, and know of no silent events
+        # estimators go from spike to spike and know of no silent events: `simulate_trials` says so
         return None if self.num_recorded is not None else self.neurons.dead_intensity
 
     def neuron_axes(self):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..neurons import AbstractNeuron
-from ._connections import SparseConnections
+from ._connections import SparseConnections, taken
 
 
 class AbstractWiring(AbstractNeuron):
@@ -51,17 +51,17 @@ class AbstractWiring(AbstractNeuron):
             return fires.astype(weights.dtype) @ part(weights)
         if self.synaptic_delays is None:
             row = jnp.minimum(what, k - 1)
-            edges, targets = self.listed.edges[row], self.listed.targets[row]
+            edges, targets = self.listed.of(row)
         else:
             edges = what[None]
-            targets = self.listed.post[edges]
+            targets = taken(self.listed.post, edges, k)
         weights = jnp.where(happens, part(self.weights_of(edges)), 0)
         return jnp.zeros(k, weights.dtype).at[targets].add(weights, mode="drop")
 
     def weights_of(self, edges: Int[Array, "*n"]) -> Float[Array, "*n"]:
         """The signed weights of the synapses of these numbers, zero past the last one."""
         listed = self.listed
-        pre = listed.pre.at[edges].get(mode="fill", fill_value=0)
+        pre = taken(listed.pre, edges, 0)
         weights = self._of_synapses(self.weights, edges)
         if self.signs is None:
             return weights
@@ -72,11 +72,9 @@ class AbstractWiring(AbstractNeuron):
         if values.ndim == 0:
             return jnp.broadcast_to(values, edges.shape)
         if values.ndim == 1:
-            return values.at[edges].get(mode="fill", fill_value=0)
+            return taken(values, edges, 0)
         k = self.num_neurons
-        pre, post = (
-            x.at[edges].get(mode="fill", fill_value=k) for x in (self.listed.pre, self.listed.post)
-        )
+        pre, post = (taken(x, edges, k) for x in (self.listed.pre, self.listed.post))
         return values.at[pre, post].get(mode="fill", fill_value=0)
 
     def delays_of(self, edges: Int[Array, "*n"], pre: Int[Array, "*n"]) -> Float[Array, "*n"]:
@@ -95,6 +93,6 @@ class AbstractWiring(AbstractNeuron):
         if self.synaptic_delays is None:
             one = who[None]
             return self.delays_of(one, one), one, jnp.asarray(1, jnp.int32)
-        edges = self.listed.edges[who]
+        edges, _ = self.listed.of(who)
         delays = self.delays_of(edges, jnp.full(edges.shape, who))
         return delays, edges, jnp.sum(edges < len(self.listed), dtype=jnp.int32)

@@ -150,6 +150,10 @@ def test_what_is_refused():
 
     with pytest.raises(TypeError, match="`dead_intensity` is None"):
         simulate(NoHazard(1), jr.key(0))
+    for given in ({"axonal_delays": 0.1}, {"refractory": 0.1}):
+        network = rs.SpikingNetwork(rs.StochasticLIF(2), jnp.ones((2, 2)), **given)
+        with pytest.raises(ValueError, match="with delays or refractory periods"):
+            simulate(network, jr.key(0))
     with pytest.raises(TypeError):
         simulate(3.0, jr.key(0))
     trials = jax.jit(lambda: simulate(MODEL, jr.key(0)))()

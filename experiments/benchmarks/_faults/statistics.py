@@ -1,5 +1,7 @@
 """Faults of one kind: statistics, signatures, networks."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,8 +57,75 @@ def _integer_paths() -> tuple[str, bool]:
     return f"{np.asarray(found).tolist()}; complex {text}", bool(right and refused)
 
 
+def _no_synapses() -> tuple[str, bool]:
+    """Networks without a synapse, beside their neurons alone."""
+    key = jax.random.key(0)
+    neurons = rs.LIF(5, mu1=20.0, mu2=10.0)
+
+    def times(model):
+        trains = rs.simulate(
+            model, 0.0, 0.3, 0.01, key=key, num_samples=1, max_spikes=40, input_current=1.5
+        )
+        return np.asarray(trains.times)
+
+    expected, largest = times(neurons), 0.0
+    lists = (
+        rs.random_connections(5, key=key, probability=0.0),
+        rs.random_connections(5, key=key, in_degree=0),
+        rs.SparseConnections([], [], 5),
+    )
+    networks = [rs.SpikingNetwork(neurons, jnp.zeros(0), connections) for connections in lists]
+    networks.append(
+        rs.SpikingNetwork(
+            neurons, jnp.ones((5, 5)), jnp.zeros((5, 5), bool), synaptic_delays=0.02,
+            input_weights=jnp.zeros((0, 5)),
+        )
+    )  # fmt: skip
+    for network in networks:
+        found = times(network)
+        same = np.isfinite(expected)
+        if not np.array_equal(same, np.isfinite(found)):
+            return "other numbers of spikes", False
+        largest = max(largest, float(np.abs(found[same] - expected[same]).max()))
+    return f"{len(networks)} networks, largest difference of a spike {largest:.1e}", largest < 1e-5
+
+
+def _many_connections() -> tuple[str, bool]:
+    """Memory of random connections: of the synapses, not of all pairs."""
+    tracemalloc.start()
+    lists = (
+        rs.random_connections(100_000, key=jax.random.key(0), in_degree=10),
+        rs.random_connections(100_000, key=jax.random.key(0), probability=1e-4),
+    )
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    numbers = [len(x) for x in lists]
+    right = numbers[0] == 1_000_000 and abs(numbers[1] - 1e6) < 6e3 and peak < 500
+    return f"{numbers} synapses, {peak:.0f} MB at most", right
+
+
+def _silent_events() -> tuple[str, bool]:
+    """Networks with delays or refractory periods and estimators that go from spike to spike."""
+    neurons = rs.StochasticLIF(2, sigma=None)
+    found = []
+    for given in ({"axonal_delays": 0.1}, {"synaptic_delays": 0.1}, {"refractory": 0.1}):
+        network = rs.SpikingNetwork(neurons, jnp.ones((2, 2)), **given)
+        found.append(
+            refusal(
+                lambda network=network: rs.simulate_trials(
+                    network, 0.0, 1.0, 0.1, key=jax.random.key(0), num_samples=2, max_spikes=9
+                ),
+                "delays or refractory periods", "between its spikes", "Pathwise()",
+            )
+        )  # fmt: skip
+    return found[0][0], all(right for _, right in found)
+
+
 FAULTS: list[Fault] = [
     Fault(10, "equal samples are told apart", _equal_samples),
     Fault(10, "degenerate samples", _degenerate_samples),
     Fault(11, "signatures of integers", _integer_paths),
+    Fault(12, "networks without a synapse", _no_synapses),
+    Fault(14, "corrected estimators of networks with delays", _silent_events),
+    Fault(13, "memory of random connections", _many_connections),
 ]
