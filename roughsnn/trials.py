@@ -123,8 +123,8 @@ def simulate_trials(
             "the ends of those periods are events between its spikes, and the corrected estimators "
             "(PathwiseWithBoundary, ScoreFunction) go from spike to spike. Train it by the "
             "pathwise gradient, which is exact for such networks: `roughsnn.simulate` with the "
-            "default estimator, Pathwise(), and a loss that does not jump where a spike leaves the window. "
-            "For a corrected estimator build the network without `axonal_delays`, "
+            "default estimator, Pathwise(), and a loss that does not jump where a spike leaves the "
+            "window. For a corrected estimator build the network without `axonal_delays`, "
             "`synaptic_delays` and `refractory`."
         )
     if alpha is None:
