@@ -1,6 +1,7 @@
 """Faults of one kind: statistics, signatures, networks."""
 
 import tracemalloc
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -121,11 +122,33 @@ def _silent_events() -> tuple[str, bool]:
     return found[0][0], all(right for _, right in found)
 
 
+_PAGES = {
+    "how-to/units.md": ("MΩ · nA = mV", "max_excess", "E_L"),
+    "how-to/save-models.md": ("write_model", "tree_serialise_leaves", "Checkpoints"),
+    "how-to/from-event-sde-to-spikes.md": ("SpikeTrains(", "solution.ys.neurons.v"),
+    "how-to/compile-times.md": ("jax_compilation_cache_dir", "jax_log_compiles"),
+    "explanation/pathwise-gradients.md": ("gradients-recurrent.png", "differences"),
+}
+
+
+def _pages() -> tuple[str, bool]:
+    """The pages that were missing, each with what it must say; tests run their code."""
+    docs = Path(__file__).parents[3] / "docs"
+    site = (docs / "mkdocs" / "mkdocs.yml").read_text(encoding="utf-8")
+    missing = []
+    for page, words in _PAGES.items():
+        text = (docs / page).read_text(encoding="utf-8") if (docs / page).exists() else ""
+        missing += [f"{page}: {word}" for word in words if word not in text]
+        missing += [f"{page} in the site"] if page not in site else []
+    return f"{len(_PAGES)} pages, missing: {missing or 'nothing'}", not missing
+
+
 FAULTS: list[Fault] = [
     Fault(10, "equal samples are told apart", _equal_samples),
     Fault(10, "degenerate samples", _degenerate_samples),
     Fault(11, "signatures of integers", _integer_paths),
     Fault(12, "networks without a synapse", _no_synapses),
     Fault(14, "corrected estimators of networks with delays", _silent_events),
+    Fault(27, "pages that were missing", _pages),
     Fault(13, "memory of random connections", _many_connections),
 ]
