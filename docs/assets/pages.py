@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 
 FOLDER = Path(__file__).parent
-PAGES = ("how-to/plots.md", "how-to/statistics.md", "explanation/pathwise-gradients.md")
+PAGES = ("how-to/plots.md", "how-to/statistics.md")
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -15,9 +15,8 @@ def main() -> None:
     """Run every Python block of each page in this folder, where they write their pictures."""
     matplotlib.use("Agg")
     os.chdir(FOLDER)
-    for name in ("plots-*", "statistics-*", "gradients-*"):
-        for picture in FOLDER.glob(name):
-            picture.unlink()
+    for picture in (*FOLDER.glob("plots-*"), *FOLDER.glob("statistics-*")):
+        picture.unlink()
     for page in PAGES:
         text = (FOLDER.parent / page).read_text(encoding="utf-8")
         names: dict = {"__name__": page}

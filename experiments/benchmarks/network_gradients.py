@@ -85,12 +85,12 @@ class _Problem:
     def order(self, flat, trains) -> list[tuple]:
         """All spikes and arrivals in their order, each with the cell of the grid that it is in."""
         delays = np.asarray(self.unravel(flat)[1])
-        count, edges = int(trains.num_events), np.asarray(self.connections.edges)
+        count, pre = int(trains.num_events), np.asarray(self.connections.pre)
         times = np.asarray(trains.event_times)[:count]
         neurons = np.asarray(trains.event_indices)[:count]
         found = []
         for t, k in zip(times, neurons, strict=True):
-            own = edges[k][edges[k] < delays.size]
+            own = np.flatnonzero(pre == k)
             found.append((t, "spike", int(k)))
             found += [(t + delays[e], "arrival", int(e)) for e in own if t + delays[e] < 1]
         return [(*what, int(t / DT)) for t, *what in sorted(found)]

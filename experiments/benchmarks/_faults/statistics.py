@@ -127,7 +127,6 @@ _PAGES = {
     "how-to/save-models.md": ("write_model", "tree_serialise_leaves", "Checkpoints"),
     "how-to/from-event-sde-to-spikes.md": ("SpikeTrains(", "solution.ys.neurons.v"),
     "how-to/compile-times.md": ("jax_compilation_cache_dir", "jax_log_compiles"),
-    "explanation/pathwise-gradients.md": ("gradients-recurrent.png", "differences"),
 }
 
 
