@@ -127,9 +127,10 @@ def _driven_network(which: int, t0: float, unit: float):
     neurons = rs.StochasticLIF(
         3, mu1=15 / unit, mu2=8 / unit, sigma=0.2 / np.sqrt(unit), tau_s=0.05 * unit
     )
+    # weak enough that rounding does not grow from spike to spike
     network = rs.SpikingNetwork(
-        neurons, rng.normal(0, 1, (3, 3)), axonal_delays=rng.uniform(0.021, 0.038, 3) * unit,
-        refractory=0.032 * unit, input_weights=rng.normal(1, 1, (1, 3)),
+        neurons, rng.normal(0, 0.2, (3, 3)), axonal_delays=rng.uniform(0.021, 0.038, 3) * unit,
+        refractory=0.032 * unit, input_weights=rng.normal(0.5, 0.2, (1, 3)),
     )  # fmt: skip
     # recorded times: multiples of the step, half of which lie inside one
     times = t0 + unit * np.arange(1, 20) * 0.05 + unit * 0.004 * (np.arange(1, 20) % 2)
