@@ -26,6 +26,7 @@ from .neurons import AbstractNeuron
 from .simulate import checked_current
 from .solve import RESULTS, EventSolveError
 from .solve._arguments import clock_of, differentiable_stages, levy_area_for
+from .solve._problem import step_is_too_long
 from .spikes import SpikeTrains
 from .spikes.steps import step_numbers
 
@@ -80,7 +81,8 @@ def simulate_on_grid(
         spikes of the sample that has the most.
 
     Raises:
-        EventSolveError: the state of a sample becomes infinite or NaN.
+        EventSolveError: the state of a sample becomes infinite or NaN, or the step is longer than
+            the shortest time constant of the model.
         NotImplementedError: a neuron model without `fire`.
         TypeError: a model or an input of the wrong kind.
         ValueError: an argument outside its range.
@@ -97,6 +99,8 @@ def simulate_on_grid(
             f"`solver` {type(solver).__name__} needs Levy areas, which a simulation on the grid "
             "does not draw: use diffrax.Euler() or diffrax.Heun()."
         )
+    if step_is_too_long(model, grid.dt0):
+        raise EventSolveError(RESULTS[RESULTS.step_too_long])
     current = checked_current(model, input_current)
     inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, grid.t0)
     steps = _on_own_clock(_Steps(model, solver, grid, current))

@@ -149,9 +149,8 @@ class Problem(eqx.Module):
         cell = zero
         if self.sde.resets:
             cell = jnp.where(jnp.any(e0 >= 0), cells + AT_START, cell)
-        rate = None if self.controller is not None else self.sde.fastest_rate
-        if rate is not None:
-            cell = jnp.where(rate * self.dt0 > _LONGEST_STEP, cells + LONG_STEP, cell)
+        if self.controller is None:
+            cell = jnp.where(step_is_too_long(self.sde, self.dt0), cells + LONG_STEP, cell)
         jump = control = None
         if self.jumps is not None:
             jump = (self.jumps.num_at_start(), now)
@@ -241,6 +240,12 @@ DONE, TOO_MANY_EVENTS, NOT_FINITE, IMMEDIATE, AT_START, BACKLOG, LONG_STEP = ran
 # the longest step, in units of the shortest time constant of a model: beyond it an explicit method
 # leaps over the equilibrium, and soon diverges, where the solution decays
 _LONGEST_STEP = 1.0 + 1e-5
+
+
+def step_is_too_long(sde: AbstractEventSDE, dt0: float) -> Bool[Array, ""]:
+    """Whether a step is longer than the shortest time constant of a model, where that is known."""
+    rate = sde.fastest_rate
+    return jnp.asarray(False) if rate is None else rate * dt0 > _LONGEST_STEP
 
 
 def where_tree(pred, a, b):

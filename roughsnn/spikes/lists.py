@@ -257,8 +257,8 @@ def _check_resolution(
         if rounded.dtype.itemsize >= 8:
             remedy = "or take a start near the spikes."
         raise ValueError(
-            f"`trials[{index}]`: the spikes of neuron {neurons[order][place]} at {float(first)!r} and "
-            f"{float(second)!r} are {interval[place]:g} apart, which {rounded.dtype} does not "
+            f"`trials[{index}]`: the spikes of neuron {neurons[order][place]} at {float(first)!r} "
+            f"and {float(second)!r} are {interval[place]:g} apart, which {rounded.dtype} does not "
             f"resolve so far from the start of the window. Cut the "
             f"recording into shorter windows, each with its own `t0` and `t1` (see `cut_times`), "
             f"{remedy}"
