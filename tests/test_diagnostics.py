@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,3 +65,8 @@ def test_a_rising_loss_is_said_and_metrics_are_recorded(standard_dtype_promotion
     assert "The loss rises" in rs.diagnose(result).advice[0]
     np.testing.assert_allclose(result.history["rate"], 1.0)
     np.testing.assert_allclose(result.history["room_used"], 1.0)
+    # a few samples in a hundred may graze without a word
+    for share, words in ((0.01, False), (0.1, True)):
+        history = result.history | {"left_out": np.full(40, share)}
+        advice = rs.diagnose(dataclasses.replace(result, history=history)).advice
+        assert any("10% of the samples were left out" in sentence for sentence in advice) is words

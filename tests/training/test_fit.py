@@ -449,6 +449,37 @@ def test_optimisers_that_need_more_than_a_gradient(data, optimiser):
     assert result.history["loss"][-1] < result.history["loss"][0]
 
 
+# --- samples without a derivative
+
+
+def test_samples_without_a_derivative_are_left_out_and_counted(data):
+    """As if their spike times did not depend on the model, but still in the loss."""
+    flags = jnp.arange(SAMPLES, dtype=jnp.int32) % 8
+    out = flags == 1
+
+    def grazing(model, key):
+        trains = simulate(model, key)
+        return eqx.tree_at(lambda x: x.grazing, trains, jnp.where(flags <= 2, flags, 0))
+
+    def held(model, key):
+        trains = simulate(model, key)
+        times = jnp.where(out[:, None], jax.lax.stop_gradient(trains.times), trains.times)
+        return eqx.tree_at(lambda x: x.times, trains, times)
+
+    settings = {**SETTINGS, "num_steps": 3}
+    result = fit(start(), data, **{**settings, "simulate": grazing})
+    expected = fit(start(), data, **{**settings, "simulate": held})
+    whole = fit(start(), data, **settings)
+    for name in ("loss", "gradient_norm"):
+        np.testing.assert_allclose(result.history[name], expected.history[name], rtol=1e-12)
+    assert abs(result.model.mean - whole.model.mean) > 1e-6
+    np.testing.assert_array_equal(result.history["left_out"], 1 / 8)
+    np.testing.assert_array_equal(result.history["clipped"], 1 / 8)
+    assert "0.12 of the samples was left out" in result.message
+    refused = fit(start(), data, **{**settings, "simulate": grazing}, conditions="refuse")
+    np.testing.assert_allclose(refused.model.mean, whole.model.mean, rtol=1e-12)
+
+
 # --- overflow
 
 
