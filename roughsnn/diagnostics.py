@@ -12,11 +12,8 @@ from jaxtyping import PRNGKeyArray, PyTree
 from .estimators import AbstractGradientEstimator, Against, Pathwise
 from .spikes import SpikeTrains
 from .training import FitResult
-from .training.leaving_out import LeavingOut
+from .training.leaving_out import MUCH, LeavingOut
 from .training.trainable import leaf_names, trainable_leaves
-
-# the share of the samples that may graze a threshold without a word
-_MUCH_GRAZING = 0.03
 
 
 class Diagnosis(eqx.Module):
@@ -211,7 +208,7 @@ def _advice_on_grazing(history: dict[str, np.ndarray]) -> list[str]:
     for name, what in (("left_out", "left out of the gradient"), ("clipped", "clipped")):
         values = history[name]
         share = max(np.mean(values), np.mean(values[-50:])) if values.size else 0.0
-        if share > _MUCH_GRAZING:
+        if share > MUCH:
             advice.append(
                 f"The derivatives of {share:.0%} of the samples were {what}, as a spike only "
                 "grazed its threshold: the gradient is one of the other samples. Take a smaller "

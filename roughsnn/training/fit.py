@@ -25,6 +25,7 @@ from .arguments import (
     seed_axes,
 )
 from .early_stop import EarlyStop
+from .leaving_out import MUCH
 from .loop import Chunk, Reached, loop
 from .result import FitResult, FitStatus
 from .step import Optimiser, TrainState, TrainStep
@@ -337,7 +338,12 @@ def _result(
     if status is FitStatus.FAILED:
         message += " The model is the one after these steps; mend the cause and go on from it."
         warnings.warn(message, RuntimeWarning, stacklevel=3)
-    message += _said_of_left_out(history)
+    left_out = _said_of_left_out(history)
+    message += left_out
+    if np.max([np.mean(history[n]) for n in ("left_out", "clipped") if done], initial=0) > MUCH:
+        warnings.warn(
+            f"{left_out.strip()} `roughsnn.diagnose` says what to do.", RuntimeWarning, stacklevel=3
+        )
     overflowed = np.max(history["overflowed"], initial=0.0)
     if overflowed > 0:
         warnings.warn(

@@ -13,6 +13,9 @@ from roughsnn.solve._guard import CLIPPED, GRAZES
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 
+MUCH = 0.03
+"""The share of samples without a derivative up to which nothing is wrong."""
+
 
 class LeavingOut(eqx.Module):
     """A function that draws samples, of which those without a derivative have the derivative 0.

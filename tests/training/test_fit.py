@@ -467,7 +467,8 @@ def test_samples_without_a_derivative_are_left_out_and_counted(data):
         return eqx.tree_at(lambda x: x.times, trains, times)
 
     settings = {**SETTINGS, "num_steps": 3}
-    result = fit(start(), data, **{**settings, "simulate": grazing})
+    with pytest.warns(RuntimeWarning, match="was left out"):
+        result = fit(start(), data, **{**settings, "simulate": grazing})
     expected = fit(start(), data, **{**settings, "simulate": held})
     whole = fit(start(), data, **settings)
     for name in ("loss", "gradient_norm"):
@@ -476,7 +477,8 @@ def test_samples_without_a_derivative_are_left_out_and_counted(data):
     np.testing.assert_array_equal(result.history["left_out"], 1 / 8)
     np.testing.assert_array_equal(result.history["clipped"], 1 / 8)
     assert "0.12 of the samples was left out" in result.message
-    refused = fit(start(), data, **{**settings, "simulate": grazing}, conditions="refuse")
+    with pytest.warns(RuntimeWarning, match="was clipped"):
+        refused = fit(start(), data, **{**settings, "simulate": grazing}, conditions="refuse")
     np.testing.assert_allclose(refused.model.mean, whole.model.mean, rtol=1e-12)
 
 
