@@ -253,4 +253,5 @@ def spike_trains(solution: EventSolution, num_neurons: int, t0: float, t1: float
         t1,
         solution.result != RESULTS.successful,
         num_neurons=num_neurons,
+        grazing=solution.grazing,
     )

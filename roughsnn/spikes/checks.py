@@ -68,6 +68,19 @@ def checked_arrays(times: Any, neurons: Any, overflowed: Any, num_neurons: int) 
     return times, neurons.astype(jnp.int32), overflowed
 
 
+def checked_grazing(grazing: Any, batch: tuple[int, ...]) -> Array:
+    """Which trains have a spike that only grazes its threshold; none, unless it is given."""
+    if grazing is None:
+        return jnp.zeros(batch, jnp.int32)
+    grazing = jnp.asarray(grazing, jnp.int32)
+    if grazing.shape != batch:
+        raise ValueError(
+            f"`grazing` has shape {grazing.shape}; it must have the batch shape {batch} of "
+            "`times`, one number per train."
+        )
+    return grazing
+
+
 def chosen_neurons(neurons: Any, num_neurons: int) -> np.ndarray:
     """Numbers of neurons, of which there are `num_neurons`, each once."""
     chosen = np.atleast_1d(np.asarray(neurons))

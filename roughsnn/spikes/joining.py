@@ -28,11 +28,11 @@ def joined(trains: Sequence[Any], join: Callable, axis: int) -> tuple:
     axis %= rank
     room = max(x.max_spikes for x in trains)
     padded = [x.pad_to(room) for x in trains]
-    times, neurons, overflowed = (
+    arrays = (
         join([getattr(x, name) for x in padded], axis=axis)
-        for name in ("times", "neurons", "overflowed")
+        for name in ("times", "neurons", "overflowed", "grazing")
     )
-    return times, neurons, overflowed, *_windows(trains, join, axis), reference.num_neurons
+    return *arrays, *_windows(trains, join, axis), reference.num_neurons
 
 
 def _windows(trains: list, join: Callable, axis: int) -> tuple:

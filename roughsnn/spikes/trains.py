@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from .checks import checked_arrays, chosen_neurons, is_traced, refuse_if
+from .checks import checked_arrays, checked_grazing, chosen_neurons, is_traced, refuse_if
 from .cutting import cut_trains, inner_window
 from .describing import described
 from .joining import joined
@@ -44,6 +44,8 @@ class SpikeTrains(eqx.Module):
         duration: length of the window, likewise; a spike at 0 or at `duration` belongs to it.
         overflowed: whether more spikes happened than there was room for, so that the train holds
             only the first `max_spikes` of them.
+        grazing: 1 where a spike only grazes its threshold and so has no derivative, 2 where one was
+            clipped, else 0; see `conditions` of [`roughsnn.simulate`][].
         num_neurons: number of neurons, silent ones included.
 
     The constructor takes arrays that are already in this form, with the ends `t0` and `t1` of the
@@ -61,6 +63,7 @@ class SpikeTrains(eqx.Module):
     window_bits: UInt32[Array, "... 2 2"] | UInt32[np.ndarray, "... 2 2"]
     duration: Float[Array, "*window"]
     overflowed: Bool[Array, "*batch"]
+    grazing: Int[Array, "*batch"]
     num_neurons: int = eqx.field(static=True)
 
     def __init__(
@@ -72,10 +75,12 @@ class SpikeTrains(eqx.Module):
         overflowed: Any = None,
         *,
         num_neurons: int,
+        grazing: Any = None,
     ):
         times, neurons, overflowed = checked_arrays(times, neurons, overflowed, num_neurons)
         check_ends(t0, t1, times.shape[:-1])
         self.times, self.neurons, self.overflowed = times, neurons, overflowed
+        self.grazing = checked_grazing(grazing, times.shape[:-1])
         self.window_bits, self.duration = window_of(t0, t1, times.dtype)
         self.num_neurons = int(num_neurons)
 
@@ -89,7 +94,8 @@ class SpikeTrains(eqx.Module):
         """
         num_neurons = self.num_neurons if num_neurons is None else num_neurons
         arrays = checked_arrays(times, neurons, overflowed, num_neurons)
-        return _assembled(*arrays, self.window_bits, self.duration, num_neurons)
+        grazing = spread(self.grazing, arrays[2].shape)
+        return _assembled(*arrays, grazing, self.window_bits, self.duration, num_neurons)
 
     # ---- what is in it
 
@@ -154,7 +160,7 @@ class SpikeTrains(eqx.Module):
         """
         window = None if self.window_bits.ndim == 2 else 0
         length = None if self.duration.ndim == 0 else 0
-        return _assembled(0, 0, 0, window, length, self.num_neurons)
+        return _assembled(0, 0, 0, 0, window, length, self.num_neurons)
 
     # ---- in and out
 
@@ -198,7 +204,8 @@ class SpikeTrains(eqx.Module):
                 than `max_spikes`, or `t1 <= t0`; two spikes of a neuron that would become one in
                 `dtype`. The message names the trial.
         """
-        return _assembled(*fields_from_lists(trials, t0, t1, num_neurons, max_spikes, dtype))
+        fields = fields_from_lists(trials, t0, t1, num_neurons, max_spikes, dtype)
+        return _assembled(*fields[:3], checked_grazing(None, fields[2].shape), *fields[3:])
 
     def to_lists(self, *, relative: bool = False) -> list:
         """Spike times as nested lists over the batch; innermost, one float64 array per neuron.
@@ -249,7 +256,9 @@ class SpikeTrains(eqx.Module):
             ValueError: `t1 <= t0`, or a window that is not inside the present one.
         """
         times, kept, bits, duration, overflowed = inner_window(self, t0, t1)
-        moved = _assembled(times, self.neurons, overflowed, bits, duration, self.num_neurons)
+        moved = _assembled(
+            times, self.neurons, overflowed, self.grazing, bits, duration, self.num_neurons
+        )
         return moved.keep(kept)
 
     def cut(self, starts: Any, ends: Any, *, max_spikes: int | None = None) -> SpikeTrains:
@@ -350,7 +359,7 @@ class SpikeTrains(eqx.Module):
         spikes = (*index, slice(None)) if Ellipsis in map(_ellipsis, index) else (*index, ...)
         inner = (slice(None),) * 2 if Ellipsis in map(_ellipsis, index) else ()
         return _assembled(
-            self.times[spikes], self.neurons[spikes], self.overflowed[index],
+            self.times[spikes], self.neurons[spikes], self.overflowed[index], self.grazing[index],
             *self._windows(lambda x: x[index], lambda x: x[(*index, *inner)]), self.num_neurons,
         )  # fmt: skip
 
@@ -366,7 +375,8 @@ class SpikeTrains(eqx.Module):
         batch = overflowed.shape
         times, neurons = (x.reshape(*batch, self.max_spikes) for x in (self.times, self.neurons))
         windows = self._windows(lambda x: x.reshape(batch), lambda x: x.reshape(*batch, 2, 2))
-        return _assembled(times, neurons, overflowed, *windows, self.num_neurons)
+        grazing = self.grazing.reshape(batch)
+        return _assembled(times, neurons, overflowed, grazing, *windows, self.num_neurons)
 
     @staticmethod
     def concatenate(trains: Sequence[SpikeTrains], axis: int = 0) -> SpikeTrains:
@@ -396,13 +406,14 @@ def _ellipsis(entry: Any) -> Any:
 
 
 def _assembled(
-    times: Any, neurons: Any, overflowed: Any, window_bits: Any, duration: Any, num_neurons: int
-) -> SpikeTrains:
+    times: Any, neurons: Any, overflowed: Any, grazing: Any, window_bits: Any, duration: Any,
+    num_neurons: int,
+) -> SpikeTrains:  # fmt: skip
     """Trains of these very fields, with nothing converted; also of axes in place of arrays."""
     trains = object.__new__(SpikeTrains)
     fields = dict(
         times=times, neurons=neurons, window_bits=window_bits, duration=duration,
-        overflowed=overflowed, num_neurons=int(num_neurons),
+        overflowed=overflowed, grazing=grazing, num_neurons=int(num_neurons),
     )  # fmt: skip
     for name, value in fields.items():
         object.__setattr__(trains, name, value)

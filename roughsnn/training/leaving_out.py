@@ -62,8 +62,6 @@ def _says_itself(node: Any) -> bool:
 
 def _grazing(node: Any) -> Array:
     node = node.trains if isinstance(node, Trials) else node
-    if not hasattr(node, "grazing"):
-        return jnp.zeros(node.overflowed.shape, jnp.int32)
     return node.grazing
 
 
