@@ -36,6 +36,7 @@ def trains_of(neurons: int, spikes: int) -> rs.SpikeTrains:
 def planned_bytes(compiled: jax.stages.Compiled) -> int:
     """Bytes of results and scratch of a compiled program."""
     analysis = compiled.memory_analysis()
+    assert analysis is not None  # every backend that is used here has it
     return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
 
 

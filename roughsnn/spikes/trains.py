@@ -32,8 +32,8 @@ class SpikeTrains(eqx.Module):
     window are kept as bit patterns of float64 numbers, exact in every precision; `to_lists` gives
     times as they were recorded.
 
-    All trains share one window, or each has its own: trials of different starts and lengths. What
-    only makes sense for trials of one length (a PSTH, the distance of two trains) refuses others.
+    All trains share one window, or each has its own. What only makes sense for trials of one length
+    (a PSTH, the distance of two trains) refuses others.
 
     Attributes:
         times: spike times since the start of the window, sorted along the last axis, padded with
@@ -48,10 +48,9 @@ class SpikeTrains(eqx.Module):
             clipped, else 0; see `conditions` of [`roughsnn.simulate`][].
         num_neurons: number of neurons, silent ones included.
 
-    The constructor takes arrays that are already in this form, with the ends `t0` and `t1` of the
-    window (numbers, or one for each train), and checks only what does not depend on traced values,
-    so that it costs nothing under `jit`. Use `from_lists` to build and validate trains from
-    recorded times, and `with_spikes` for other spikes on the same windows.
+    The constructor takes arrays in this form and the ends `t0` and `t1` of the window (numbers, or
+    one for each train); it checks nothing that depends on traced values. Use `from_lists` to build
+    and validate trains from recorded times, and `with_spikes` for other spikes on the same windows.
 
     Raises:
         TypeError: `times` is not floating point or `neurons` is not integer.
@@ -87,11 +86,8 @@ class SpikeTrains(eqx.Module):
     def with_spikes(
         self, times: Any, neurons: Any, overflowed: Any = None, *, num_neurons: int | None = None
     ) -> SpikeTrains:
-        """Other spikes on the same windows, which stay exact inside `jit` too.
-
-        Arguments and errors are those of the constructor, `num_neurons` by default as here. The
-        batch of the spikes may have more axes at its end than this one has.
-        """
+        """Other spikes on the same windows, which stay exact inside `jit` too; arguments as in the
+        constructor. The batch of the spikes may have more axes at its end than this one has."""
         num_neurons = self.num_neurons if num_neurons is None else num_neurons
         arrays = checked_arrays(times, neurons, overflowed, num_neurons)
         grazing = spread(self.grazing, arrays[2].shape)
@@ -306,8 +302,8 @@ class SpikeTrains(eqx.Module):
 
     def keep(self, kept: Bool[Array, "*batch max_spikes"]) -> SpikeTrains:
         """Keep the spikes marked by `kept`, moved to the front; `max_spikes` stays."""
-        neurons = jnp.where(kept, self.neurons, -1)
-        return self._packed(self.times, neurons, self.overflowed, self.num_neurons)
+        own = jnp.where(kept, self.neurons, -1)
+        return self._packed(self.times, own, self.overflowed, self.num_neurons)
 
     def _packed(self, times: Any, neurons: Any, overflowed: Any, num_neurons: int) -> SpikeTrains:
         """Spikes with gaps (neuron -1), sorted again, the gaps moved to the end."""
@@ -392,11 +388,7 @@ class SpikeTrains(eqx.Module):
 
     @staticmethod
     def stack(trains: Sequence[SpikeTrains], axis: int = 0) -> SpikeTrains:
-        """Join equally shaped batches along a new batch axis, as `concatenate` does.
-
-        Raises:
-            ValueError: nothing to join or different numbers of neurons.
-        """
+        """Join equally shaped batches along a new batch axis, as `concatenate` does."""
         return _assembled(*joined(trains, jnp.stack, axis))
 
 
