@@ -63,7 +63,7 @@ def window_of(t0: Any, t1: Any, dtype: Any) -> tuple[Any, Float[Array, "..."]]:
     return shared_where_equal(bit_patterns(np.stack([starts, stops], axis=-1)), lengths)
 
 
-def check_ends(t0: Any, t1: Any, batch_shape: tuple[int, ...]) -> None:
+def check_ends(t0: Any, t1: Any, batch_shape: tuple) -> None:
     """Fail unless both ends are single numbers or have the batch shape, or its first axes.
 
     Raises:
