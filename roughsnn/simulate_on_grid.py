@@ -99,9 +99,9 @@ def simulate_on_grid(
             f"`solver` {type(solver).__name__} needs Levy areas, which a simulation on the grid "
             "does not draw: use diffrax.Euler() or diffrax.Heun()."
         )
+    current = checked_current(model, input_current)
     if step_is_too_long(model, grid.dt0):
         raise EventSolveError(RESULTS[RESULTS.step_too_long])
-    current = checked_current(model, input_current)
     inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, grid.t0)
     steps = _on_own_clock(_Steps(model, solver, grid, current))
     index = jnp.arange(num_samples, dtype=jnp.int32)

@@ -115,7 +115,9 @@ def test_the_boundary_term_of_a_batch_loss():
     observed = OBSERVED
 
     def simulate(tau_s, key):
-        neurons = rs.StochasticLIF(2, beta=0.0, sigma=None, alpha=0.1, tau_s=tau_s)
+        neurons = rs.StochasticLIF(
+            2, mu1=1.0, mu2=1.0, beta=0.0, sigma=None, alpha=0.1, tau_s=tau_s
+        )
         return rs.simulate_trials(
             neurons, 0.0, 1.0, 0.5, key=key, num_samples=6, max_spikes=20, throw=False
         )

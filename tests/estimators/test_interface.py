@@ -10,7 +10,8 @@ import pytest
 
 import roughsnn as rs
 
-MODEL = rs.StochasticLIF(1, beta=0.0, sigma=None, tau_s=0.4, alpha=0.1)
+# at constant intensity the potential, however slow, says nothing; nor does the step
+MODEL = rs.StochasticLIF(1, mu1=0.05, mu2=0.05, beta=0.0, sigma=None, tau_s=0.4, alpha=0.1)
 ALL = [rs.Pathwise(), rs.PathwiseWithBoundary(), rs.ScoreFunction()]
 COUNT = rs.MeanLoss(lambda trains: trains.counts.astype(trains.times.dtype))
 

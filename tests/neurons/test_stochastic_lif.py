@@ -21,7 +21,7 @@ def intervals():
     The first 12 of each trial, whatever the noise, from 12 until about t = 3.1 of 8: cutting at
     the horizon would prefer short ones.
     """
-    neuron = rs.StochasticLIF(1, beta=0.0, alpha=ALPHA, tau_s=TAU_S, sigma=0.5)
+    neuron = rs.StochasticLIF(1, mu1=5.0, beta=0.0, alpha=ALPHA, tau_s=TAU_S, sigma=0.5)
     trains = rs.simulate(
         neuron, 0.0, 12.0, 0.1, key=jr.key(0), num_samples=1500, max_spikes=12, stop_after=12
     )
