@@ -151,7 +151,7 @@ def test_a_run_writes_its_folder_and_a_second_another(tiny, capsys):
     assert described["x64"] is True
     assert status(tiny / "001") == "finished"
     before = (tiny / "001/metrics.csv").read_bytes()
-    assert before.splitlines()[0] == b"seed,step,loss,gradient_norm,overflowed"
+    assert before.splitlines()[0] == b"seed,step,loss,gradient_norm,overflowed,left_out,clipped"
     assert cli.main(["run", "tiny", "--start", "3", "--no-progress"]) == 0
     assert (tiny / "001/metrics.csv").read_bytes() == before
     assert (tiny / "002/metrics.csv").read_bytes() != before
@@ -159,7 +159,8 @@ def test_a_run_writes_its_folder_and_a_second_another(tiny, capsys):
     assert cli.main(["plot", str(tiny / "001")]) == 0
     figures = sorted(p.name for p in (tiny / "001/figures").iterdir())
     assert figures == [
-        "metrics-gradient-norm.png", "metrics-loss.png", "metrics-overflowed.png", "observed.png",
+        "metrics-clipped.png", "metrics-gradient-norm.png", "metrics-left-out.png",
+        "metrics-loss.png", "metrics-overflowed.png", "observed.png",
     ]  # fmt: skip
     times = [p.stat().st_mtime_ns for p in (tiny / "001/figures").iterdir()]
     assert cli.main(["plot", str(tiny / "001")]) == 0

@@ -71,7 +71,7 @@ def first_spike_times(trains: SpikeTrains, n: int) -> Float[Array, "*batch num_n
     if n < 1:
         raise ValueError(f"`n` is {n}; it must be 1 or more.")
     shape = (*trains.batch_shape, trains.num_neurons, n)
-    if trains.max_spikes == 0:
+    if trains.times.size == 0:
         return jnp.full(shape, jnp.inf, trains.times.dtype)
     spikes = by_neuron(trains)
     of_neurons = jax.vmap(lambda train, neuron: spikes.of(train, neuron, n), (None, 0))
