@@ -104,7 +104,7 @@ def test_gradient_shapes_and_precision():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="`depth` is 0"):
+    with pytest.raises(ValueError, match="`depth` must be an integer of at least 1, got 0"):
         logarithm(jnp.ones((2, 3)), 0)
     with pytest.raises(ValueError, match="`coordinates` is 7"):
         logarithm(jnp.ones((2, 7)), 2)
