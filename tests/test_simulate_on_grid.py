@@ -2,6 +2,7 @@
 
 import diffrax as dfx
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -140,3 +141,26 @@ def test_misuse_is_refused():
     explosive = eqx.tree_at(lambda n: n.mu1, neurons, jnp.asarray(-1e4))
     with pytest.raises(rs.EventSolveError, match="1 of 1 samples"):
         rs.simulate_on_grid(explosive, 0.0, 20.0, 0.1, input_current=1.0, **settings)
+
+
+def test_windows_that_begin_late_have_the_same_spikes():
+    """In single precision, to the bit: the steps are counted, and nothing asks for the time."""
+    with jax.enable_x64(False):
+        neurons = rs.StochasticLIF(3, mu1=15.0, tau_s=0.05)
+        network = rs.SpikingNetwork(
+            neurons, jnp.full((3, 3), 0.2), axonal_delays=0.02, refractory=0.03,
+            input_weights=jnp.ones((1, 3)),
+        )  # fmt: skip
+        found = []
+        for t0 in (0.0, 3600.0, 1.7e9):
+            # multiples of the step, which are rounded where the window begins late
+            times = t0 + 0.01 * np.arange(1, 90, 3)
+            inputs = rs.SpikeTrains.from_lists([[times]], t0=t0, t1=t0 + 1.0)[0]
+            trains = rs.simulate_on_grid(
+                network, t0, t0 + 1.0, 0.01, key=jr.key(0), input_current=1.2, input_spikes=inputs
+            )
+            found.append((np.asarray(trains.times), np.asarray(trains.neurons)))
+    assert found[0][0].size > 10
+    for times, numbers in found[1:]:
+        np.testing.assert_array_equal(times, found[0][0])
+        np.testing.assert_array_equal(numbers, found[0][1])
