@@ -59,10 +59,12 @@ def guard_derivatives(inputs, settings, solution, shown):
     key = settings.key
 
     def figures(seen):
-        return figures_of_noise(
+        found = figures_of_noise(
             sde, args, seen.time, jnp.maximum(seen.component, 0), seen.left,
             _increments(sde, key, seen.time.dtype), key, seen.speed,
         )  # fmt: skip
+        # (frozen on the way out as well, for parameters that a function closes over)
+        return freeze(found)
 
     found = figures(seen)
     if settings.stop_after is not None:

@@ -127,7 +127,7 @@ def test_no_jit_is_jit():
         neuron = rs.StochasticLIF(1, sigma=None)
         y0 = rs.LIFState(jnp.zeros(1), jnp.zeros(1), jnp.full(1, -0.2))
         return rs.eventsolve(
-            neuron, 0.0, 0.3, 0.1, y0, key=jr.key(0), max_events=2, args=jnp.asarray(1.5),
+            neuron, 0.0, 0.3, 0.05, y0, key=jr.key(0), max_events=2, args=jnp.asarray(1.5),
             throw=False,
         ).event_times  # fmt: skip
 
