@@ -47,12 +47,13 @@ def test_coarsening_twice_is_coarsening_once():
 
 @pytest.mark.parametrize("cut", [0.1, 0.37, 0.8])
 def test_both_parts_of_a_piece_make_up_the_whole(cut):
-    start, end = jnp.asarray(2.0), jnp.asarray(3.0)
+    # since the start of a cell, whose parabola begins there
+    start, end = jnp.asarray(0.0), jnp.asarray(1.0)
     w, h = jnp.asarray([0.7]), jnp.asarray([-0.2])
     t = start + cut
     bridge = LevyBridgePiece(start, end, w, h, jr.normal(jr.key(2), (4, 1)))
     first = bridge.evaluate(start, t, use_levy=True)
-    parabola = ParabolaPiece(start, end - start, w, h)
+    parabola = ParabolaPiece(end - start, w, h)
     halves = [
         (first.W, first.H, *bridge.rest(t)),
         (
