@@ -78,7 +78,7 @@ def test_samples_of_a_batch(name):
 
 
 def test_samples_that_are_cut_short():
-    neuron = FixedMarkLIF(1, sigma=0.4, mu2=0.0)
+    neuron = FixedMarkLIF(1, mu1=8.0, sigma=0.4, mu2=0.0)
 
     def run(**kwargs):
         return rs.eventsolve(
