@@ -170,7 +170,9 @@ def _renewal(window: float = 1.0, alpha: float = 0.3, tau_s: float = 0.4) -> Cas
     """Constant intensity: intervals tau_s (alpha + Exp(1))."""
 
     def simulate(p, key, size):
-        neuron = rs.StochasticLIF(1, beta=0.0, sigma=None, alpha=p["alpha"], tau_s=p["tau_s"])
+        neuron = rs.StochasticLIF(
+            1, mu1=1.0, mu2=1.0, beta=0.0, sigma=None, alpha=p["alpha"], tau_s=p["tau_s"]
+        )
         return rs.simulate_trials(
             neuron, 0.0, window, 0.2, key=key, num_samples=size, max_spikes=12, throw=False
         )

@@ -49,7 +49,7 @@ def study(samples: int = 100_000, seed: int = 4) -> Study:
 
 def constant_intensity(samples: int, seed: int) -> dict[str, float]:
     """p-values at a constant intensity."""
-    neuron = rs.StochasticLIF(sigma=None, beta=0.0, tau_s=1 / RATE, alpha=ALPHA)
+    neuron = rs.StochasticLIF(mu1=1.0, mu2=1.0, sigma=None, beta=0.0, tau_s=1 / RATE, alpha=ALPHA)
     # P(tau > 6) is 1e-13
     ours = first_spikes(neuron, 6.0, 0.1, samples, seed=seed)
     theirs = _thinning.constant_intensity(RATE, ALPHA, samples, seed)
