@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..drivers import is_pure_jump
+from ._problem import where_tree
 
 NO_EVENT, NONFINITE = -1, -2
 # looks by interpolation alone, which nearly always suffice, and all looks
@@ -266,10 +267,10 @@ def _until_first_rise(stretch, y1, e0, e1, low):
             below = ~up & (bend > 0) & (value * bend + 2 * gain < 0)
             done = ~goes_on | ~inside | (up & (rises | near_peak)) | below
             looked = goes_on & inside
-            found = where_each(up & looked, (x, e), found)
+            found = where_tree(up & looked, (x, e), found)
             return (
-                where_each(passed, low_end, here),
-                where_each(passed, here, high_end),
+                where_tree(passed, low_end, here),
+                where_tree(passed, here, high_end),
                 found,
                 jnp.where(done, _MAX_LOOKS, n + 1),
             )
@@ -279,7 +280,7 @@ def _until_first_rise(stretch, y1, e0, e1, low):
         highs = (stretch.end, of(e1), of(slope1))
         *_, (x, e), _ = lax.while_loop(not_done, refine, (lows, highs, (stretch.end, e1), n))
         earlier = turns[k] & (of(e) >= 0) & (x < earliest[0])
-        return where_each(earlier, (x, e), earliest), None
+        return where_tree(earlier, (x, e), earliest), None
 
     # one component after the other, as few turn in the same step, and in most steps none
     def look(start):
@@ -353,8 +354,3 @@ class _Cubic(eqx.Module):
         s, exists = self.peak()
         s = jnp.clip(s, 0, 1)
         return s, exists & (self(s) >= -self._off)
-
-
-def where_each(pred, a, b):
-    """`a` where `pred` holds, else `b`, for two tuples alike."""
-    return jax.tree.map(lambda x, y: jnp.where(pred, x, y), a, b)
