@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 
 FOLDER = Path(__file__).parent
-PAGES = ("how-to/plots.md", "how-to/statistics.md")
+PAGES = ("how-to/plots.md", "how-to/statistics.md", "explanation/pathwise-gradients.md")
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -15,8 +15,9 @@ def main() -> None:
     """Run every Python block of each page in this folder, where they write their pictures."""
     matplotlib.use("Agg")
     os.chdir(FOLDER)
-    for picture in (*FOLDER.glob("plots-*"), *FOLDER.glob("statistics-*")):
-        picture.unlink()
+    for pictures in ("plots-*", "statistics-*", "gradients-*"):
+        for picture in FOLDER.glob(pictures):
+            picture.unlink()
     for page in PAGES:
         text = (FOLDER.parent / page).read_text(encoding="utf-8")
         names: dict = {"__name__": page}

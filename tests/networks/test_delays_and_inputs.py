@@ -58,7 +58,8 @@ def test_gradients_through_delays_and_refractory_periods_and_dense_as_sparse():
     lists = ("weights", "synaptic_delays")
     dense = {n: matrix(x) if n in lists else x for n, x in parameters.items()}
     network = rs.SpikingNetwork(NEURONS, connections=CONNECTIONS.mask, **dense)
-    np.testing.assert_array_equal(_times(network), sparse)
+    # the sums of a matrix and of a list round in different orders on some processors
+    np.testing.assert_allclose(_times(network), sparse, rtol=1e-13)
 
 
 def test_a_delayed_spike_is_an_input_spike_that_comes_later():
@@ -217,7 +218,7 @@ def test_a_network_without_synapses_is_its_neurons(kind):
 
     def times(model, current):
         trains = rs.simulate(
-            model, 0.0, 0.3, 0.01, key=jr.key(0), num_samples=1, max_spikes=30,
+            model, 0.0, 0.3, 0.005, key=jr.key(0), num_samples=1, max_spikes=30,
             input_current=current, solver=dfx.Heun(),
         )  # fmt: skip
         found = trains.times[0]
@@ -226,7 +227,8 @@ def test_a_network_without_synapses_is_its_neurons(kind):
     (_, alone), slope = jax.value_and_grad(lambda c: times(neurons, c), has_aux=True)(1.5)
     (_, trains), own = jax.value_and_grad(lambda c: times(network, c), has_aux=True)(1.5)
     np.testing.assert_array_equal(trains.neurons, alone.neurons)
-    # arrivals cut the steps of the solver, of second order
+    # arrivals cut the steps of the solver, of second order: 0.9 % of the slope at steps of 0.01,
+    # 0.13 % here
     tolerance = 5e-3
     np.testing.assert_allclose(trains.times[:, :4], alone.times[:, :4], rtol=tolerance)
     np.testing.assert_allclose(own, slope, rtol=tolerance)

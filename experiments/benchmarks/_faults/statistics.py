@@ -126,6 +126,7 @@ _PAGES = {
     "how-to/units.md": ("MΩ · nA = mV", "max_excess", "E_L"),
     "how-to/save-models.md": ("write_model", "tree_serialise_leaves", "Checkpoints"),
     "how-to/from-event-sde-to-spikes.md": ("SpikeTrains(", "solution.ys.neurons.v"),
+    "explanation/pathwise-gradients.md": ("property of the function", "gradients-recurrent.png"),
     "how-to/compile-times.md": ("jax_compilation_cache_dir", "jax_log_compiles"),
 }
 
