@@ -42,6 +42,27 @@ leave(143)
 """
 
 
+# `on_exit` of glibc calls kill(0, SIGTERM), to its own process group, when Python is gone
+_AT_THE_VERY_END = """
+import ctypes, signal
+from roughsnn.commands.ending import leave
+
+libc = ctypes.CDLL(None)
+libc.on_exit(ctypes.cast(libc.kill, ctypes.c_void_p), ctypes.c_void_p(signal.{sent}))
+leave(0)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="`on_exit` is glibc's")
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGINT"])
+def test_a_signal_after_the_end_changes_no_exit_code(sent):
+    program = _AT_THE_VERY_END.format(sent=sent)
+    command = [sys.executable, "-c", "import signal\nsignal.signal(signal.SIGINT, "
+               "signal.default_int_handler)\n" + program]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+
+
 @pytest.mark.parametrize(("first", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_second_signal_leaves_at_once(first, code):
     started = time.monotonic()

@@ -113,9 +113,12 @@ def leave(code: int) -> NoReturn:
     process ends without that, once everything is written. What was done to its end leaves nothing
     running, and ends as any program.
     """
-    handle(lambda *_: os._exit(code))
     if code == 0:
+        # As Python shuts down it takes handlers away, after which a signal would kill the process;
+        # one that is ignored stays ignored.
+        handle(signal.SIG_IGN)
         sys.exit(0)
+    handle(lambda *_: os._exit(code))
     # other processes wait for this one
     jax = sys.modules.get("jax")
     with contextlib.suppress(Exception):
