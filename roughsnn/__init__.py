@@ -9,14 +9,24 @@ from .diagnostics import Diagnosis as Diagnosis
 from .diagnostics import diagnose as diagnose
 from .diagnostics import diagnostic_metrics as diagnostic_metrics
 from .diagnostics import gradient_norms as gradient_norms
+from .drivers import AbstractNoise as AbstractNoise
 from .drivers import BrownianGrid as BrownianGrid
+from .drivers import BrownianNoise as BrownianNoise
 from .drivers import FractionalBrownianGrid as FractionalBrownianGrid
+from .drivers import FractionalNoise as FractionalNoise
 from .drivers import JumpPath as JumpPath
+from .drivers import PoissonNoise as PoissonNoise
 from .drivers import ProductPath as ProductPath
 from .drivers import RefinedBrownianGrid as RefinedBrownianGrid
+from .drivers import RefinedNoise as RefinedNoise
+from .drivers import SumOfNoise as SumOfNoise
 from .drivers import SumPath as SumPath
 from .drivers import poisson_path as poisson_path
 from .drivers import spike_path as spike_path
+from .engines import AbstractEngine as AbstractEngine
+from .engines import ClockEngine as ClockEngine
+from .engines import EventEngine as EventEngine
+from .engines import Simulation as Simulation
 from .estimators import AbstractGradientEstimator as AbstractGradientEstimator
 from .estimators import Against as Against
 from .estimators import GradientEstimate as GradientEstimate
@@ -54,6 +64,7 @@ from .neurons import SoftplusIntensity as SoftplusIntensity
 from .neurons import StochasticExponential as StochasticExponential
 from .neurons import StochasticLIF as StochasticLIF
 from .neurons import StochasticQuadratic as StochasticQuadratic
+from .protocol import Protocol as Protocol
 from .runs import CheckpointError as CheckpointError
 from .runs import Checkpoints as Checkpoints
 from .runs import RunFolder as RunFolder
@@ -69,6 +80,7 @@ from .signatures import two_sample_test as two_sample_test
 from .signatures import witness_function as witness_function
 from .simulate import simulate as simulate
 from .simulate import simulate_solution as simulate_solution
+from .simulate import simulate_trials as simulate_trials
 from .simulate_on_grid import simulate_on_grid as simulate_on_grid
 from .solve import RESULTS as RESULTS
 from .solve import EligibilityTraces as EligibilityTraces
@@ -105,6 +117,5 @@ from .training import fit as fit
 from .training import fit_many as fit_many
 from .trials import Trials as Trials
 from .trials import shortfall as shortfall
-from .trials import simulate_trials as simulate_trials
 
 __version__ = "0.1.0"

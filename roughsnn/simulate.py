@@ -1,28 +1,25 @@
-"""`simulate`: spike trains of a neuron or a network, in one line."""
+"""`simulate`: spike trains of a neuron or a network, in one line.
 
-import dataclasses
+The functions here put their arguments into a [`roughsnn.Protocol`][] and a
+[`roughsnn.EventEngine`][]; hold those where a protocol is used more than once.
+"""
+
 from typing import Any
 
 import diffrax as dfx
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
-from ._checks import IntLike, RealLike, optional_whole_number, real_array, whole_number, window
-from .devices import map_trials, trial_mesh, whole_on_each_host
-from .drivers import BrownianGrid, TimeGrid
-from .networks._inputs import Inputs
+from ._checks import IntLike, RealLike, whole_number
+from .drivers import AbstractNoise
+from .engines import EventEngine
 from .neurons import AbstractNeuron
-from .solve import RESULTS, AbstractEventAdjoint, EventSolution, eventsolve
-from .solve._arguments import clock_of, levy_area_for, since_start
-from .solve._guard import Conditions, check_policy
-from .solve._solution import raise_unless_successful
+from .protocol import Protocol
+from .solve import AbstractEventAdjoint, EventSolution
+from .solve._guard import Conditions
 from .spikes import SpikeTrains
-from .spikes.checks import is_traced
+from .trials import Trials
 
-__all__ = ["simulate", "simulate_solution"]
+__all__ = ["simulate", "simulate_solution", "simulate_trials"]
 
 
 def simulate(
@@ -38,7 +35,7 @@ def simulate(
     input_spikes: SpikeTrains | None = None,
     stop_after: IntLike | None = None,
     solver: dfx.AbstractSolver | None = None,
-    bridge: str = "linear",
+    noise: AbstractNoise | None = None,
     adjoint: AbstractEventAdjoint | None = None,
     conditions: Conditions = "refuse",
     progress_meter: dfx.AbstractProgressMeter | None = None,
@@ -58,7 +55,8 @@ def simulate(
         num_samples: how many trials. They are shared out among all devices.
         max_spikes: room for spikes, of all neurons together, in each trial. It costs memory, not
             time; one spike more is an error.
-        input_current: a number, an array of shape (K,), or a function of time that returns one,
+        input_current: a number, an array of shape (K,), one of shape (num_samples, K) with a row
+            for each sample, or a function of time that returns a number or an array of shape (K,),
             for instance [`roughsnn.CurrentOnGrid`][], values on a grid of times; it drives the
             potential. Default: none.
         input_spikes: [`roughsnn.SpikeTrains`][] that drive a network with `input_weights`: one
@@ -66,7 +64,8 @@ def simulate(
             one at t0 has no effect, as the trial begins after it.
         stop_after: end each trial at its n-th spike (of all neurons together).
         solver: a diffrax solver, by default `diffrax.Euler()`.
-        bridge: the Brownian motion inside a step, see [`roughsnn.BrownianGrid`][].
+        noise: the law of the noise, such as [`roughsnn.FractionalNoise`][] or a sum of laws; by
+            default [`roughsnn.BrownianNoise`][].
         adjoint: how the spikes are differentiated, see [`roughsnn.eventsolve`][]; by default
             [`roughsnn.ReverseMode`][]. [`roughsnn.NoGradient`][] samples at the least cost.
         conditions: what happens where a trial is differentiated that has no derivative, because a
@@ -86,14 +85,15 @@ def simulate(
         TypeError: a model or an input current of the wrong kind.
         ValueError: an argument outside its range.
     """
-    t0, t1, dt0 = window(t0, t1, dt0)
-    solution = simulate_solution(
-        model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
-        input_current=input_current, input_spikes=input_spikes, stop_after=stop_after,
-        solver=solver, bridge=bridge, adjoint=adjoint, conditions=conditions,
-        progress_meter=progress_meter, throw=throw,
+    protocol = Protocol(
+        t0, t1, dt0, max_spikes=max_spikes, stop_after=stop_after, input_current=input_current,
+        input_spikes=input_spikes, noise=noise,
     )  # fmt: skip
-    return spike_trains(solution, model.num_neurons, t0, t1)
+    engine = EventEngine(solver, adjoint, conditions, progress_meter)
+    return engine.spike_trains(
+        model, protocol, key=key, num_samples=whole_number("num_samples", num_samples, 0),
+        throw=throw,
+    )  # fmt: skip
 
 
 def simulate_solution(
@@ -109,7 +109,7 @@ def simulate_solution(
     input_spikes: SpikeTrains | None = None,
     stop_after: IntLike | None = None,
     solver: dfx.AbstractSolver | None = None,
-    bridge: str = "linear",
+    noise: AbstractNoise | None = None,
     adjoint: AbstractEventAdjoint | None = None,
     conditions: Conditions = "refuse",
     saveat: dfx.SaveAt | None = None,
@@ -131,7 +131,7 @@ def simulate_solution(
         input_spikes: as in `simulate`.
         stop_after: as in `simulate`.
         solver: as in `simulate`.
-        bridge: as in `simulate`.
+        noise: as in `simulate`.
         adjoint: as in `simulate`.
         saveat: a `diffrax.SaveAt` that says at which times states are kept.
         conditions: as in `simulate`, with `solution.grazing`.
@@ -148,110 +148,72 @@ def simulate_solution(
         TypeError: as in `simulate`.
         ValueError: as in `simulate`.
     """
-    if not isinstance(model, AbstractNeuron):
-        raise TypeError(
-            f"`model` must be a neuron model or a SpikingNetwork, got {type(model).__name__}; for "
-            "any other event SDE use `jax.vmap` of `roughsnn.eventsolve`."
-        )
-    t0, t1, dt0 = window(t0, t1, dt0)
-    num_samples = whole_number("num_samples", num_samples, 0)
-    max_spikes = whole_number("max_spikes", max_spikes, 0)
-    stop_after = optional_whole_number("stop_after", stop_after, 1)
-    if stop_after is not None and stop_after > max_spikes:
-        raise ValueError(
-            f"`stop_after` must be at most `max_spikes`, got stop_after={stop_after} and "
-            f"max_spikes={max_spikes}."
-        )
-    check_policy(conditions)
-    input_current = checked_current(model, input_current)
-    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, t0)
-    grid, input_current, saveat = _own_clock(model, TimeGrid(t0, t1, dt0), input_current, saveat)
-    operands = (model, key, input_current, inputs)
-    mesh = trial_mesh(num_samples, operands)
-    # On several devices a failure inside `jit` is raised where it happens, not gathered first.
-    at_once = throw and mesh is not None and is_traced(operands)
-    solution = _simulate(
-        model, grid, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
-        bridge, adjoint, conditions, saveat, save_event_states, progress_meter, mesh, at_once,
+    protocol = Protocol(
+        t0, t1, dt0, max_spikes=max_spikes, stop_after=stop_after, input_current=input_current,
+        input_spikes=input_spikes, noise=noise,
     )  # fmt: skip
-    solution = dataclasses.replace(solution, t0=t0, t1=t1)
-    if at_once:
-        return solution
-    solution = whole_on_each_host(solution)
-    return raise_unless_successful(solution) if throw else solution
-
-
-@eqx.filter_jit
-def _simulate(
-    model, grid, key, num_samples, max_spikes, input_current, inputs, stop_after, solver,
-    bridge, adjoint, conditions, saveat, save_event_states, progress_meter, mesh, at_once,
-):  # fmt: skip
-    t0, t1, dt0 = grid.t0, grid.t1, grid.dt0
-
-    def one(operands, index):
-        model, key, input_current, inputs = operands
-        stored = adjoint is None or adjoint.stores_driver
-        start, driver, marks = randomness(model, t0, t1, dt0, key, index, solver, bridge, stored)
-        driver = driver if inputs is None else inputs.of_sample(index).beside(driver, grid)
-        solution = eventsolve(
-            model, t0, t1, dt0, model.initial_state(start), key=marks, driver=driver,
-            max_events=max_spikes, args=input_current, stop_after=stop_after, solver=solver,
-            adjoint=adjoint, conditions=conditions, saveat=saveat,
-            save_event_states=save_event_states, progress_meter=progress_meter, throw=False,
-        )  # fmt: skip
-        if not at_once:
-            return solution
-        failed = (solution.result != RESULTS.successful) & (index < num_samples)
-        return solution.result.error_if(solution, failed)
-
-    return map_trials(one, (model, key, input_current, inputs), num_samples, mesh)
-
-
-def _own_clock(model, grid: TimeGrid, input_current, saveat):
-    """The window, the input current and the times asked for, by a clock that starts at zero where
-    nothing asks for absolute time: such windows are one program, wherever they begin."""
-    y0 = jax.eval_shape(model.initial_state, jr.key(0))
-    y0 = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y0)
-    origin, moved = clock_of(model, grid, y0, input_current)
-    subs = None if saveat is None else saveat.subs
-    asks = isinstance(subs, dfx.SubSaveAt) and subs.fn is not dfx.SubSaveAt(t1=True).fn
-    if asks or origin not in (None, 0.0):
-        return grid, input_current, saveat
-    ts = subs.ts if isinstance(subs, dfx.SubSaveAt) else None
-    if ts is not None:
-        saveat = eqx.tree_at(lambda s: s.subs.ts, saveat, since_start(ts, grid))
-    return grid.from_zero(), moved, saveat
-
-
-def randomness(model, t0, t1, dt0, key, index, solver, bridge, stored=True):
-    """What trial number `index` draws: the key of its first state, its driver, the key of its
-    marks."""
-    start, noise, marks = (jr.fold_in(jr.fold_in(key, index), i) for i in range(3))
-    if model.noise_shape is None:
-        return start, None, marks
-    driver = BrownianGrid(
-        t0, t1, dt0, model.noise_shape, noise, bridge=bridge,
-        levy_area=levy_area_for(dfx.Euler() if solver is None else solver), stored=stored,
+    engine = EventEngine(solver, adjoint, conditions, progress_meter)
+    return engine.solve(
+        model, protocol, key=key, num_samples=whole_number("num_samples", num_samples, 0),
+        saveat=saveat, save_event_states=save_event_states, throw=throw,
     )  # fmt: skip
-    return start, driver, marks
 
 
-def checked_current(model: AbstractNeuron, input_current: Any) -> Any:
-    """The input current, refused where it does not fit the model."""
-    model.check_input(input_current)
-    if input_current is None or callable(input_current):
-        return input_current
-    return real_array("input_current", input_current)
+def simulate_trials(
+    model: AbstractNeuron,
+    t0: RealLike,
+    t1: RealLike,
+    dt0: RealLike,
+    *,
+    key: PRNGKeyArray,
+    num_samples: IntLike,
+    max_spikes: IntLike,
+    input_current: Any = None,
+    input_spikes: SpikeTrains | None = None,
+    stop_after: IntLike | None = None,
+    solver: dfx.AbstractSolver | None = None,
+    noise: AbstractNoise | None = None,
+    adjoint: AbstractEventAdjoint | None = None,
+    conditions: Conditions = "refuse",
+    progress_meter: dfx.AbstractProgressMeter | None = None,
+    throw: bool = True,
+) -> Trials:
+    """As [`roughsnn.simulate`][], with what an estimator of the gradient of an expected loss needs.
 
+    Use it, or a [`roughsnn.Simulation`][], as the `simulate` of [`roughsnn.fit`][] with
+    `estimator=PathwiseWithBoundary()` or `ScoreFunction()`. The same key gives the same spikes as
+    `simulate`.
 
-def spike_trains(solution: EventSolution, num_neurons: int, t0: float, t1: float) -> SpikeTrains:
-    """The spike trains of a batch of solutions."""
-    return SpikeTrains(
-        solution.event_times,
-        solution.event_indices,
-        t0,
-        t1,
-        solution.result != RESULTS.successful,
-        num_neurons=num_neurons,
-        grazing=solution.grazing,
-    )
+    Args:
+        model: an intensity model: a neuron model with `dead_intensity`, or a network of such
+            neurons.
+        t0: as in `simulate`.
+        t1: as in `simulate`.
+        dt0: as in `simulate`.
+        key: as in `simulate`.
+        num_samples: as in `simulate`.
+        max_spikes: as in `simulate`.
+        input_current: as in `simulate`.
+        input_spikes: as in `simulate`.
+        stop_after: as in `simulate`.
+        solver: as in `simulate`.
+        noise: as in `simulate`.
+        adjoint: as in `simulate`.
+        conditions: as in `simulate`.
+        progress_meter: as in `simulate`.
+        throw: as in `simulate`.
+
+    Raises:
+        EventSolveError: as in `simulate`.
+        TypeError: as in `simulate`; a model that does not fire by an intensity.
+        ValueError: as in `simulate`; a network with delays or refractory periods.
+    """
+    protocol = Protocol(
+        t0, t1, dt0, max_spikes=max_spikes, stop_after=stop_after, input_current=input_current,
+        input_spikes=input_spikes, noise=noise,
+    )  # fmt: skip
+    engine = EventEngine(solver, adjoint, conditions, progress_meter)
+    return engine.trials(
+        model, protocol, key=key, num_samples=whole_number("num_samples", num_samples, 0),
+        throw=throw,
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 # what is optional in a network is there where it is used
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
 
+import dataclasses
 from typing import Any
 
 import diffrax as dfx
@@ -23,7 +24,7 @@ from .networks._arrivals import NEVER, waiting
 from .networks._connections import taken
 from .networks._inputs import Inputs
 from .neurons import AbstractNeuron
-from .simulate import checked_current
+from .protocol import checked_current, has_row_per_sample
 from .solve import RESULTS, EventSolveError
 from .solve._arguments import clock_of, differentiable_stages, levy_area_for
 from .solve._problem import step_is_too_long
@@ -99,14 +100,15 @@ def simulate_on_grid(
             f"`solver` {type(solver).__name__} needs Levy areas, which a simulation on the grid "
             "does not draw: use diffrax.Euler() or diffrax.Heun()."
         )
-    current = checked_current(model, input_current)
+    current = checked_current(model, input_current, num_samples)
     if step_is_too_long(model, grid.dt0):
         raise EventSolveError(RESULTS[RESULTS.step_too_long])
     inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, grid.t0)
-    steps = _on_own_clock(_Steps(model, solver, grid, current))
+    rows = has_row_per_sample(current)
+    steps = _on_own_clock(_Steps(model, solver, grid, current[0] if rows else current))
     index = jnp.arange(num_samples, dtype=jnp.int32)
     numbers = None if inputs is None else step_numbers(inputs.trains, grid)
-    carry, tables = _begin(steps, key, index, numbers, inputs)
+    carry, tables = _begin(steps, key, index, numbers, inputs, current if rows else None)
     chunks = -(-grid.num_cells * model.num_neurons * num_samples // _ROOM)
     length = -(-grid.num_cells // chunks)
     found = []
@@ -165,12 +167,14 @@ class _Carry(eqx.Module):
 
 
 class _Tables(eqx.Module):
-    """What stays the same: for each sample its key and its input spikes; the delays in steps."""
+    """What stays the same: for each sample its key, its input spikes and the input current that
+    is its own; the delays in steps."""
 
     noise_keys: Any
     mark_keys: Any
     input_steps: Any
     input_rows: Any
+    currents: Any
     lags: Any
 
 
@@ -337,7 +341,7 @@ def _rounding(state, dtype):
     return 8 * float(jnp.finfo(dtype).eps) * jnp.where(jnp.isfinite(v), jnp.abs(v), 0)
 
 
-def _begin(steps: _Steps, key, index, numbers, inputs):
+def _begin(steps: _Steps, key, index, numbers, inputs, currents):
     """The states at the start, and the tables of all samples."""
     core = steps.core
     keys = jax.vmap(lambda i: jnp.stack([jr.fold_in(jr.fold_in(key, i), n) for n in range(3)]))(
@@ -360,7 +364,9 @@ def _begin(steps: _Steps, key, index, numbers, inputs):
             input_steps = rows = None
         else:
             pointer = jnp.sum(input_steps < 0, axis=1, dtype=jnp.int32)
-    return _Carry(y, rings, pointer), _Tables(keys[:, 1], keys[:, 2], input_steps, rows, lags)
+    return _Carry(y, rings, pointer), _Tables(
+        keys[:, 1], keys[:, 2], input_steps, rows, currents, lags
+    )
 
 
 @eqx.filter_jit
@@ -368,9 +374,12 @@ def _run(steps: _Steps, tables: _Tables, carry: _Carry, first, count: int):
     cells = first + jnp.arange(count, dtype=jnp.int32)
 
     def one(tables, carry):
-        return lax.scan(lambda c, cell: steps.step(tables, c, cell), carry, cells)
+        own = steps
+        if tables.currents is not None:
+            own = dataclasses.replace(steps, args=tables.currents)
+        return lax.scan(lambda c, cell: own.step(tables, c, cell), carry, cells)
 
-    axes = _Tables(0, 0, 0, 0, None)
+    axes = _Tables(0, 0, 0, 0, 0, None)
     if jax.tree.leaves(carry)[0].shape[0] == 1:
         # a loop of one sample is faster than a batch of one
         def take(x):

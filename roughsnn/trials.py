@@ -1,41 +1,20 @@
-"""`simulate_trials`: spike trains together with what estimators of gradients need beyond them."""
+"""`Trials`: spike trains together with where each trial ended and how it came about."""
 
 from typing import Any
 
-import diffrax as dfx
 import equinox as eqx
 import jax
-import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from ._checks import IntLike, RealLike, optional_whole_number, whole_number, window
 from ._shown import shown
 from .networks import SpikingNetwork
 from .neurons import AbstractNeuron
-from .simulate import randomness, simulate_solution, spike_trains
-from .solve import RESULTS, EventSolution
-from .solve._guard import Conditions
+from .protocol import Protocol
+from .solve import EventSolution
 from .spikes import SpikeTrains
 
-__all__ = ["Recipe", "Trials", "shortfall", "simulate_trials"]
-
-
-class Recipe(eqx.Module):
-    """How a sample of trials came about: enough to walk along each of them once more.
-
-    The attributes are the arguments of [`roughsnn.simulate`][] of the same name.
-    """
-
-    model: AbstractNeuron
-    input_current: Any
-    key: PRNGKeyArray
-    solver: dfx.AbstractSolver | None
-    t0: float = eqx.field(static=True)
-    t1: float = eqx.field(static=True)
-    dt0: float = eqx.field(static=True)
-    stop_after: int | None = eqx.field(static=True)
-    bridge: str = eqx.field(static=True)
+__all__ = ["Trials", "shortfall"]
 
 
 class Trials(eqx.Module):
@@ -45,6 +24,9 @@ class Trials(eqx.Module):
     of neuron k integrated since its last spike, the neuron fires when $\Lambda_k$ reaches
     $\alpha_k - \log u$, that is when its residual $s_k = \Lambda_k - \alpha_k + \log u$ reaches 0.
 
+    Model, protocol, engine and key are those that the trials came about with: enough to walk along
+    each of them once more, or to draw them another way.
+
     Attributes:
         trains: the spike trains.
         residuals: $s_k < 0$ of each neuron at the end of the trial, differentiable.
@@ -52,7 +34,10 @@ class Trials(eqx.Module):
             could have fired at the end of the trial, and did not by chance.
         stopped: whether the trial ended at its last spike, as `stop_after` asks for.
         failed: whether it failed; a failed trial takes no part in any correction.
-        recipe: the model, input and random key behind the trials.
+        model: the model.
+        protocol: what was done to it.
+        engine: how that was computed.
+        key: the random key.
     """
 
     trains: SpikeTrains
@@ -60,7 +45,10 @@ class Trials(eqx.Module):
     excess: Float[Array, "samples K"]
     stopped: Bool[Array, " samples"]
     failed: Bool[Array, " samples"]
-    recipe: Recipe
+    model: AbstractNeuron
+    protocol: Protocol
+    engine: Any
+    key: PRNGKeyArray
 
     def __len__(self) -> int:
         return len(self.trains)
@@ -72,50 +60,10 @@ class Trials(eqx.Module):
         )
 
 
-def simulate_trials(
-    model: AbstractNeuron,
-    t0: RealLike,
-    t1: RealLike,
-    dt0: RealLike,
-    *,
-    key: PRNGKeyArray,
-    num_samples: IntLike,
-    max_spikes: IntLike,
-    input_current: Any = None,
-    stop_after: IntLike | None = None,
-    solver: dfx.AbstractSolver | None = None,
-    bridge: str = "linear",
-    conditions: Conditions = "refuse",
-    throw: bool = True,
-) -> Trials:
-    """As [`roughsnn.simulate`][], with what an estimator of the gradient of an expected loss needs.
-
-    Use it in the `simulate` of [`roughsnn.fit`][] with `estimator=PathwiseWithBoundary()` or
-    `ScoreFunction()`. The same key gives the same spikes as `simulate`.
-
-    Args:
-        model: an intensity model: a neuron model with `dead_intensity`, or a network of such
-            neurons.
-        t0: as in `simulate`.
-        t1: as in `simulate`.
-        dt0: as in `simulate`.
-        key: as in `simulate`.
-        num_samples: as in `simulate`.
-        max_spikes: as in `simulate`.
-        input_current: as in `simulate`.
-        stop_after: as in `simulate`.
-        solver: as in `simulate`.
-        bridge: as in `simulate`.
-        conditions: as in `simulate`.
-        throw: as in `simulate`.
-
-    Raises:
-        EventSolveError: as in `simulate`.
-        TypeError: as in `simulate`; a model that does not fire by an intensity.
-        ValueError: as in `simulate`; a network with delays or refractory periods.
-    """
-    # what is no neuron model at all is refused by `simulate_solution`
-    alpha = model.dead_intensity if isinstance(model, AbstractNeuron) else jnp.zeros(1)
+def dead_intensity(model: AbstractNeuron) -> Array:
+    """The intensity that must build up in each neuron before it can fire; a model that has none is
+    refused with the reason."""
+    alpha = model.dead_intensity
     neurons = model.neurons if isinstance(model, SpikingNetwork) else None
     if alpha is None and neurons is not None and neurons.dead_intensity is not None:
         raise ValueError(
@@ -133,38 +81,7 @@ def simulate_trials(
             "intensity: its `dead_intensity` is None. The trials of such a model are what "
             "`roughsnn.simulate` gives; the corrections of a pathwise gradient need a hazard."
         )
-    t0, t1, dt0 = window(t0, t1, dt0)
-    num_samples = whole_number("num_samples", num_samples, 0)
-    stop_after = optional_whole_number("stop_after", stop_after, 1)
-    solution = simulate_solution(
-        model, t0, t1, dt0, key=key, num_samples=num_samples, max_spikes=max_spikes,
-        input_current=input_current, stop_after=stop_after, solver=solver, bridge=bridge,
-        conditions=conditions, save_event_states=True, throw=throw,
-    )  # fmt: skip
-
-    def event(since, y):
-        # an intensity is integrated in the state, which alone says how far it has come
-        return model.event(since, y, input_current)
-
-    residuals = jax.vmap(event)(solution.final_time, solution.final_state)
-
-    def start(index):
-        first, _, _ = randomness(model, t0, t1, dt0, key, index, solver, bridge)
-        return event(jnp.zeros((), solution.final_time.dtype), model.initial_state(first))
-
-    first = jax.vmap(start)(jnp.arange(num_samples, dtype=jnp.int32))
-    levels = lax.stop_gradient(_levels(event, first, solution, model.num_neurons))
-    stopped = jnp.zeros(num_samples, dtype=bool)
-    if stop_after is not None:
-        stopped = solution.num_events >= stop_after
-    return Trials(
-        spike_trains(solution, model.num_neurons, t0, t1),
-        residuals,
-        lax.stop_gradient(residuals - alpha[None, :]) - levels,
-        stopped,
-        solution.result != RESULTS.successful,
-        Recipe(model, input_current, key, solver, t0, t1, dt0, stop_after, bridge),
-    )
+    return alpha
 
 
 def shortfall(
@@ -209,25 +126,3 @@ def shortfall(
         return -jnp.max(jnp.where(reached, values, -jnp.inf), axis=0)
 
     return jax.vmap(one)(solution.ts, solution.ys)
-
-
-def _levels(
-    event, first: Float[Array, "samples K"], solution: EventSolution, num_neurons: int
-) -> Float[Array, "samples K"]:
-    """Where the residual of each neuron began after its last spike, or at the start."""
-
-    def one(first, times, indices, states):
-        after = jax.vmap(event)(times, states)
-        own = indices[:, None] == jnp.arange(num_neurons, dtype=indices.dtype)[None, :]
-        number = jnp.arange(indices.shape[0], dtype=jnp.int32)
-        last = jnp.max(jnp.where(own, number[:, None], -1), axis=0, initial=-1)
-        columns = jnp.arange(num_neurons, dtype=jnp.int32)
-        padded = jnp.concatenate([first[None], after])
-        return padded[last + 1, columns]
-
-    return jax.vmap(one)(
-        first,
-        solution.event_times,
-        solution.event_indices,
-        solution.event_ys_right,
-    )

@@ -135,7 +135,7 @@ def test_a_model_without_noise_and_a_solver_of_high_order():
         (dict(input_current=float("nan")), "`input_current` must be finite"),
         (dict(input_current=jnp.array([1.0, jnp.inf])), "`input_current` must be finite"),
         # in the words of run-time type checking, or in our own
-        (dict(bridge="quadratic"), "bridge"),
+        (dict(noise="quadratic"), "noise"),
     ],
 )
 def test_misuse_is_refused_by_name(changes, match):
@@ -161,6 +161,8 @@ def test_numbers_of_numpy_are_the_numbers_of_python():
 
 def test_only_neurons_can_be_simulated():
     sde = rs.EventSDE(lambda t, y, a: y, lambda t, y, a: y, lambda t, y, k, u, a: y)
-    unchecked = getattr(rs.simulate_solution, "__wrapped__", rs.simulate_solution)
+    # without run-time type checking
+    solve = getattr(rs.EventEngine.solve, "__wrapped__", rs.EventEngine.solve)
+    protocol = rs.Protocol(0.0, 1.0, 0.1, max_spikes=1)
     with pytest.raises(TypeError, match="`model` must be a neuron model"):
-        unchecked(sde, 0.0, 1.0, 0.1, key=jr.key(0), num_samples=1, max_spikes=1)
+        solve(rs.EventEngine(), sde, protocol, key=jr.key(0), num_samples=1)

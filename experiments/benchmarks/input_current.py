@@ -65,11 +65,12 @@ def read_metrics(folder: Path) -> list[Outcome]:
     runs = defaultdict(lambda: defaultdict(list))
     with (folder / "metrics.csv").open() as file:
         for row in csv.DictReader(file):
-            setting = (row["loss"], float(row["sigma"]), int(row["sample_size"]))
+            hurst = float(row.get("hurst", 0.5))
+            setting = (row["loss"], float(row["sigma"]), int(row["sample_size"]), hurst)
             values = [float(row[k]) for k in ("current", "holdout_error", "training_loss")]
             runs[setting][int(row["seed"])].append(values)
     outcomes = []
-    for (loss, sigma, n), seeds in runs.items():
+    for (loss, sigma, n, hurst), seeds in runs.items():
         values = np.array([seeds[i] for i in sorted(seeds)])
-        outcomes.append(Outcome(loss, sigma, n, *np.moveaxis(values, -1, 0)))
+        outcomes.append(Outcome(loss, sigma, n, *np.moveaxis(values, -1, 0), hurst=hurst))
     return outcomes

@@ -2,7 +2,8 @@
 
 One stochastic leaky integrate-and-fire neuron, driven by a constant current c = 1.5, is observed
 in n trials of which each ends at the third spike. Starting from c = 0.5635, the current is fitted
-by gradient descent through the simulator, with fresh noise in every step.
+by gradient descent through the simulator, with fresh noise in every step. With `hursts` the noise
+of the potential is fractional Brownian motion, rougher or smoother than that of the paper.
 """
 
 import dataclasses
@@ -17,7 +18,8 @@ import optax
 from jaxtyping import Array, Float
 
 import roughsnn as rs
-from roughsnn.runs.settings import FINITE, SEED, above, at_least
+from roughsnn.drivers import AbstractNoise
+from roughsnn.runs.settings import FINITE, SEED, above, at_least, between
 
 from .published import INPUT_CURRENT, TRUE_CURRENT
 
@@ -30,6 +32,8 @@ class Settings(rs.RunSettings):
 
     sigmas: tuple[float, ...] = (0.25, 0.5)
     """Noise of the membrane potential (dimensionless, per square root of the time unit)."""
+    hursts: tuple[float, ...] = (0.5,)
+    """Hurst parameters of the noise; 0.5 is Brownian motion, as published."""
     sample_sizes: tuple[int, ...] = (16, 32, 64, 128)
     """Numbers n of observed trials; each step simulates as many."""
     losses: tuple[Loss, ...] = ("signature", "spike-times")
@@ -57,11 +61,12 @@ class Settings(rs.RunSettings):
     steps; about a minute."""
 
     number_ranges: ClassVar = {
-        "sigmas": above(0), "sample_sizes": at_least(1), "seeds": at_least(1),
+        "sigmas": above(0), "hursts": between(0, 1), "sample_sizes": at_least(1),
+        "seeds": at_least(1),
         "steps": at_least(1), "learning_rate": above(0), "first_current": FINITE,
         "window": above(0), "dt0": above(0), "seed": SEED,
     }  # fmt: skip
-    without_repeats = ("sigmas", "sample_sizes", "losses")
+    without_repeats = ("sigmas", "hursts", "sample_sizes", "losses")
     presets: ClassVar = {
         "quick": {
             "sample_sizes": (32, 128), "losses": ("signature",), "seeds": 2, "steps": 400,
@@ -76,6 +81,13 @@ class Settings(rs.RunSettings):
                 f"`dt0` is {self.dt0} and `window` {self.window}; a step must be no longer than "
                 "the window."
             )
+        for hurst in self.hursts:
+            noise_of(hurst)
+
+
+def noise_of(hurst: float) -> AbstractNoise:
+    """The law of the noise; that of the paper where it is Brownian motion."""
+    return rs.BrownianNoise() if hurst == 0.5 else rs.FractionalNoise(hurst)
 
 
 class Driven(eqx.Module):
@@ -95,6 +107,7 @@ class Outcome:
     current: np.ndarray
     holdout_error: np.ndarray
     training_loss: np.ndarray
+    hurst: float = 0.5
 
     @property
     def final_current(self) -> np.ndarray:
@@ -115,10 +128,11 @@ LOSSES = {
 
 
 def fit_setting(
-    settings: Settings, loss: Loss, sigma: float, sample_size: int, run: rs.RunFolder
+    settings: Settings, loss: Loss, sigma: float, hurst: float, sample_size: int, run: rs.RunFolder
 ) -> Outcome:
     """Fit the current on `settings.seeds` data sets side by side."""
-    name = f"{loss}-sigma-{sigma}-n-{sample_size}"
+    rough = "" if hurst == 0.5 else f"-hurst-{hurst}"
+    name = f"{loss}-sigma-{sigma}{rough}-n-{sample_size}"
     neuron = rs.StochasticLIF(
         1, mu1=15.0, mu2=0.0, sigma=sigma, v_reset=1.4, v_th=1.0, beta=5.0, tau_s=1.0, alpha=0.03
     )
@@ -126,7 +140,7 @@ def fit_setting(
     def simulate(model, key):
         return rs.simulate(
             model.neuron, 0.0, settings.window, settings.dt0, key=key, num_samples=sample_size,
-            max_spikes=3, stop_after=3, input_current=model.current,
+            max_spikes=3, stop_after=3, input_current=model.current, noise=noise_of(hurst),
         )  # fmt: skip
 
     def current(model, generated, holdout):
@@ -177,25 +191,25 @@ def fit_setting(
     final = np.array([[float(result.model.current)] for result in results])
     return Outcome(
         loss, sigma, sample_size, np.hstack([history("current"), final]),
-        history("holdout_error"), history("loss"),
+        history("holdout_error"), history("loss"), hurst,
     )  # fmt: skip
 
 
 def run(settings: Settings) -> tuple[list[Outcome], Path]:
     """Run all settings and write settings, metrics, table and figures into a new folder."""
     combinations = [
-        (loss, sigma, n)
+        (loss, sigma, hurst, n)
         for loss in settings.losses
         for sigma in settings.sigmas
+        for hurst in settings.hursts
         for n in settings.sample_sizes
     ]
     outcomes = []
     with rs.RunFolder.start(settings) as folder:
-        for i, (loss, sigma, n) in enumerate(combinations):
-            print(
-                f"[{i + 1}/{len(combinations)}] loss {loss}, sigma = {sigma}, n = {n}", flush=True
-            )
-            outcomes.append(fit_setting(settings, loss, sigma, n, folder))
+        for i, (loss, sigma, hurst, n) in enumerate(combinations):
+            what = f"loss {loss}, sigma = {sigma}, H = {hurst}, n = {n}"
+            print(f"[{i + 1}/{len(combinations)}] {what}", flush=True)
+            outcomes.append(fit_setting(settings, loss, sigma, hurst, n, folder))
             write_metrics(outcomes, folder)
         text = table(outcomes)
         folder.write_text("table.md", text)
@@ -210,31 +224,34 @@ def run(settings: Settings) -> tuple[list[Outcome], Path]:
 def write_metrics(outcomes: list[Outcome], folder: rs.RunFolder) -> None:
     """One row for each setting, seed and step."""
     rows = (
-        [o.loss, o.sigma, o.sample_size, seed, step]
+        [o.loss, o.sigma, o.hurst, o.sample_size, seed, step]
         + [f"{float(v[seed, step]):.7g}" for v in (o.current, o.holdout_error, o.training_loss)]
         for o in outcomes
         for seed in range(o.holdout_error.shape[0])
         for step in range(o.holdout_error.shape[1])
     )
-    header = ["loss", "sigma", "sample_size", "seed", "step"]
+    header = ["loss", "sigma", "hurst", "sample_size", "seed", "step"]
     folder.write_table("metrics.csv", [*header, "current", "holdout_error", "training_loss"], rows)
 
 
 def table(outcomes: list[Outcome]) -> str:
     """Mean and spread over seeds beside the published values, as Markdown."""
     lines = [
-        "| loss | sigma | n | final c, mean (sd) | published c | hold-out error, mean (sd) "
+        "| loss | sigma | H | n | final c, mean (sd) | published c | hold-out error, mean (sd) "
         "| published error |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for o in outcomes:
         c, e = o.final_current, o.final_error
         ddof = min(1, len(c) - 1)
         published = INPUT_CURRENT.get((o.loss, o.sigma, o.sample_size))
+        if o.hurst != 0.5:
+            published = None
         theirs = ("-", "-") if published is None else (f"{x:.4f}" for x in published)
         their_c, their_error = theirs
         lines.append(
-            f"| {o.loss} | {o.sigma} | {o.sample_size} | {c.mean():.4f} ({c.std(ddof=ddof):.4f}) "
+            f"| {o.loss} | {o.sigma} | {o.hurst} | {o.sample_size} "
+            f"| {c.mean():.4f} ({c.std(ddof=ddof):.4f}) "
             f"| {their_c} | {e.mean():.4f} ({e.std(ddof=ddof):.4f}) | {their_error} |"
         )
     return "\n".join(lines)
@@ -249,13 +266,17 @@ def draw_figure(outcomes: list[Outcome]):
     from roughsnn.plotting.style import colour, legend
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.6), layout="constrained")
-    sizes = sorted({o.sample_size for o in outcomes})
-    sigmas = sorted({o.sigma for o in outcomes})
+    # colours say the Hurst parameter where there are several, else the sample size
+    by_hurst = len({o.hurst for o in outcomes}) > 1
+    shade = (lambda o: o.hurst) if by_hurst else (lambda o: o.sample_size)
+    shades = sorted({shade(o) for o in outcomes})
+    line = (lambda o: (o.sigma, o.sample_size)) if by_hurst else (lambda o: (o.sigma,))
+    lines = sorted({line(o) for o in outcomes})
     styles = ("-", "--", ":", "-.")
     for o in outcomes:
         drawn = dict(
-            color=colour(sizes.index(o.sample_size)),
-            linestyle=styles[sigmas.index(o.sigma) % len(styles)],
+            color=colour(shades.index(shade(o))),
+            linestyle=styles[lines.index(line(o)) % len(styles)],
         )
         name = "hold-out error of mean spike times"
         smooth = 21 if o.holdout_error.shape[1] > 100 else 1
@@ -264,10 +285,10 @@ def draw_figure(outcomes: list[Outcome]):
         )
         plot_parameter(o.current, right, name="input current $c$", **drawn)
     right.axhline(TRUE_CURRENT, color="0.4", linestyle=(0, (1, 1)), linewidth=1)
-    # colours say the sample size, and kinds of line the noise
-    for i, n in enumerate(sizes):
-        right.plot([], [], color=colour(i), label=f"$n={n}$")
-    for i, sigma in enumerate(sigmas):
-        right.plot([], [], color="0.3", linestyle=styles[i % 4], label=rf"$\sigma={sigma}$")
+    for i, value in enumerate(shades):
+        right.plot([], [], color=colour(i), label=f"${'H' if by_hurst else 'n'}={value}$")
+    for i, (sigma, *size) in enumerate(lines):
+        label = rf"$\sigma={sigma}$" + "".join(f", $n={n}$" for n in size)
+        right.plot([], [], color="0.3", linestyle=styles[i % 4], label=label)
     legend(right)
     return figure

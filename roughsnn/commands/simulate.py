@@ -15,9 +15,10 @@ import numpy as np
 import tyro
 
 import roughsnn as rs
+from roughsnn.drivers import AbstractNoise
 from roughsnn.io import SavedModel, read_model
 from roughsnn.neurons import AbstractNeuron
-from roughsnn.runs.settings import FINITE, SEED, above, at_least, check_ranges
+from roughsnn.runs.settings import FINITE, SEED, above, at_least, between, check_ranges
 
 _NEURONS = {
     "lif": rs.StochasticLIF,
@@ -30,6 +31,7 @@ _NEURONS = {
 _RANGES = {
     "neurons": at_least(1), "layers": at_least(1), "weight": FINITE, "input_current": FINITE,
     "mu1": at_least(0), "mu2": at_least(0), "sigma": at_least(0), "v_reset": FINITE,
+    "hurst": between(0, 1), "jump_rate": at_least(0),
     "v_th": FINITE, "beta": at_least(0), "tau_s": above(0), "alpha": at_least(0),
     "window": above(0), "dt0": above(0), "trials": at_least(1), "max_spikes": at_least(1),
     "seed": SEED,
@@ -63,6 +65,12 @@ class Settings:
     """Rate at which the synaptic current decays, 1/time."""
     sigma: float = 0.25
     """Noise of the potential, per square root of time; 0 for none."""
+    hurst: float = 0.5
+    """Hurst parameter of the noise, between 0 and 1: 0.5 is Brownian motion; above it the noise is
+    correlated in time, below it rougher."""
+    jump_rate: float = 0.0
+    """Jumps of the potential by `sigma`, at random times: so many per unit of time and neuron,
+    besides the other noise."""
     v_reset: float = 1.4
     """How far a spike lowers the potential."""
     v_th: float = 1.0
@@ -90,6 +98,7 @@ class Settings:
 
     def __post_init__(self):
         check_ranges(self, _RANGES)
+        self.noise()
         if self.layers and self.neurons is not None:
             raise ValueError(
                 f"`layers` is {self.layers} and `neurons` {self.neurons}; `layers` says the "
@@ -112,6 +121,13 @@ class Settings:
                     f"`{given[0]}` makes a model, and `from` names one that is made. Leave one of "
                     "them out."
                 )
+
+    def noise(self) -> AbstractNoise | None:
+        """The law of the noise, `None` for the default."""
+        if self.hurst == 0.5 and not self.jump_rate:
+            return None
+        law = rs.BrownianNoise() if self.hurst == 0.5 else rs.FractionalNoise(self.hurst)
+        return law + rs.PoissonNoise(self.jump_rate) if self.jump_rate else law
 
     def model(self) -> AbstractNeuron:
         """The neurons, connected if there are layers."""
@@ -222,7 +238,7 @@ def run(settings: Settings) -> tuple[dict[str, rs.SpikeTrains], Path]:
 
 
 def _simulate(saved: SavedModel, settings: Settings) -> rs.SpikeTrains:
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"noise": settings.noise()}
     if saved.input_current is not None:
         options["input_current"] = saved.input_current
     return rs.simulate(

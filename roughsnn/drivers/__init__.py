@@ -14,6 +14,13 @@ from ._jumps import JumpPath as JumpPath
 from ._jumps import Jumps as Jumps
 from ._jumps import poisson_path as poisson_path
 from ._jumps import spike_path as spike_path
+from ._laws import AbstractNoise as AbstractNoise
+from ._laws import BrownianNoise as BrownianNoise
+from ._laws import FractionalNoise as FractionalNoise
+from ._laws import PoissonNoise as PoissonNoise
+from ._laws import RefinedNoise as RefinedNoise
+from ._laws import SumOfNoise as SumOfNoise
+from ._laws import check_noise as check_noise
 from ._on_grid import as_grid_driver as as_grid_driver
 from ._on_grid import is_pure_jump as is_pure_jump
 from ._on_grid import jumps_of as jumps_of
@@ -21,18 +28,25 @@ from ._refined import RefinedBrownianGrid as RefinedBrownianGrid
 
 __all__ = [
     "AbstractGridDriver",
+    "AbstractNoise",
     "BrownianGrid",
+    "BrownianNoise",
     "FractionalBrownianGrid",
+    "FractionalNoise",
     "JumpDriver",
     "JumpPath",
     "Jumps",
     "PathDriver",
+    "PoissonNoise",
     "ProductPath",
     "RefinedBrownianGrid",
+    "RefinedNoise",
+    "SumOfNoise",
     "SumPath",
     "TimeGrid",
     "as_grid_driver",
     "check_driver",
+    "check_noise",
     "is_pure_jump",
     "jumps_of",
     "poisson_path",

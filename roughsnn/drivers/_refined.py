@@ -33,6 +33,8 @@ class RefinedBrownianGrid(AbstractGridDriver):
     Args:
         fine: the path; piecewise linear, or parabolic where it has areas. Not with random bridges.
         factor: how many of its cells make one of the solver's; a divisor of their number.
+        grid: the solver's grid, by default the one that follows; given, it is the same to the last
+            digit.
 
     Raises:
         TypeError: `fine` is no `BrownianGrid`.
@@ -46,7 +48,7 @@ class RefinedBrownianGrid(AbstractGridDriver):
     grid: TimeGrid
     factor: int = eqx.field(static=True)
 
-    def __init__(self, fine: BrownianGrid, factor: int):
+    def __init__(self, fine: BrownianGrid, factor: int, grid: TimeGrid | None = None):
         if not isinstance(fine, BrownianGrid):
             raise TypeError(f"`fine` must be a BrownianGrid, got {type(fine).__name__}.")
         if fine.bridge != "linear":
@@ -64,7 +66,7 @@ class RefinedBrownianGrid(AbstractGridDriver):
             )
         self.fine = fine
         self.factor = factor
-        self.grid = TimeGrid(fine.t0, fine.t1, fine.grid.dt0 * factor)
+        self.grid = TimeGrid(fine.t0, fine.t1, fine.grid.dt0 * factor) if grid is None else grid
 
         def from_start(x):
             return jnp.concatenate([jnp.zeros_like(x[:, :1]), jnp.cumsum(x, axis=1)], axis=1)

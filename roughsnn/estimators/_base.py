@@ -61,9 +61,9 @@ class AbstractGradientEstimator(eqx.Module):
 
         Args:
             model: the parameters theta, any tree; usually a neuron model or a network.
-            simulate: function of the model and a key that draws trials: with
-                [`roughsnn.simulate_trials`][], or with [`roughsnn.simulate`][] for estimators
-                that need nothing but the spikes.
+            simulate: a [`roughsnn.Simulation`][]; or a function of the model and a key that draws
+                trials: with [`roughsnn.simulate_trials`][], or with [`roughsnn.simulate`][] for
+                estimators that need nothing but the spikes.
             loss: function of the trains drawn that returns a scalar. To compare them with
                 observed trains use [`roughsnn.Against`][].
             key: random key.
@@ -93,18 +93,21 @@ def spikes_of(generated: Any) -> Any:
     return generated.trains if isinstance(generated, Trials) else generated
 
 
-def require_trials(generated: Any, estimator: str) -> Trials:
-    """Fail unless `simulate` returned trials.
+def draw_trials(simulate: Any, model: PyTree, key: PRNGKeyArray, estimator: str) -> Trials:
+    """Trials with where each of them ended.
 
     Raises:
-        TypeError: it returned something else.
+        TypeError: `simulate` gives spikes alone.
     """
+    draw = getattr(simulate, "trials", simulate)
+    generated = draw(model, key)
     if isinstance(generated, Trials):
         return generated
     kind = "SpikeTrains" if isinstance(generated, SpikeTrains) else type(generated).__name__
     raise TypeError(
         f"`simulate` returned {kind}; {estimator} must know where each trial ended and how it "
-        "came about. Use `roughsnn.simulate_trials` in it, with the arguments of `simulate`."
+        "came about. Give a `roughsnn.Simulation` for it, or use `roughsnn.simulate_trials` in it, "
+        "with the arguments of `simulate`."
     )
 
 

@@ -13,7 +13,7 @@ from ._base import (
     AbstractGradientEstimator,
     GradientEstimate,
     differentiate,
-    require_trials,
+    draw_trials,
     scalar,
     spikes_of,
 )
@@ -79,9 +79,9 @@ class PathwiseWithBoundary(AbstractGradientEstimator):
     `roughsnn`; [`roughsnn.MeanLoss`][] for your own), else an evaluation for each trial and
     neuron, which `num_candidates` bounds. The simulation is not repeated.
 
-    `simulate` must return [`roughsnn.Trials`][]. Diagnostics: `exposed`, the mean number of neurons
-    of a trial that could have fired at its end, and `largest_change` of the loss by one such spike;
-    where the latter is 0 no correction was needed.
+    `simulate` must be a [`roughsnn.Simulation`][], or return [`roughsnn.Trials`][]. Diagnostics:
+    `exposed`, the mean number of neurons of a trial that could have fired at its end, and
+    `largest_change` of the loss by one such spike; where the latter is 0 no correction was needed.
 
     Attributes:
         num_candidates: how many pairs (trial, neuron) are drawn for the term, with equal chances
@@ -99,7 +99,7 @@ class PathwiseWithBoundary(AbstractGradientEstimator):
 
     def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
         def objective(model):
-            trials = require_trials(simulate(model, key), "PathwiseWithBoundary")
+            trials = draw_trials(simulate, model, key, "PathwiseWithBoundary")
             value = scalar(loss(trials.trains))
             jumps, diagnostics = self._boundary_term(trials, loss, key)
             return value + jumps, (trials.trains, diagnostics)

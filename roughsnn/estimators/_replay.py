@@ -23,10 +23,11 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from roughsnn.drivers import AbstractGridDriver, TimeGrid, as_grid_driver
+from roughsnn.drivers import AbstractGridDriver, Jumps, TimeGrid, as_grid_driver, jumps_of
 from roughsnn.neurons import AbstractNeuron
-from roughsnn.simulate import randomness
+from roughsnn.protocol import checked_current, current_of_sample, randomness
 from roughsnn.solve._arguments import clock_of, differentiable_stages
+from roughsnn.solve._marcus import marcus_flow
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 
@@ -52,20 +53,22 @@ def share_kept(excess: Array, ramp: float) -> tuple[Array, Array]:
 
 def replay(trials: Trials, ramp: float) -> Replay:
     """Walk along the trials again; `ramp` is the epsilon of `share_kept`."""
-    recipe, trains = trials.recipe, trials.trains
-    model = recipe.model
-    grid = TimeGrid(recipe.t0, recipe.t1, recipe.dt0)
-    solver = differentiable_stages(dfx.Euler() if recipe.solver is None else recipe.solver)
+    trains, protocol, model = trials.trains, trials.protocol, trials.model
+    grid, given = protocol.grid, trials.engine.solver
+    solver = differentiable_stages(dfx.Euler() if given is None else given)
+    currents = checked_current(model, protocol.input_current, len(trains))
+    inputs = protocol.inputs(model, len(trains))
 
     def one(index, times, neurons):
-        start, driver, _ = randomness(
-            model, recipe.t0, recipe.t1, recipe.dt0, recipe.key, index, recipe.solver, recipe.bridge
-        )
+        start, driver, _ = randomness(model, grid, protocol.noise, trials.key, index, given)
+        driver = driver if inputs is None else inputs.of_sample(index).beside(driver, grid)
         y0 = model.initial_state(start)
-        origin, args = clock_of(model, grid, y0, recipe.input_current)
+        origin, args = clock_of(model, grid, y0, current_of_sample(currents, index))
+        driver = as_grid_driver(driver, grid)
+        dtype = jnp.result_type(*jax.tree.leaves(y0))
         walk = _Walk(
-            model, solver, as_grid_driver(driver, grid), grid, origin, args, ramp,
-            recipe.stop_after, lax.stop_gradient(times), neurons,
+            model, solver, driver, jumps_of(driver, dtype), grid, origin, args, ramp,
+            protocol.stop_after, lax.stop_gradient(times), neurons,
         )  # fmt: skip
         return walk.run(y0)
 
@@ -83,6 +86,8 @@ class _Carry(eqx.Module):
     offset: Float[Array, " K"]
     cell: Int[Array, ""]
     number: Int[Array, ""]
+    # of the next jump of the driver
+    jump: Int[Array, ""] | None
     driver_state: PyTree
     log_weight: Float[Array, ""]
 
@@ -91,6 +96,7 @@ class _Walk(eqx.Module):
     model: AbstractNeuron
     solver: dfx.AbstractSolver
     driver: AbstractGridDriver | None
+    jumps: Jumps | None
     grid: TimeGrid
     origin: float | None = eqx.field(static=True)
     args: object
@@ -110,10 +116,12 @@ class _Walk(eqx.Module):
             offset=lax.stop_gradient(self.model.event(start, y0, self.args) + self._alpha()),
             cell=zero,
             number=zero,
+            jump=None if self.jumps is None else self.jumps.num_at_start(),
             driver_state=None if self.driver is None else self.driver.start(zero),
             log_weight=jnp.zeros((), dtype),
         )
         length = self.grid.num_cells + self.times.shape[0]
+        length += 0 if self.jumps is None else len(self.jumps)
         step = jax.checkpoint(lambda carry, _: self._step(carry), prevent_cse=False)
         last, (times, numbers) = lax.scan(step, first, None, length=length)
         excess = self.model.event(self._time(last.cell, last.x), last.y, self.args) - last.offset
@@ -132,7 +140,7 @@ class _Walk(eqx.Module):
         return alpha
 
     def _step(self, carry: _Carry):
-        """To the next spike, or to the end of the cell."""
+        """To the next spike or jump of the driver, or to the end of the cell."""
         grid, room = self.grid, self.times.shape[0]
         x, y = carry.x, carry.y
         running = carry.cell < grid.num_cells
@@ -141,6 +149,11 @@ class _Walk(eqx.Module):
         cell = jnp.minimum(carry.cell, grid.num_cells - 1)
         # an ended trial steps over a dummy interval
         end = jnp.where(running, grid.width(cell, x.dtype), lax.stop_gradient(x) + grid.dt0)
+        cell_end, size, is_jump = end, None, jnp.zeros((), bool)
+        if self.jumps is not None:
+            its_cell, jump_at, size = self.jumps.at(carry.jump)
+            is_jump = running & (its_cell == carry.cell) & (jump_at <= end)
+            end = jnp.where(is_jump, jnp.maximum(jump_at, x), end).astype(x.dtype)
         tau, neuron = end, jnp.zeros((), jnp.int32)
         is_event: Bool[Array, ""] = jnp.zeros((), bool)
         if room:
@@ -151,10 +164,11 @@ class _Walk(eqx.Module):
             is_here = (its_cell < carry.cell) | ((its_cell == carry.cell) & (tau <= end))
             tau = jnp.where(its_cell < carry.cell, x, jnp.maximum(tau, x))
             is_event = running & (carry.number < room) & is_here
+        is_jump = is_jump & ~is_event
         x_next = jnp.where(is_event, tau, end).astype(x.dtype)
         piece = None
         if self.driver is not None:
-            piece = self.driver.piece(carry.driver_state, cell, x, end)
+            piece = self.driver.piece(carry.driver_state, cell, x, cell_end)
 
         def drift(x, y, args):
             return self.model.drift(self._time(cell, x), y, args)
@@ -185,20 +199,27 @@ class _Walk(eqx.Module):
         time = self._time(cell, x_next)
         jumped = self.model.transition(time, y_next, neuron, jnp.ones((), x.dtype), self.args)
 
-        at_end = running & (lax.stop_gradient(x_next) >= end)
+        y_moved = y_next
+        if self.jumps is not None:
+            whole, substeps = jnp.ones((), x.dtype), self.jumps.substeps
+            y_moved = marcus_flow(self.model, time, y_next, size, whole, self.args, substeps)
+            y_moved = _where(is_jump, y_moved, y_next)
+
+        at_end = running & (lax.stop_gradient(x_next) >= cell_end)
         new_cell = carry.cell + at_end.astype(jnp.int32)
         driver_state = carry.driver_state
         if self.driver is not None and jax.tree.leaves(driver_state):
-            left = self.driver.left(driver_state, piece, x, x_next, end)
+            left = self.driver.left(driver_state, piece, x, x_next, cell_end)
             fresh = self.driver.start(jnp.minimum(new_cell, grid.num_cells - 1))
-            driver_state = _where(is_event, left, driver_state)
+            driver_state = _where(is_event | is_jump, left, driver_state)
             driver_state = _where(new_cell > carry.cell, fresh, driver_state)
         new = _Carry(
-            x=jnp.where(at_end, x_next - end, jnp.where(running, x_next, x)),
-            y=_where(is_event, jumped, _where(running, y_next, y)),
+            x=jnp.where(at_end, x_next - cell_end, jnp.where(running, x_next, x)),
+            y=_where(is_event, jumped, _where(running, y_moved, y)),
             offset=jnp.where(fires, 0, carry.offset),
             cell=new_cell,
             number=carry.number + is_event.astype(jnp.int32),
+            jump=None if carry.jump is None else carry.jump + is_jump.astype(jnp.int32),
             driver_state=driver_state,
             log_weight=carry.log_weight + jnp.where(is_event, weight, 0),
         )

@@ -11,7 +11,7 @@ from ._base import (
     AbstractGradientEstimator,
     GradientEstimate,
     differentiate,
-    require_trials,
+    draw_trials,
     scalar,
 )
 from ._changes import frozen, loss_changes, shifted, with_spike_at_end
@@ -64,9 +64,10 @@ class ScoreFunction(AbstractGradientEstimator):
     The baseline of a trial is the loss with that trial replaced by others of the sample, which does
     not depend on it; it removes what all losses have in common.
 
-    `simulate` must return [`roughsnn.Trials`][]. It costs one more pass over the trials, and the
-    losses of K + `controls` alternatives to each trial. Diagnostics: `signal`, the root mean square
-    of the loss less its baseline.
+    `simulate` must be a [`roughsnn.Simulation`][], or return [`roughsnn.Trials`][]; as the spikes
+    are not differentiated, the cheapest engine will do, `EventEngine(adjoint=NoGradient())`. It
+    costs one more pass over the trials, and the losses of K + `controls` alternatives to each
+    trial. Diagnostics: `signal`, the root mean square of the loss less its baseline.
 
     Attributes:
         ramp: $\epsilon > 0$. Smaller: closer to the score function, more variance from short
@@ -88,7 +89,7 @@ class ScoreFunction(AbstractGradientEstimator):
 
     def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
         def objective(model):
-            trials = require_trials(simulate(model, key), "ScoreFunction")
+            trials = draw_trials(simulate, model, key, "ScoreFunction")
             _require_fixed_end(trials)
             trains = frozen(trials.trains)
             again = replay(trials, self.ramp)
@@ -119,7 +120,7 @@ def _require_fixed_end(trials) -> None:
     Raises:
         ValueError: which of them comes last would need a term of its own.
     """
-    stop_after, neurons = trials.recipe.stop_after, trials.trains.num_neurons
+    stop_after, neurons = trials.protocol.stop_after, trials.trains.num_neurons
     if stop_after is not None and neurons > 1:
         raise ValueError(
             f"`stop_after` is {stop_after} with {neurons} neurons; ScoreFunction needs trials that "

@@ -32,6 +32,11 @@ class LeavingOut(eqx.Module):
     def __call__(self, model: PyTree, key: PRNGKeyArray) -> Any:
         return jax.tree.map(_left_out, self.simulate(model, key), is_leaf=_says_itself)
 
+    def trials(self, model: PyTree, key: PRNGKeyArray) -> Any:
+        """The same, with where each trial ended, if `simulate` says so."""
+        draw = getattr(self.simulate, "trials", self.simulate)
+        return jax.tree.map(_left_out, draw(model, key), is_leaf=_says_itself)
+
 
 def shares_grazing(generated: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The share of the samples whose derivative was left out, and of those where it was clipped."""

@@ -8,7 +8,6 @@ import pytest
 
 import roughsnn as rs
 from roughsnn.estimators._changes import shifted, with_spike_at_end
-from roughsnn.trials import Recipe
 
 GENERATED = rs.SpikeTrains.from_lists(
     [[[0.2, 0.7], [0.5]], [[], []], [[0.1], [0.4, 0.9]], [[0.3], []]], t0=0.0, t1=1.0, max_spikes=4
@@ -43,9 +42,12 @@ LOSSES = {
 def trials_of(trains, stopped=None):
     shape = (len(trains), trains.num_neurons)
     no = jnp.zeros(len(trains), dtype=bool)
-    recipe = Recipe(rs.StochasticLIF(2), None, jr.key(0), None, 0.0, 1.0, 0.5, None, "linear")
+    protocol = rs.Protocol(0.0, 1.0, 0.5, max_spikes=trains.times.shape[-1])
     stopped = no if stopped is None else jnp.asarray(stopped)
-    return rs.Trials(trains, jnp.zeros(shape), jnp.ones(shape), stopped, no, recipe)
+    return rs.Trials(
+        trains, jnp.zeros(shape), jnp.ones(shape), stopped, no, model=rs.StochasticLIF(2),
+        protocol=protocol, engine=rs.EventEngine(), key=jr.key(0),
+    )  # fmt: skip
 
 
 def test_a_spike_more_at_the_end():

@@ -17,7 +17,8 @@ SIGMA = np.array([[0.4, 0.0], [0.1, 0.2]])
 def network(weight=1.0, alpha=0.1, **changed):
     parameters = dict(mu1=10.0, sigma=SIGMA, v_reset=1.0, beta=3.0, tau_s=0.2, alpha=alpha)
     neurons = rs.StochasticLIF(2, **{**parameters, **changed})
-    return rs.SpikingNetwork(neurons, weight * jnp.array([[0.0, 1.0], [0.6, 0.0]]))
+    weights = weight * jnp.array([[0.0, 1.0], [0.6, 0.0]])
+    return rs.SpikingNetwork(neurons, weights, input_weights=jnp.array([[0.5, -0.3]]))
 
 
 def simulate(model, key, size=20, dt0=0.05, **settings):
@@ -25,9 +26,16 @@ def simulate(model, key, size=20, dt0=0.05, **settings):
     return rs.simulate_trials(model, 0.0, 0.5, dt0, key=key, num_samples=size, **settings)
 
 
+# one of them at the end of a step
+INPUT = rs.SpikeTrains.from_lists([([0.03, 0.1, 0.231], [0, 0, 0])], t0=0.0, t1=0.5, num_neurons=1)
 SETTINGS = {
     "linear": {},
-    "bridges": {"bridge": "bridge"},
+    "input spikes, rough noise, jumps": {
+        "input_spikes": INPUT[0],
+        "noise": rs.FractionalNoise(0.3) + rs.PoissonNoise(4.0),
+    },
+    "a current for each trial": {"input_current": jnp.linspace(1.0, 2.0, 40).reshape(20, 2)},
+    "bridges": {"noise": rs.BrownianNoise("bridge")},
     "order 1.5": {"solver": dfx.SRA1()},
     "stopped": {"stop_after": 1},
 }
@@ -35,7 +43,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=() if n == "linear" else pytest.mark.slow) for n in SETTINGS],
+    [pytest.param(n, marks=() if n.startswith("input") else pytest.mark.slow) for n in SETTINGS],
 )
 def test_with_all_spikes_moving_it_has_the_derivatives_of_the_solver(name):
     """At an infinite ramp nothing is weighed, and the walk is the solver's with the theorem's

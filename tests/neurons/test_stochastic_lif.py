@@ -62,7 +62,7 @@ def test_potential_between_spikes_is_an_ornstein_uhlenbeck_process(bridge):
     neuron = rs.StochasticLIF(1, mu1=mu1, sigma=sigma, v_th=50.0, v0=v0)
     out = rs.simulate_solution(
         neuron, 0.0, 2.0, dt, key=jr.key(1), num_samples=n, max_spikes=1, input_current=c,
-        bridge=bridge, saveat=dfx.SaveAt(ts=[0.1, 2.0]),
+        noise=rs.BrownianNoise(bridge), saveat=dfx.SaveAt(ts=[0.1, 2.0]),
     )  # fmt: skip
     assert np.all(out.num_events == 0)
     v, q = np.asarray(out.ys.v)[:, :, 0], 1 - mu1 * dt
@@ -81,7 +81,8 @@ def test_potential_with_spikes_is_unchanged_by_where_events_cut_the_steps():
     mu1, sigma, dt, n = 2.0, 0.5, 0.05, 8000
     neuron = rs.StochasticLIF(1, mu1=mu1, sigma=sigma, beta=0.0, tau_s=0.05, v_reset=0.0, alpha=0.1)
     out = rs.simulate_solution(
-        neuron, 0.0, 1.5, dt, key=jr.key(1), num_samples=n, max_spikes=80, bridge="bridge",
+        neuron, 0.0, 1.5, dt, key=jr.key(1), num_samples=n, max_spikes=80,
+        noise=rs.BrownianNoise("bridge"),
     )  # fmt: skip
     assert out.num_events.mean() > 20
     variance = sigma**2 / (2 * mu1) * (1 - np.exp(-2 * mu1 * 1.5))

@@ -1,0 +1,8 @@
+"""Engines: how a protocol is computed."""
+
+from ._base import AbstractEngine as AbstractEngine
+from ._clock import ClockEngine as ClockEngine
+from ._event import EventEngine as EventEngine
+from ._simulation import Simulation as Simulation
+
+__all__ = ["AbstractEngine", "ClockEngine", "EventEngine", "Simulation"]
