@@ -13,10 +13,9 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from ._checks import IntLike, RealLike, whole_number, window
 from .event_sde import AbstractEventSDE
-from .solve import RESULTS, eventsolve
-from .solve._assumptions import ConditionsError as ConditionsError
-from .solve._assumptions import ConditionsReport as ConditionsReport
-from .solve._assumptions import figures_of_event, report
+from .solve import RESULTS, eventsolve, figures_of_event, report
+from .solve import ConditionsError as ConditionsError
+from .solve import ConditionsReport as ConditionsReport
 
 
 def check_conditions(

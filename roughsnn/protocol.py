@@ -10,9 +10,9 @@ from jaxtyping import PRNGKeyArray
 from ._checks import IntLike, RealLike, optional_whole_number, real_array, whole_number, window
 from ._shown import shown
 from .drivers import AbstractNoise, BrownianNoise, TimeGrid, check_noise
-from .networks._inputs import Inputs
+from .networks import Inputs
 from .neurons import AbstractNeuron
-from .solve._arguments import levy_area_for
+from .solve import levy_area_for
 from .spikes import SpikeTrains
 
 __all__ = ["Protocol"]

@@ -14,8 +14,7 @@ from .drivers import AbstractNoise
 from .engines import EventEngine
 from .neurons import AbstractNeuron
 from .protocol import Protocol
-from .solve import AbstractEventAdjoint, EventSolution
-from .solve._guard import Conditions
+from .solve import AbstractEventAdjoint, Conditions, EventSolution
 from .spikes import SpikeTrains
 from .trials import Trials
 

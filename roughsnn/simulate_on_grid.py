@@ -17,17 +17,18 @@ from jaxtyping import PRNGKeyArray
 
 from ._checks import IntLike, RealLike, whole_number, window
 from ._random import event_key, normals
-from .drivers import TimeGrid
-from .drivers._pieces import LinearPiece
-from .networks import SpikingNetwork
-from .networks._arrivals import NEVER, waiting
-from .networks._connections import taken
-from .networks._inputs import Inputs
+from .drivers import LinearPiece, TimeGrid
+from .networks import NEVER, Inputs, SpikingNetwork, taken, waiting
 from .neurons import AbstractNeuron
 from .protocol import checked_current, has_row_per_sample
-from .solve import RESULTS, EventSolveError
-from .solve._arguments import clock_of, differentiable_stages, levy_area_for
-from .solve._problem import step_is_too_long
+from .solve import (
+    RESULTS,
+    EventSolveError,
+    clock_of,
+    differentiable_stages,
+    levy_area_for,
+    step_is_too_long,
+)
 from .spikes import SpikeTrains
 from .spikes.steps import step_numbers
 

@@ -24,6 +24,7 @@ from ._laws import check_noise as check_noise
 from ._on_grid import as_grid_driver as as_grid_driver
 from ._on_grid import is_pure_jump as is_pure_jump
 from ._on_grid import jumps_of as jumps_of
+from ._pieces import LinearPiece as LinearPiece
 from ._refined import RefinedBrownianGrid as RefinedBrownianGrid
 
 __all__ = [

@@ -21,10 +21,17 @@ from ..protocol import (
     randomness,
     trial_keys,
 )
-from ..solve import RESULTS, AbstractEventAdjoint, EventSolution, eventsolve
-from ..solve._arguments import clock_of, since_start
-from ..solve._guard import Conditions, check_policy
-from ..solve._solution import raise_unless_successful
+from ..solve import (
+    RESULTS,
+    AbstractEventAdjoint,
+    Conditions,
+    EventSolution,
+    check_policy,
+    clock_of,
+    eventsolve,
+    raise_unless_successful,
+    since_start,
+)
 from ..spikes import SpikeTrains
 from ..spikes.checks import is_traced
 from ..trials import Trials, dead_intensity

@@ -26,8 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from roughsnn.drivers import AbstractGridDriver, Jumps, TimeGrid, as_grid_driver, jumps_of
 from roughsnn.neurons import AbstractNeuron
 from roughsnn.protocol import checked_current, current_of_sample, randomness
-from roughsnn.solve._arguments import clock_of, differentiable_stages
-from roughsnn.solve._marcus import marcus_flow
+from roughsnn.solve import clock_of, differentiable_stages, marcus_flow
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..neurons._parameters import parameter
+from ..neurons import parameter
 from .gates import AbstractGate
 from .neurons import AbstractGatedNeuron
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..networks import SpikingNetwork
-from ..neurons import LIF, AbstractNeuron
-from ..neurons._intensity_neuron import AbstractIntensityNeuron
+from ..neurons import LIF, AbstractIntensityNeuron, AbstractNeuron
 from ._files import package
 from ._nir_graph import positive_scale
 

@@ -12,8 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ..neurons import AbstractNeuron
-from ..solve import ConditionsError
-from ..solve._assumptions import increment_structure, tolerance
+from ..solve import ConditionsError, increment_structure, tolerance
 
 _OVERRIDE = 'To build the network all the same, pass `conditions="ignore"`.'
 

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import IntLike, whole_number
-from ..neurons import AbstractNeuron
-from ..neurons._parameters import parameter
+from ..neurons import AbstractNeuron, parameter
 from ._arguments import checked_connections, checked_signs
 from ._arrivals import NEVER, empty, over, passing, sent, taken_out, waiting
 from ._conditions import check_network

@@ -9,11 +9,13 @@ from ._intensities import ExponentialIntensity as ExponentialIntensity
 from ._intensities import RectifiedPowerIntensity as RectifiedPowerIntensity
 from ._intensities import SigmoidIntensity as SigmoidIntensity
 from ._intensities import SoftplusIntensity as SoftplusIntensity
+from ._intensity_neuron import AbstractIntensityNeuron as AbstractIntensityNeuron
 from ._intensity_neuron import LIFState as LIFState
 from ._izhikevich import Izhikevich as Izhikevich
 from ._izhikevich import IzhikevichState as IzhikevichState
 from ._lif import LIF as LIF
 from ._lif import ThresholdLIFState as ThresholdLIFState
+from ._parameters import parameter as parameter
 from ._resetting_stochastic_lif import ResettingStochasticLIF as ResettingStochasticLIF
 from ._stochastic_exponential import StochasticExponential as StochasticExponential
 from ._stochastic_lif import StochasticLIF as StochasticLIF
@@ -22,6 +24,7 @@ from ._stochastic_quadratic import StochasticQuadratic as StochasticQuadratic
 __all__ = [
     "LIF",
     "AbstractIntensity",
+    "AbstractIntensityNeuron",
     "AbstractNeuron",
     "AdaptiveLIFState",
     "AdaptiveStochasticLIF",
@@ -38,4 +41,5 @@ __all__ = [
     "StochasticLIF",
     "StochasticQuadratic",
     "ThresholdLIFState",
+    "parameter",
 ]

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from roughsnn.solve import EventSolution
-from roughsnn.solve._guard import CLIPPED, GRAZES
+from roughsnn.solve import CLIPPED, GRAZES, EventSolution
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 

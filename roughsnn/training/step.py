@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from roughsnn.estimators import AbstractGradientEstimator, Against, Pathwise
-from roughsnn.estimators._base import spikes_of
+from roughsnn.estimators import AbstractGradientEstimator, Against, Pathwise, spikes_of
 
 from .leaving_out import LeavingOut, share_overflowed, shares_grazing
 from .minibatches import minibatch_indices

@@ -18,6 +18,8 @@ import roughsnn
 # In the order in which data flows; rooms not named here follow by name.
 _TITLES = {
     "simulate": "Simulate",
+    "protocol": "Protocols",
+    "engines": "Engines",
     "simulate_on_grid": "Simulate on a grid",
     "neurons": "Neurons",
     "networks": "Networks",
