@@ -12,6 +12,7 @@ import abc
 from collections.abc import Callable
 from typing import Any
 
+import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -112,6 +113,12 @@ class AbstractEventSDE(eqx.Module):
         """The largest rate at which the drift takes the state to its equilibrium, 1 over the
         shortest time constant, where that is known: a solve with steps longer than that constant
         ends with `RESULTS.step_too_long`. `None`: not known, nothing is checked."""
+        return None
+
+    @property
+    def default_solver(self) -> dfx.AbstractSolver | None:
+        """The solver of a solve that names none. `None`: `diffrax.Euler()`, or `diffrax.Heun()`
+        where the diffusion depends on the state."""
         return None
 
     def overflowed(self, y: PyTree) -> Bool[Array, ""] | None:

@@ -161,7 +161,8 @@ def randomness(
     start, path, marks = trial_keys(key, index)
     if model.noise_shape is None:
         return start, None, marks
-    levy_area = levy_area_for(dfx.Euler() if solver is None else solver)
+    # a solver that is chosen for its kind of noise needs increments, as Euler's does
+    levy_area = levy_area_for(solver or model.default_solver or dfx.Euler())
     law = BrownianNoise() if noise is None else noise
     driver = law.path(grid, model.noise_shape, path, levy_area=levy_area, stored=stored)
     return start, driver, marks

@@ -62,7 +62,8 @@ def simulate(
             trial for all samples, or a batch of `num_samples`. Each of its spikes cuts a step;
             one at t0 has no effect, as the trial begins after it.
         stop_after: end each trial at its n-th spike (of all neurons together).
-        solver: a diffrax solver, by default `diffrax.Euler()`.
+        solver: a diffrax solver, by default that of the model (`diffrax.Heun()` for neurons with a
+            hard threshold), or `diffrax.Euler()`.
         noise: the law of the noise, such as [`roughsnn.FractionalNoise`][] or a sum of laws; by
             default [`roughsnn.BrownianNoise`][].
         adjoint: how the spikes are differentiated, see [`roughsnn.eventsolve`][]; by default

@@ -24,6 +24,7 @@ from .protocol import checked_current, has_row_per_sample
 from .solve import (
     RESULTS,
     EventSolveError,
+    chosen_solver,
     clock_of,
     differentiable_stages,
     levy_area_for,
@@ -76,7 +77,7 @@ def simulate_on_grid(
         num_samples: how many trials.
         input_current: as in `simulate`.
         input_spikes: as in `simulate`.
-        solver: a diffrax solver, by default `diffrax.Euler()`.
+        solver: a diffrax solver, by default that of the model, or `diffrax.Euler()`.
 
     Returns:
         [`roughsnn.SpikeTrains`][] with batch shape `(num_samples,)` and room for exactly the
@@ -95,18 +96,21 @@ def simulate_on_grid(
         )
     num_samples = whole_number("num_samples", num_samples, 1)
     grid = TimeGrid(*window(t0, t1, dt0))
-    solver = differentiable_stages(dfx.Euler() if solver is None else solver)
+    current = checked_current(model, input_current, num_samples)
+    rows = has_row_per_sample(current)
+    args = current[0] if rows else current
+    y0 = jax.eval_shape(model.initial_state, jr.key(0))
+    y0 = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y0)
+    solver = differentiable_stages(chosen_solver(model, solver, y0, args))
     if levy_area_for(solver) is not dfx.BrownianIncrement and model.noise_shape is not None:
         raise ValueError(
             f"`solver` {type(solver).__name__} needs Levy areas, which a simulation on the grid "
             "does not draw: use diffrax.Euler() or diffrax.Heun()."
         )
-    current = checked_current(model, input_current, num_samples)
     if step_is_too_long(model, grid.dt0):
         raise EventSolveError(RESULTS[RESULTS.step_too_long])
     inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, grid.t0)
-    rows = has_row_per_sample(current)
-    steps = _on_own_clock(_Steps(model, solver, grid, current[0] if rows else current))
+    steps = _on_own_clock(_Steps(model, solver, grid, args))
     index = jnp.arange(num_samples, dtype=jnp.int32)
     numbers = None if inputs is None else step_numbers(inputs.trains, grid)
     carry, tables = _begin(steps, key, index, numbers, inputs, current if rows else None)

@@ -22,6 +22,7 @@ from ._laws import RefinedNoise as RefinedNoise
 from ._laws import SumOfNoise as SumOfNoise
 from ._laws import check_noise as check_noise
 from ._on_grid import as_grid_driver as as_grid_driver
+from ._on_grid import has_brownian_part as has_brownian_part
 from ._on_grid import is_pure_jump as is_pure_jump
 from ._on_grid import jumps_of as jumps_of
 from ._pieces import LinearPiece as LinearPiece
@@ -48,6 +49,7 @@ __all__ = [
     "as_grid_driver",
     "check_driver",
     "check_noise",
+    "has_brownian_part",
     "is_pure_jump",
     "jumps_of",
     "poisson_path",

@@ -26,6 +26,7 @@ from ..solve import (
     AbstractEventAdjoint,
     Conditions,
     EventSolution,
+    Interpretation,
     check_policy,
     clock_of,
     eventsolve,
@@ -43,11 +44,14 @@ class EventEngine(AbstractEngine):
     for each trial.
 
     Attributes:
-        solver: a diffrax solver, by default `diffrax.Euler()`.
+        solver: a diffrax solver, by default that of the model, or `diffrax.Euler()`, or
+            `diffrax.Heun()` where the diffusion depends on the state.
         adjoint: how the spikes are differentiated, by default [`roughsnn.ReverseMode`][];
             [`roughsnn.NoGradient`][] samples at the least cost.
         conditions: what happens where a trial is differentiated that has no derivative, because a
             spike only grazes its threshold: `"refuse"`, `"leave-out"`, `"clip"` or `"ignore"`.
+        interpretation: `"stratonovich"` or `"ito"`, which makes a difference where the diffusion
+            depends on the state.
         progress_meter: a diffrax progress meter.
     """
 
@@ -55,6 +59,7 @@ class EventEngine(AbstractEngine):
     adjoint: AbstractEventAdjoint | None = None
     conditions: Conditions = eqx.field(static=True, default="refuse")
     progress_meter: dfx.AbstractProgressMeter | None = None
+    interpretation: Interpretation = eqx.field(static=True, default="stratonovich")
 
     def __check_init__(self):
         check_policy(self.conditions)
@@ -152,6 +157,7 @@ def _solve_trials(
             model, grid.t0, grid.t1, grid.dt0, model.initial_state(start), key=marks,
             driver=driver, max_events=max_spikes, args=current_of_sample(current, index),
             stop_after=stop_after, solver=solver, adjoint=adjoint, conditions=engine.conditions,
+            interpretation=engine.interpretation,
             saveat=saveat, save_event_states=save_event_states,
             progress_meter=engine.progress_meter, throw=False,
         )  # fmt: skip

@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from roughsnn.drivers import AbstractGridDriver, Jumps, TimeGrid, as_grid_driver, jumps_of
 from roughsnn.neurons import AbstractNeuron
 from roughsnn.protocol import checked_current, current_of_sample, randomness
-from roughsnn.solve import clock_of, differentiable_stages, marcus_flow
+from roughsnn.solve import chosen_solver, clock_of, differentiable_stages, marcus_flow
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 
@@ -54,7 +54,6 @@ def replay(trials: Trials, ramp: float) -> Replay:
     """Walk along the trials again; `ramp` is the epsilon of `share_kept`."""
     trains, protocol, model = trials.trains, trials.protocol, trials.model
     grid, given = protocol.grid, trials.engine.solver
-    solver = differentiable_stages(dfx.Euler() if given is None else given)
     currents = checked_current(model, protocol.input_current, len(trains))
     inputs = protocol.inputs(model, len(trains))
 
@@ -63,6 +62,8 @@ def replay(trials: Trials, ramp: float) -> Replay:
         driver = driver if inputs is None else inputs.of_sample(index).beside(driver, grid)
         y0 = model.initial_state(start)
         origin, args = clock_of(model, grid, y0, current_of_sample(currents, index))
+        chosen = chosen_solver(model, given, y0, args, driver, trials.engine.interpretation)
+        solver = differentiable_stages(chosen)
         driver = as_grid_driver(driver, grid)
         dtype = jnp.result_type(*jax.tree.leaves(y0))
         walk = _Walk(

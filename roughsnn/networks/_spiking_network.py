@@ -47,9 +47,9 @@ class SpikingNetwork(AbstractWiring):
     parameters are not known yet (inside a JAX transformation) is taken as it is.
 
     Every spike, and every arrival, cuts the steps of all neurons, and the derivative of a scheme of
-    low order feels where. Without noise take a solver of order two or more
-    (`solver=diffrax.Heun()`): with many events the gradient of Euler's scheme can be far from that
-    of the equation while its spike times are close.
+    low order feels where. Without noise take a solver of order two or more, the default of neurons
+    with a hard threshold: with many events the gradient of Euler's scheme can be far from that of
+    the equation while its spike times are close.
 
     The state is that of the neurons, or a [`roughsnn.NetworkState`][] where there are conductances,
     delays or refractory periods.
@@ -177,6 +177,10 @@ class SpikingNetwork(AbstractWiring):
     def event_rises(self):
         # so do the arrivals and the ends of refractory periods
         return self.neurons.event_rises
+
+    @property
+    def default_solver(self):
+        return self.neurons.default_solver
 
     @property
     def fastest_rate(self):

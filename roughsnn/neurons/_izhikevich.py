@@ -42,7 +42,7 @@ class Izhikevich(AbstractThresholdNeuron):
     value, is not offered. Transversality holds as long as
     $u - i - c_t < 0.04 v_{\mathrm{peak}}^2 + 5 v_{\mathrm{peak}} + 140$, which is 326 with the
     default: the upstroke passes the peak steeply. The drift is steep there (its slope is 7.4 per
-    ms): steps of 0.1 ms and a solver of order two or more (`solver=diffrax.Heun()`); Euler's steps
+    ms): take steps of 0.1 ms and a solver of order two or more, as the default is. Euler's steps
     of 1 ms, as in the original code, give other spike times.
 
     The usual kinds differ in four numbers $(a, b, c, d)$: regular spiking (0.02, 0.2, -65, 8), the

@@ -37,8 +37,8 @@ class LIF(AbstractThresholdNeuron):
     surface, and the transition leaves the current alone. Noise of the potential itself, under
     which spike times have no derivative, is not offered. Transversality, $i + c > v_{\mathrm{th}}$
     at the threshold, depends on the path: where the potential only grazes the threshold, a small
-    change of a parameter gains or loses a spike. Use a solver of order two or more
-    (`solver=diffrax.Heun()`): Euler's steps are of first order here.
+    change of a parameter gains or loses a spike. The solver is `diffrax.Heun()` unless another one
+    is given: Euler's steps are of first order here.
 
     Parameters are dimensionless, or in the time unit of the simulation. Each is a trainable leaf,
     a number or an array of shape (K,).

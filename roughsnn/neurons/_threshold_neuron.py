@@ -1,5 +1,6 @@
 """What all neurons with a hard threshold have in common."""
 
+import diffrax as dfx
 import jax.numpy as jnp
 
 from . import _noise
@@ -21,6 +22,12 @@ class AbstractThresholdNeuron(AbstractCurrentNeuron):
         k = self._begin(num_neurons, mu2, v0, i0)
         self.sigma = None if sigma is None else parameter("sigma", sigma, shapes=((), (k,)))
         return k
+
+    @property
+    def default_solver(self):
+        """Of second order: there is no noise in the potential, whose crossing of the threshold
+        Euler's steps would find to first order alone."""
+        return dfx.Heun()
 
     @property
     def noise_shape(self):

@@ -5,6 +5,8 @@
 
 from ._adjoints import AbstractEventAdjoint as AbstractEventAdjoint
 from ._adjoints import ReverseMode as ReverseMode
+from ._arguments import Interpretation as Interpretation
+from ._arguments import chosen_solver as chosen_solver
 from ._arguments import clock_of as clock_of
 from ._arguments import differentiable_stages as differentiable_stages
 from ._arguments import levy_area_for as levy_area_for

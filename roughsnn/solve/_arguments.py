@@ -1,6 +1,6 @@
 """What `eventsolve` accepts, and the errors that say so."""
 
-from typing import Any
+from typing import Any, Literal
 
 import diffrax as dfx
 import equinox as eqx
@@ -8,10 +8,74 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..drivers import is_pure_jump, roughest
-from ..event_sde import AbstractTimeFunction
+from ..drivers import has_brownian_part, is_pure_jump, roughest
+from ..event_sde import AbstractEventSDE, AbstractTimeFunction
 from ._marcus import depends_on_state, uses_argument
 from ._stages import written_out
+
+Interpretation = Literal["stratonovich", "ito"]
+"""Of an equation whose diffusion depends on the state."""
+
+
+def chosen_solver(
+    sde: AbstractEventSDE,
+    solver: dfx.AbstractSolver | None,
+    y0: Any,
+    args: Any,
+    driver: dfx.AbstractPath | None = None,
+    interpretation: Interpretation = "stratonovich",
+) -> dfx.AbstractSolver:
+    """The solver that was given; else that of the model; else one that converges to the solution
+    that is asked for."""
+    if solver is not None:
+        return solver
+    if sde.default_solver is not None:
+        return sde.default_solver
+    has_noise = driver is not None or sde.noise_shape is not None
+    if interpretation == "ito" or not has_noise or not _has_state_in_noise(sde, y0, args):
+        return dfx.Euler()
+    return dfx.Heun()
+
+
+def check_interpretation(
+    solver: dfx.AbstractSolver,
+    sde: AbstractEventSDE,
+    driver: Any,
+    y0: Any,
+    args: Any,
+    interpretation: Interpretation,
+) -> None:
+    """Refuses a solver that converges to another solution than the one that is asked for, where
+    they differ: where the diffusion depends on the state and the driver is Brownian."""
+    is_ito = isinstance(solver, dfx.AbstractItoSolver | dfx.Euler)
+    if is_ito == (interpretation == "ito") or not has_brownian_part(driver):
+        return
+    if not _has_state_in_noise(sde, y0, args):
+        return
+    if is_ito:
+        raise ValueError(
+            f"`solver` {type(solver).__name__} converges to the Ito solution, and the diffusion "
+            "depends on the state: event SDEs are Stratonovich equations. Use diffrax.Heun(), or "
+            'ask for the Ito solution by `interpretation="ito"`.'
+        )
+    raise ValueError(
+        '`interpretation` is "ito", the diffusion depends on the state, and `solver` '
+        "converges to the Stratonovich solution: use diffrax.Euler(), or leave `interpretation` "
+        "out."
+    )
+
+
+def check_interpretation_name(interpretation: Any) -> None:
+    if interpretation not in ("stratonovich", "ito"):
+        raise ValueError(
+            f'`interpretation` must be "stratonovich" or "ito", got {interpretation!r}.'
+        )
+
+
+def _has_state_in_noise(sde, y0, args) -> bool:
+    """Whether the diffusion depends on the state."""
+    y0 = jax.tree.map(as_float_array, y0)
+    return depends_on_state(sde, jnp.zeros((), jnp.result_type(*jax.tree.leaves(y0))), y0, args)
 
 
 def levy_area_for(solver: dfx.AbstractSolver) -> type:

@@ -13,12 +13,16 @@ from ..drivers import BrownianGrid, TimeGrid, as_grid_driver, check_driver, jump
 from ..event_sde import AbstractEventSDE
 from ._adjoints import AbstractEventAdjoint, ReverseMode, Settings
 from ._arguments import (
+    Interpretation,
     as_float_array,
     check_cells,
     check_controller,
     check_event_function,
+    check_interpretation,
+    check_interpretation_name,
     check_roughness,
     check_saveat,
+    chosen_solver,
     clock_of,
     differentiable_stages,
 )
@@ -44,6 +48,7 @@ def eventsolve(
     solver: dfx.AbstractSolver | None = None,
     adjoint: AbstractEventAdjoint | None = None,
     conditions: Conditions = "refuse",
+    interpretation: Interpretation = "stratonovich",
     stepsize_controller: dfx.AbstractStepSizeController | None = None,
     saveat: dfx.SaveAt | None = None,
     save_event_states: bool = False,
@@ -110,10 +115,9 @@ def eventsolve(
         args: passed to the functions of the SDE.
         driver: a diffrax path: [`roughsnn.BrownianGrid`][], `diffrax.VirtualBrownianTree`, ... By
             default a `BrownianGrid` of the SDE's `noise_shape` on the same grid.
-        solver: a diffrax solver without implicit stages, by default `diffrax.Euler()`, which
-            converges to the Ito solution: the same for additive noise. For a diffusion that
-            depends on the state pass one that converges to the Stratonovich solution, such as
-            `diffrax.Heun()`; for additive noise, `diffrax.SRA1()` has order 1.5.
+        solver: a diffrax solver without implicit stages, by default the `default_solver` of the
+            SDE; else `diffrax.Euler()`, or `diffrax.Heun()` where the diffusion depends on the
+            state. For additive noise, `diffrax.SRA1()` has order 1.5.
         adjoint: how the solution is differentiated.
         conditions: what happens where the solution is differentiated though its event that comes
             nearest to grazing zero breaks an assumption of the theorem on pathwise gradients (see
@@ -125,6 +129,9 @@ def eventsolve(
             both refuse what is a property of the model and not of a sample, noise that moves the
             event function or does not commute with the transition. `"ignore"` goes on with a
             derivative that does not converge, and is not finite at an event of speed zero.
+        interpretation: `"stratonovich"`, the equation above, or `"ito"`, with the product in the
+            sense of Ito. They are the same where the diffusion does not depend on the state; else
+            a solver that converges to the other solution along a Brownian path is refused.
         stepsize_controller: for equations without noise, a `diffrax.PIDController`: steps of
             adaptive size, `dt0` being the first; events are as exact as the steps. `max_steps` is
             then 4096 by default. Derivatives are those for the steps that were taken.
@@ -169,7 +176,8 @@ def eventsolve(
     y0 = jax.tree.map(as_float_array, y0)
     if not isinstance(sde, AbstractEventSDE):
         raise TypeError(f"`sde` must be an event SDE, got {type(sde).__name__}.")
-    solver = dfx.Euler() if solver is None else solver
+    check_interpretation_name(interpretation)
+    solver = chosen_solver(sde, solver, y0, args, driver, interpretation)
     if not isinstance(solver, dfx.AbstractSolver):
         raise TypeError(f"`solver` must be a diffrax solver, got {type(solver).__name__}.")
     if isinstance(solver, dfx.AbstractImplicitSolver):
@@ -188,7 +196,7 @@ def eventsolve(
     adjoint.check(sde, subs, save_event_states)
     solution = _solve(
         sde, grid, origin, y0, args, key, driver, solver, controller, subs,
-        max_events, stop_after, max_steps, save_event_states, adjoint, conditions,
+        max_events, stop_after, max_steps, save_event_states, adjoint, conditions, interpretation,
         dfx.NoProgressMeter() if progress_meter is None else progress_meter,
     )  # fmt: skip
     return raise_unless_successful(solution) if throw else solution
@@ -197,7 +205,8 @@ def eventsolve(
 @eqx.filter_jit
 def _solve(
     sde, grid, origin, y0, args, key, driver, solver, controller, subs,
-    max_events, stop_after, max_steps, save_event_states, adjoint, conditions, progress_meter,
+    max_events, stop_after, max_steps, save_event_states, adjoint, conditions, interpretation,
+    progress_meter,
 ):  # fmt: skip
     dtype = jnp.result_type(*jax.tree.leaves(y0))
     if driver is None and sde.noise_shape is not None:
@@ -211,6 +220,7 @@ def _solve(
             stored=adjoint.stores_driver,
         )
     driver = as_grid_driver(driver, grid if controller is None else grid.in_one_cell())
+    check_interpretation(solver, sde, driver, y0, args, interpretation)
     check_roughness(driver, sde, jnp.zeros((), dtype), y0, args)
     jumps = jumps_of(driver, dtype)
     limited = True

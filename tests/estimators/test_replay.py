@@ -32,9 +32,13 @@ SETTINGS = {
     "linear": {},
     "input spikes, rough noise, jumps": {
         "input_spikes": INPUT[0],
-        "noise": rs.FractionalNoise(0.3) + rs.PoissonNoise(4.0),
+        "noise": rs.FractionalNoise(0.3) + rs.PoissonNoise(2.0, max_jumps=9),
+        "max_spikes": 40,
     },
-    "a current for each trial": {"input_current": jnp.linspace(1.0, 2.0, 40).reshape(20, 2)},
+    "a current for each trial": {
+        "input_current": jnp.linspace(1.0, 1.6, 40).reshape(20, 2),
+        "max_spikes": 40,
+    },
     "bridges": {"noise": rs.BrownianNoise("bridge")},
     "order 1.5": {"solver": dfx.SRA1()},
     "stopped": {"stop_after": 1},
