@@ -1,4 +1,9 @@
-"""JAX as strict as it gets, the same random examples in every run, and compiled code kept."""
+"""JAX as strict as it gets, the same random examples in every run, and compiled code kept.
+
+Most of the suite's time is compilation, of programs that then run for milliseconds; so compiling is
+made cheap, at the expense of the code that comes out, also in the processes that tests start. A
+test whose run time matters is marked `optimised`; those marked `slow` need not be.
+"""
 
 import gc
 import hashlib
@@ -7,8 +12,20 @@ import platform
 from pathlib import Path
 
 import hypothesis
-import jax
 import pytest
+
+# Fusions as plain loops and one module for LLVM: for small programs this halves compilation. XLA
+# reads its flags once, when it is first imported; what the environment holds comes last and wins.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
+        os.environ.get("XLA_FLAGS", ""),
+    ]
+)
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+import jax
 
 
 def _compilation_cache() -> Path:
@@ -43,6 +60,15 @@ jax.config.update(
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+_OPTIMISED = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"].lower() in ("0", "false", "off", "no")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    marked = item.get_closest_marker("optimised") or item.get_closest_marker("slow")
+    jax.config.update("jax_disable_most_optimizations", not (_OPTIMISED or marked))
 
 
 # Their tests are processes of their own and have nothing to share.
@@ -92,3 +118,41 @@ def pytest_runtest_teardown(item, nextitem):
     if maps > limit // 5:
         jax.clear_caches()
         gc.collect()
+
+
+# --- what a run costs: `ROUGHSNN_TEST_COSTS=costs.csv pytest ...` ----------------------------
+
+_COSTS = os.environ.get("ROUGHSNN_TEST_COSTS")
+_STAGES = {
+    "/jax/core/compile/jaxpr_trace_duration": "trace",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration": "lower",
+    "/jax/core/compile/backend_compile_duration": "compile",
+}
+_spent = dict.fromkeys(["cpu", *_STAGES.values(), "compilations"], 0.0)
+
+
+if _COSTS:
+
+    def _add_duration(event, seconds, **_):
+        if event in _STAGES:
+            _spent[_STAGES[event]] += seconds
+            _spent["compilations"] += event.endswith("backend_compile_duration")
+
+    jax.monitoring.register_event_duration_secs_listener(_add_duration)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(item, nextitem):
+        """A line for each test: processor seconds, of child processes too, and the seconds of the
+        stages of compilation, which other load on the processor makes longer."""
+
+        def now():
+            times = os.times()
+            return _spent | {"cpu": sum(times[:4])}
+
+        before = now()
+        try:
+            return (yield)
+        finally:
+            spent = [f"{after - before[name]:.2f}" for name, after in now().items()]
+            with open(_COSTS, "a") as file:  # one short line, whole also where workers share it
+                file.write(",".join([*spent, f'"{item.nodeid}"']) + "\n")
