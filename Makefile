@@ -21,7 +21,7 @@ PYTHON312 ?= $(shell { command -v python3.12; \
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types docs figures notebooks slow smoke-3.12 bench format lock install install-dev clean
+.PHONY: help demo test quick lint types docs figures notebooks slow smoke-3.12 bench format lock install install-dev clean
 
 help: ## list the chores
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -55,6 +55,11 @@ demo: $(VENV)/.installed ## install, then recover a neuron's input current from 
 
 # --- what CI checks --------------------------------------------------------------------------
 
+# Says how long make took until the command before it ended, and passes on whether that failed.
+STARTED := $(shell date +%s)
+TOOK = failed=$$?; took=$$(($$(date +%s) - $(STARTED))); \
+	echo "== make $@ took $$((took / 60)) min $$((took % 60)) s"; exit $$failed
+
 # pytest comes last, so that its own summary closes the run.
 test: $(VENV)/.installed-dev ## install, then everything CI checks
 	@echo "== $$($(BIN)/python --version)"
@@ -63,7 +68,18 @@ test: $(VENV)/.installed-dev ## install, then everything CI checks
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory docs
 	@echo "== pytest (the notebooks and the code blocks of the docs are among the tests)"
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS); $(TOOK)
+
+# Something of every room, without what compiles long; no type checks, docs or notebooks.
+QUICK := test_checks.py test_event_sde.py drivers/test_brownian_grid.py \
+	estimators/test_interface.py experiments/test_benchmarks.py gated/test_gates.py io/test_tables.py \
+	io/test_nir.py losses/test_first_spikes.py networks/test_spiking_network.py \
+	neurons/test_stochastic_lif.py plotting/test_histograms.py runs/test_checkpoints.py \
+	runs/test_settings.py signatures/test_goursat.py solve/test_results.py spikes/test_windows.py \
+	spikes/test_trains.py training/test_fit.py
+
+quick: $(VENV)/.installed-dev lint ## ruff, and the tests that take less than three minutes
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS) $(QUICK:%=tests/%); $(TOOK)
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	@echo "== ruff"

@@ -15,17 +15,16 @@ import hypothesis
 import pytest
 
 # Fusions as plain loops and one module for LLVM: for small programs this halves compilation. XLA
-# reads its flags once, when it is first imported; what the environment holds comes last and wins.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_cpu_parallel_codegen_split_count=1",
-        os.environ.get("XLA_FLAGS", ""),
-    ]
-)
+# reads its flags once; what the environment holds wins, and the flags are part of the cache's key,
+# so that processes started by a test, or by xdist, must not add them once more.
+_flags = os.environ.get("XLA_FLAGS", "").split()
+for _flag in ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"):
+    if not any(given.split("=")[0] == _flag.split("=")[0] for given in _flags):
+        _flags.append(_flag)
+os.environ["XLA_FLAGS"] = " ".join(_flags)
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
-import jax
+import jax  # noqa: E402
 
 
 def _compilation_cache() -> Path:
@@ -121,6 +120,7 @@ def pytest_runtest_teardown(item, nextitem):
 
 
 # --- what a run costs: `ROUGHSNN_TEST_COSTS=costs.csv pytest ...` ----------------------------
+# The columns are those of `_spent`, and the test.
 
 _COSTS = os.environ.get("ROUGHSNN_TEST_COSTS")
 _STAGES = {
