@@ -1,6 +1,7 @@
 """Jumps of the driver act by the Marcus rule: closed forms, events inside a jump, derivatives."""
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -12,16 +13,23 @@ from experiments.benchmarks.marcus_jumps import decay_times_jumps
 from tests.solve.models import DOPRI8, HEUN, events, solve
 
 
-def _run(times, sizes, *, level=1e6, dt0=0.1, solver=DOPRI8, **kwargs):
-    driver = rs.JumpPath(jnp.asarray(times, float), jnp.asarray(sizes, float)[:, None])
+def _run(times, sizes, *, level=1e6):
+    """Up to three jumps, by the same compiled code."""
+    unused = 3 - len(times)
+    times = jnp.asarray([*times, *[jnp.inf] * unused], float)
+    return _three_jumps(times, jnp.asarray([*sizes, *[0.0] * unused], float), jnp.asarray(level))
+
+
+@eqx.filter_jit
+def _three_jumps(times, sizes, level):
     return rs.eventsolve(
-        decay_times_jumps(level), 0.0, 1.0, dt0, jnp.ones(1), key=jr.key(0), max_events=5,
-        driver=driver, solver=solver, **kwargs,
+        decay_times_jumps(level), 0.0, 1.0, 0.1, jnp.ones(1), key=jr.key(0), max_events=5,
+        driver=rs.JumpPath(times, sizes[:, None]), solver=DOPRI8, save_event_states=True,
     )  # fmt: skip
 
 
 def test_a_field_that_depends_on_the_state_flows_through_the_jump():
-    end = jax.jit(lambda s: _run([0.33, 0.7, 1.0], s).final_state)(jnp.array([1.0, -0.4, 0.7]))
+    end = _run([0.33, 0.7, 1.0], [1.0, -0.4, 0.7]).final_state
     # Dormand and Prince's order 8 with steps of 0.1, four per jump: far below 1e-8
     np.testing.assert_allclose(end, np.exp(1.3 - 1), rtol=1e-10)
 
@@ -66,7 +74,7 @@ def test_jumps_at_the_same_time_are_one_jump_in_sums_too():
 
 
 def test_a_jump_that_triggers_an_event_goes_on_from_the_new_state():
-    solution = _run([0.5], [4.0], level=10.0, save_event_states=True)
+    solution = _run([0.5], [4.0], level=10.0)
     times, _ = events(solution)
     assert times == [0.5]
     np.testing.assert_allclose(solution.event_ys_left[0], 10.0, rtol=1e-9)
