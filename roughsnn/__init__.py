@@ -38,11 +38,14 @@ from .event_sde import EventSDE as EventSDE
 from .event_sde import StructuredDiffusion as StructuredDiffusion
 from .losses import ConditionalMMDLoss as ConditionalMMDLoss
 from .losses import ExpectedSignatureLoss as ExpectedSignatureLoss
+from .losses import FirstSpikeCrossEntropy as FirstSpikeCrossEntropy
 from .losses import FirstSpikesLoss as FirstSpikesLoss
 from .losses import MeanLoss as MeanLoss
 from .losses import PairedTruncatedSignatureLoss as PairedTruncatedSignatureLoss
+from .losses import ReadoutCrossEntropy as ReadoutCrossEntropy
 from .losses import SignatureMMDLoss as SignatureMMDLoss
 from .losses import SignatureScoreLoss as SignatureScoreLoss
+from .losses import SpikeCountCrossEntropy as SpikeCountCrossEntropy
 from .networks import ConductanceSynapses as ConductanceSynapses
 from .networks import NetworkState as NetworkState
 from .networks import SparseConnections as SparseConnections
@@ -112,9 +115,12 @@ from .spikes import spike_rates as spike_rates
 from .training import EarlyStop as EarlyStop
 from .training import FitResult as FitResult
 from .training import FitStatus as FitStatus
+from .training import LabelledData as LabelledData
 from .training import TrainingError as TrainingError
+from .training import evaluate as evaluate
 from .training import fit as fit
 from .training import fit_many as fit_many
+from .training import predict as predict
 from .trials import Trials as Trials
 from .trials import shortfall as shortfall
 

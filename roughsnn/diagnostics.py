@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from .estimators import AbstractGradientEstimator, Against, Pathwise
 from .spikes import SpikeTrains
 from .training import FitResult
+from .training.labelled import of_batch
 from .training.leaving_out import MUCH, LeavingOut
 from .training.trainable import leaf_names, trainable_leaves
 
@@ -93,7 +94,7 @@ def gradient_norms(
     model: PyTree,
     data: Any,
     *,
-    simulate: Callable[[Any, PRNGKeyArray], Any],
+    simulate: Callable[..., Any],
     loss: Callable[[Any, Any], Any],
     key: PRNGKeyArray,
     trainable: Any = None,
@@ -105,8 +106,9 @@ def gradient_norms(
     derivative is left out. A callback of `fit` may call it.
     """
     chosen = trainable_leaves(model, trainable)
+    simulate, observed = of_batch(simulate, data)
     estimate = (Pathwise() if estimator is None else estimator)(
-        model, LeavingOut(simulate), Against(loss, data), key, trainable=chosen
+        model, LeavingOut(simulate), Against(loss, observed), key, trainable=chosen
     )
     names = leaf_names(model, chosen)
     arrays = jax.tree.leaves(eqx.filter(estimate.gradient, chosen))

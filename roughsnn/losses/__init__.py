@@ -1,5 +1,12 @@
-"""Losses: what training minimises, each a function of generated and observed spike trains."""
+"""Losses: what training minimises, each a function of what is generated, and of observed spike
+trains or labels."""
 
+from .classification import (
+    AbstractClassificationLoss,
+    FirstSpikeCrossEntropy,
+    ReadoutCrossEntropy,
+    SpikeCountCrossEntropy,
+)
 from .conditional_mmd import ConditionalMMDLoss
 from .expected_signature import ExpectedSignatureLoss
 from .first_spikes import FirstSpikesLoss
@@ -11,15 +18,19 @@ from .paired_signature import PairedTruncatedSignatureLoss
 from .summary import AbstractSummaryLoss, SummaryTarget
 
 __all__ = [
+    "AbstractClassificationLoss",
     "AbstractKernelLoss",
     "AbstractSummaryLoss",
     "ConditionalMMDLoss",
     "ExpectedSignatureLoss",
+    "FirstSpikeCrossEntropy",
     "FirstSpikesLoss",
     "KernelTarget",
     "MeanLoss",
     "PairedTruncatedSignatureLoss",
+    "ReadoutCrossEntropy",
     "SignatureMMDLoss",
     "SignatureScoreLoss",
+    "SpikeCountCrossEntropy",
     "SummaryTarget",
 ]

@@ -1,7 +1,9 @@
-"""Training: fit a model to spike trains by gradient descent on a loss."""
+"""Training: fit a model to spike trains, or to labels, by gradient descent on a loss."""
 
 from .early_stop import EarlyStop
+from .evaluate import evaluate, predict
 from .fit import fit, fit_many
+from .labelled import LabelledData
 from .minibatches import minibatch_indices
 from .result import FitResult, FitStatus, TrainingError
 from .step import StepRecord, TrainState, TrainStep
@@ -11,12 +13,15 @@ __all__ = [
     "EarlyStop",
     "FitResult",
     "FitStatus",
+    "LabelledData",
     "StepRecord",
     "TrainState",
     "TrainStep",
     "TrainingError",
+    "evaluate",
     "fit",
     "fit_many",
     "minibatch_indices",
+    "predict",
     "trainable_leaves",
 ]

@@ -13,6 +13,7 @@ from roughsnn.runs.checkpoints import digest_of
 from roughsnn.spikes import SpikeTrains
 
 from .early_stop import EarlyStop
+from .labelled import LabelledData, samples_shape
 from .loop import Keeper
 from .step import TrainStep
 
@@ -60,30 +61,39 @@ def make_step(
     )  # fmt: skip
 
 
-def check_early_stop(early_stop: EarlyStop | None, step: TrainStep) -> None:
-    """Fail unless what is watched is recorded."""
-    if early_stop is not None and early_stop.monitor not in step.recorded:
+def check_early_stop(
+    early_stop: EarlyStop | None, step: TrainStep, evaluated: tuple[str, ...] = ()
+) -> None:
+    """Fail unless what is watched is recorded, in each step or of held-out data."""
+    recorded = (*step.recorded, *evaluated)
+    if early_stop is not None and early_stop.monitor not in recorded:
         raise ValueError(
-            f"`early_stop` watches {early_stop.monitor!r}; it must be one of {step.recorded}."
+            f"`early_stop` watches {early_stop.monitor!r}; it must be one of {recorded}."
         )
 
 
 def check_data(
-    data: SpikeTrains | None, batch_size: int | None, batch_shape: str, rank: int
-) -> None:
-    """Fail unless the data are trains of the batch shape that is wanted."""
+    data: SpikeTrains | LabelledData | None, batch_size: int | None, batch_shape: str, rank: int
+) -> int | None:
+    """The number of samples (of a seed), if there are data: trains of the batch shape that is
+    wanted, or labelled data."""
     if data is None:
         if batch_size is not None:
             raise ValueError(
                 f"`batch_size` is {batch_size} and `data` None; without data there are no batches."
             )
-        return
-    if not isinstance(data, SpikeTrains):
-        raise TypeError(f"`data` is a {type(data).__name__}; it must be SpikeTrains or None.")
-    if len(data.batch_shape) != rank or 0 in data.batch_shape:
-        raise ValueError(
-            f"`data` has batch shape {data.batch_shape}; it must be {batch_shape} and not empty."
+        return None
+    if isinstance(data, LabelledData):
+        shape = samples_shape(data, rank, "data")
+    elif isinstance(data, SpikeTrains):
+        shape = data.batch_shape
+    else:
+        raise TypeError(
+            f"`data` is a {type(data).__name__}; it must be SpikeTrains, LabelledData or None."
         )
+    if len(shape) != rank or 0 in shape:
+        raise ValueError(f"`data` has batch shape {shape}; it must be {batch_shape} and not empty.")
+    return shape[-1]
 
 
 def check_seed_axis(name: str, tree: PyTree, num_seeds: int) -> None:

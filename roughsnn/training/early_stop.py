@@ -17,6 +17,7 @@ class EarlyStop(eqx.Module):
 
     Losses are noisy, as every step draws fresh noise, so what is watched is the running mean of
     `monitor` over the last `window` steps. It is looked at every `log_every` steps of `fit`.
+    What is recorded of held-out data counts by evaluations in place of steps.
 
     Attributes:
         target: stop once the running mean is at most this.
@@ -24,7 +25,8 @@ class EarlyStop(eqx.Module):
             `min_change` of its smallest value before them, or above.
         min_change: how much smaller counts as smaller.
         window: steps in the running mean.
-        monitor: what to watch: `"loss"`, `"gradient_norm"` or the name of a metric.
+        monitor: what to watch: `"loss"`, `"gradient_norm"` or the name of a metric; of labelled
+            data held out, `"holdout_loss"` or `"holdout_"` and the name of a metric.
 
     Raises:
         ValueError: neither `target` nor `patience` is given, or a setting is out of range.
@@ -46,11 +48,14 @@ class EarlyStop(eqx.Module):
         if values.size < self.window:
             return None
         means = np.convolve(values, np.full(self.window, 1 / self.window), mode="valid")
-        name = self.monitor if self.window == 1 else f"mean {self.monitor} of {self.window} steps"
+        unit = "steps"
+        if "holdout_step" in history and self.monitor.startswith("holdout_"):
+            unit = "evaluations"
+        name = self.monitor if self.window == 1 else f"mean {self.monitor} of {self.window} {unit}"
         if self.target is not None and means[-1] <= self.target:
             return f"the {name} reached {means[-1]:.6g}, at or below the target {self.target:.6g}"
         if self.patience is not None and means.size > self.patience:
             best = means[: -self.patience].min()
             if means[-self.patience :].min() >= best - self.min_change:
-                return f"the {name} has not fallen for {self.patience} steps (best {best:.6g})"
+                return f"the {name} has not fallen for {self.patience} {unit} (best {best:.6g})"
         return None

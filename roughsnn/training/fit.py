@@ -1,4 +1,4 @@
-"""`fit`: train a model on spike trains, and `fit_many`: several seeds side by side."""
+"""`fit`: train a model on spike trains or labelled data; `fit_many`: several seeds at once."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -25,7 +25,9 @@ from .arguments import (
     seed_axes,
 )
 from .early_stop import EarlyStop
-from .leaving_out import MUCH
+from .holdout import evaluated_until, holdout_of
+from .labelled import LabelledData
+from .leaving_out import MUCH, said_of_left_out
 from .loop import Chunk, Reached, loop
 from .result import FitResult, FitStatus
 from .step import Optimiser, TrainState, TrainStep
@@ -38,9 +40,9 @@ ADVICE = (
 
 def fit(
     model: PyTree,
-    data: SpikeTrains | None,
+    data: SpikeTrains | LabelledData | None,
     *,
-    simulate: Callable[[Any, PRNGKeyArray], Any],
+    simulate: Callable[..., Any],
     loss: Callable[[Any, Any], Any],
     optimiser: Optimiser,
     num_steps: IntLike,
@@ -50,6 +52,7 @@ def fit(
     batch_size: IntLike | None = None,
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
+    evaluate_every: IntLike | None = None,
     callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
     between_steps: Callable[[Any, Any, Any, PRNGKeyArray], Any] | None = None,
     conditions: Literal["leave-out", "refuse"] = "leave-out",
@@ -66,13 +69,16 @@ def fit(
 
     Args:
         model: what is trained, usually an equinox module.
-        data: observed trains, batch shape `(samples,)`; `None` for a loss that needs none, because
-            `simulate` draws a task together with its targets.
+        data: observed trains, batch shape `(samples,)`; or [`roughsnn.LabelledData`][], inputs and
+            their targets; `None` for a loss that needs none, because `simulate` draws a task
+            together with its targets.
         simulate: function of the model and a key that draws a sample of trains (or of
-            [`roughsnn.Trials`][], whose trains the loss and the metrics then see).
-        loss: function of the generated and the observed trains that returns a scalar. If it has a
-            method `target` (see `AbstractSummaryLoss`) and the data are not cut into batches,
-            what it needs of the data is computed once, before the first step.
+            [`roughsnn.Trials`][], whose trains the loss and the metrics then see). With labelled
+            data `(model, inputs, key)`, with the inputs of the mini-batch of the step.
+        loss: function of the generated and the observed trains that returns a scalar, with
+            labelled data of what was generated and the targets of the same mini-batch. If it has a
+            method `target` (see `AbstractSummaryLoss`) and observed trains are not cut into
+            batches, what it needs of them is computed once, before the first step.
         optimiser: an optax optimiser.
         num_steps: steps to take.
         key: random key.
@@ -84,10 +90,16 @@ def fit(
             of bools like the model.
         batch_size: samples of the data per step, see `minibatch_indices`; by default all.
         metrics: named functions `(model, generated, holdout) -> scalar` that are recorded each
-            step, of the model before the update and the trains it generated.
-        holdout: anything the metrics compare with, usually trains kept out of training.
-        callback: `(step, model, history)`, called every `log_every` steps and at the end of
-            training, with NumPy arrays; training stops if it returns True.
+            step, of the model before the update and the trains it generated. With labelled data
+            `(model, generated, targets)`, with the targets of the same mini-batch.
+        holdout: anything the metrics compare with, usually trains kept out of training. With
+            labelled data it is labelled data too: the loss and the metrics are evaluated on all of
+            it, outside of the gradient steps, and are kept in `result.evaluations`.
+        evaluate_every: steps between two evaluations of labelled `holdout`, the first of them
+            before training; by default as many as make an epoch, and `log_every` at least.
+        callback: `(step, model, history)`, called every `log_every` steps, after an evaluation and
+            at the end of training, with NumPy arrays, those of the evaluations among them; training
+            stops if it returns True.
         between_steps: `(step, model, generated, key) -> model`, called inside the compiled program
             after each update, with the number of steps taken and the trains of the last one. What
             it returns, a model of the same structure, is the model of the next step: to wake silent
@@ -125,41 +137,47 @@ def fit(
     num_steps = whole_number("num_steps", num_steps, 0)
     log_every = whole_number("log_every", log_every, 1)
     batch_size = optional_whole_number("batch_size", batch_size, 1)
+    evaluate_every = optional_whole_number("evaluate_every", evaluate_every, 1)
     step = make_step(
         simulate, loss, optimiser, estimator, trainable, batch_size, metrics, between_steps,
         conditions,
     )  # fmt: skip
-    check_early_stop(early_stop, step)
-    check_data(data, batch_size, batch_shape="(samples,)", rank=1)
-    if data is not None and batch_size is not None and not 1 <= batch_size <= len(data):
+    samples = check_data(data, batch_size, batch_shape="(samples,)", rank=1)
+    if samples is not None and batch_size is not None and not 1 <= batch_size <= samples:
         raise ValueError(
             f"`batch_size` is {batch_size}; it must be between 1 and the number of samples in "
-            f"`data`, {len(data)}."
+            f"`data`, {samples}."
         )
+    watch = holdout_of(step, data, holdout, evaluate_every, log_every, key, samples)
+    check_early_stop(early_stop, step, () if watch is None else watch.names)
     keeper = keeper_of(checkpoint, step, key, data, holdout)
-    if batch_size is None and data is not None and hasattr(loss, "target"):
+    holdout = holdout if watch is None else None
+    if batch_size is None and isinstance(data, SpikeTrains) and hasattr(loss, "target"):
         data = loss.target(data)
 
     def run(state, failed, steps):
         return _run(step, state, failed, data, key, holdout, steps, log_every)
 
+    def evaluations(reached: "Reached") -> dict[str, np.ndarray]:
+        return {} if watch is None else watch.history(reached)
+
     def stop_reason(reached: "Reached") -> tuple[FitStatus, str] | None:
-        history = reached.history(step.recorded)
+        history = reached.history(step.recorded) | evaluations(reached)
         reason = None if early_stop is None else early_stop.reason(history)
         if callback is not None and callback(reached.done, reached.state.model, history) is True:
             return FitStatus.STOPPED_BY_CALLBACK, f"the callback returned True at {reached.done}"
         return None if reason is None else (FitStatus.EARLY_STOP, reason)
 
     start = Reached(step.init(model), jnp.zeros((), dtype=bool))
-    reached = loop(run, start, num_steps, log_every, progress, stop_reason, keeper)
-    return _result(step, reached, reached.history(step.recorded), None)
+    reached = loop(run, start, num_steps, log_every, progress, stop_reason, keeper, watch=watch)
+    return _result(step, reached, reached.history(step.recorded), evaluations(reached), None)
 
 
 def fit_many(
     models: PyTree,
-    data: SpikeTrains | None,
+    data: SpikeTrains | LabelledData | None,
     *,
-    simulate: Callable[[Any, PRNGKeyArray], Any],
+    simulate: Callable[..., Any],
     loss: Callable[[Any, Any], Any],
     optimiser: Optimiser,
     num_steps: IntLike,
@@ -169,6 +187,7 @@ def fit_many(
     batch_size: IntLike | None = None,
     metrics: Mapping[str, Callable[[Any, Any, Any], Any]] | None = None,
     holdout: Any = None,
+    evaluate_every: IntLike | None = None,
     callback: Callable[[int, Any, dict[str, np.ndarray]], Any] | None = None,
     between_steps: Callable[[Any, Any, Any, PRNGKeyArray], Any] | None = None,
     conditions: Literal["leave-out", "refuse"] = "leave-out",
@@ -182,7 +201,8 @@ def fit_many(
     Args:
         models: one pytree whose arrays have a leading axis of length `len(keys)`, for example
             `equinox.filter_vmap(lambda key: model)(keys)` to start all seeds from one model.
-        data: observed trains of each seed, batch shape `(len(keys), samples)`; `None` as in `fit`.
+        data: observed trains of each seed, batch shape `(len(keys), samples)`, or labelled data
+            whose entries have these two axes first; `None` as in `fit`.
         simulate: as in `fit`, for one seed, as are the loss, optimiser and metrics.
         loss: as in `fit`.
         optimiser: as in `fit`.
@@ -194,6 +214,7 @@ def fit_many(
         metrics: as in `fit`.
         holdout: as in `fit`, its arrays with a leading axis of length `len(keys)`; the window of
             spike trains stays shared.
+        evaluate_every: as in `fit`.
         callback: as in `fit`; models and histories have a leading axis over seeds, and all stop if
             it returns True.
         between_steps: as in `fit`, for one seed.
@@ -216,33 +237,39 @@ def fit_many(
     num_steps = whole_number("num_steps", num_steps, 0)
     log_every = whole_number("log_every", log_every, 1)
     batch_size = optional_whole_number("batch_size", batch_size, 1)
+    evaluate_every = optional_whole_number("evaluate_every", evaluate_every, 1)
     step = make_step(
         simulate, loss, optimiser, estimator, trainable, batch_size, metrics, between_steps,
         conditions,
     )  # fmt: skip
-    check_early_stop(early_stop, step)
-    check_data(data, batch_size, batch_shape="(len(keys), samples)", rank=2)
+    samples = check_data(data, batch_size, batch_shape="(len(keys), samples)", rank=2)
     num_seeds = keys.shape[0]
     if num_seeds == 0:
         raise ValueError(f"`keys` has shape {keys.shape}; it must hold one key per seed.")
     for name, tree in (("models", models), ("data", data), ("holdout", holdout)):
         check_seed_axis(name, tree, num_seeds)
-    if data is not None and batch_size is not None and not 1 <= batch_size <= data.batch_shape[1]:
+    if samples is not None and batch_size is not None and not 1 <= batch_size <= samples:
         raise ValueError(
             f"`batch_size` is {batch_size}; it must be between 1 and the number of samples of a "
-            f"seed, {data.batch_shape[1]}."
+            f"seed, {samples}."
         )
+    watch = holdout_of(step, data, holdout, evaluate_every, log_every, keys, samples, seeds=True)
+    check_early_stop(early_stop, step, () if watch is None else watch.names)
     keeper = keeper_of(checkpoint, step, keys, data, holdout)
-    if batch_size is None and data is not None and hasattr(loss, "target"):
+    holdout = holdout if watch is None else None
+    if batch_size is None and isinstance(data, SpikeTrains) and hasattr(loss, "target"):
         data = eqx.filter_vmap(loss.target, in_axes=(seed_axes(data),))(data)
 
     def run(state, failed, steps):
         return _run_many(step, state, failed, data, keys, holdout, steps, log_every)
 
+    def evaluations(reached: "Reached") -> dict[str, np.ndarray]:
+        return {} if watch is None else watch.history(reached)
+
     def stop_reason(reached: "Reached") -> tuple[FitStatus, str] | None:
         if callback is None:
             return None
-        history = reached.history(step.recorded)
+        history = reached.history(step.recorded) | evaluations(reached)
         if callback(reached.done, reached.state.model, history) is True:
             return FitStatus.STOPPED_BY_CALLBACK, f"the callback returned True at {reached.done}"
         return None
@@ -252,19 +279,20 @@ def fit_many(
         if early_stop is None:
             return None
         done = int(reached.state.step[seed])
-        history = reached.history(step.recorded)
-        return early_stop.reason({name: x[seed, :done] for name, x in history.items()})
+        history = {name: x[seed, :done] for name, x in reached.history(step.recorded).items()}
+        return early_stop.reason(history | evaluated_until(done, evaluations(reached), seed))
 
     def waits(reached: "Reached") -> np.ndarray:
         return np.array([stop_of(reached, seed) is not None for seed in range(num_seeds)])
 
     start = Reached(eqx.filter_vmap(step.init)(models), jnp.zeros(num_seeds, dtype=bool))
-    reached = loop(run, start, num_steps, log_every, progress, stop_reason, keeper, waits)
+    reached = loop(run, start, num_steps, log_every, progress, stop_reason, keeper, waits, watch)
     history, results = reached.history(step.recorded), []
     for seed in range(num_seeds):
         reason = stop_of(reached, seed)
         ending = reached.ending if reason is None else (FitStatus.EARLY_STOP, reason)
-        results.append(_result(step, reached._replace(ending=ending), history, seed))
+        reached = reached._replace(ending=ending)
+        results.append(_result(step, reached, history, evaluations(reached), seed))
     return results
 
 
@@ -314,7 +342,11 @@ def _run_many(step, state, failed, data, keys, holdout, steps, room):
 
 
 def _result(
-    step: TrainStep, reached: Reached, history: dict[str, np.ndarray], seed: int | None
+    step: TrainStep,
+    reached: Reached,
+    history: dict[str, np.ndarray],
+    evaluations: dict[str, np.ndarray],
+    seed: int | None,
 ) -> FitResult:
     """The result of a run, or of one seed of it."""
     state, done = reached.state, reached.done
@@ -324,6 +356,7 @@ def _result(
         state = jax.tree.map(lambda x: x[seed] if eqx.is_array(x) else x, state)
         done = int(state.step)
         history = {key: values[seed, :done] for key, values in history.items()}
+        evaluations = evaluated_until(done, evaluations, seed)
         bad = bad[seed]
     if np.any(bad):
         status = FitStatus.NON_FINITE
@@ -338,7 +371,7 @@ def _result(
     if status is FitStatus.FAILED:
         message += " The model is the one after these steps; mend the cause and go on from it."
         warnings.warn(message, RuntimeWarning, stacklevel=3)
-    left_out = _said_of_left_out(history)
+    left_out = said_of_left_out(history)
     message += left_out
     if np.max([np.mean(history[n]) for n in ("left_out", "clipped") if done], initial=0) > MUCH:
         warnings.warn(
@@ -362,18 +395,5 @@ def _result(
         reached.seconds,
         reached.seconds_first_call,
         reached.error if status is FitStatus.FAILED else None,
+        evaluations,
     )
-
-
-def _said_of_left_out(history: dict[str, np.ndarray]) -> str:
-    """A sentence on the samples that were left out or clipped; empty where there were none."""
-    sentences = []
-    for name, what in (("left_out", "was left out"), ("clipped", "was clipped")):
-        steps = int(np.sum(history[name] > 0))
-        if steps:
-            share = np.mean(history[name])
-            sentences.append(
-                f" The derivative of {share:.2g} of the samples {what} (`{name}` in the history), "
-                f"in {steps} steps, where a spike only grazed its threshold."
-            )
-    return "".join(sentences)

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from roughsnn.solve import CLIPPED, GRAZES, EventSolution
@@ -47,6 +48,20 @@ def share_overflowed(generated: Any) -> Float[Array, ""]:
     """The share of the trains that outgrew their room."""
     nodes = [getattr(node, "trains", node) for node in _samples(generated)]
     return _share([node.overflowed for node in nodes if isinstance(node, SpikeTrains)])
+
+
+def said_of_left_out(history: dict[str, np.ndarray]) -> str:
+    """A sentence on the samples that were left out or clipped; empty where there were none."""
+    sentences = []
+    for name, what in (("left_out", "was left out"), ("clipped", "was clipped")):
+        steps = int(np.sum(history[name] > 0))
+        if steps:
+            share = np.mean(history[name])
+            sentences.append(
+                f" The derivative of {share:.2g} of the samples {what} (`{name}` in the history), "
+                f"in {steps} steps, where a spike only grazed its threshold."
+            )
+    return "".join(sentences)
 
 
 def _samples(generated: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,8 @@ class Reached(NamedTuple):
     """How far a run has come; replaced as a whole, so that an interrupt leaves it consistent.
 
     `failed` says whether it (each seed of it) takes no more steps: something was not finite, or
-    the early stop has ended a seed among others.
+    the early stop has ended a seed among others. `evaluated` has the number of steps and the values
+    of each evaluation on held-out data.
     """
 
     state: TrainState
@@ -44,6 +45,7 @@ class Reached(NamedTuple):
     error: Exception | None = None
     seconds: float = 0.0
     seconds_first_call: float = 0.0
+    evaluated: tuple[tuple[int, np.ndarray], ...] = ()
 
     def history(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Each recorded quantity, steps along the last axis (seeds, if any, along the first)."""
@@ -60,6 +62,15 @@ class Reached(NamedTuple):
         if not self.chunks:
             return np.zeros((*self.failed.shape, 1), dtype=bool)
         return np.any([chunk.bad for chunk in self.chunks], axis=0)
+
+
+@runtime_checkable
+class Watch(Protocol):
+    """What evaluates a run whenever so many steps have been taken, and before the first one."""
+
+    every: int
+
+    def __call__(self, reached: Reached) -> Reached: ...
 
 
 class Keeper:
@@ -81,9 +92,13 @@ class Keeper:
         if found.step or found.notes["chunks"]:
             chunks = (Chunk(found.arrays["values"], found.step, found.arrays["bad"]),)
         status, detail = found.notes["ending"]
+        evaluated = ()
+        if "evaluated" in found.arrays:
+            steps = found.arrays["evaluated_at"].tolist()
+            evaluated = tuple(zip(steps, found.arrays["evaluated"], strict=True))
         return Reached(
             state, failed, found.step, chunks, (FitStatus[status], detail),
-            seconds=found.notes["seconds"],
+            seconds=found.notes["seconds"], evaluated=evaluated,
         )  # fmt: skip
 
     def keep(self, reached: Reached, *, now: bool) -> None:
@@ -95,6 +110,9 @@ class Keeper:
         if reached.chunks:
             values = np.concatenate([chunk.values for chunk in reached.chunks], axis=-2)
             arrays = {"values": values, "bad": reached.blamed}
+        if reached.evaluated:
+            steps, values = zip(*reached.evaluated, strict=True)
+            arrays |= {"evaluated_at": np.array(steps), "evaluated": np.stack(values)}
         status, detail = reached.ending
         self.checkpoints.save(
             reached.done,
@@ -119,11 +137,12 @@ def loop(
     stop_reason: Callable[[Reached], Ending | None],
     keeper: Keeper | None = None,
     waits: Callable[[Reached], np.ndarray] | None = None,
+    watch: Watch | None = None,
 ) -> Reached:
     """Call the compiled program until all steps are taken or something ends training; `waits` says
     which seeds take no more steps."""
     if keeper is None:
-        return _loop(run, reached, num_steps, log_every, progress, stop_reason, None, waits)
+        return _loop(run, reached, num_steps, log_every, progress, stop_reason, None, waits, watch)
     with keeper.checkpoints.open():
         reached = keeper.restore(reached)
         if reached.done > num_steps:
@@ -131,10 +150,14 @@ def loop(
                 f"{keeper.checkpoints.folder} has a fit of {reached.done} steps and `num_steps` is "
                 f"{num_steps}. Give at least {reached.done}, or another folder."
             )
-        return _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper, waits)
+        return _loop(
+            run, reached, num_steps, log_every, progress, stop_reason, keeper, waits, watch
+        )
 
 
-def _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper, waits) -> Reached:
+def _loop(
+    run, reached, num_steps, log_every, progress, stop_reason, keeper, waits, watch
+) -> Reached:
     # again, as an interrupt may have come before it
     reached = _without(reached, waits)
     status, _ = reached.ending
@@ -142,7 +165,7 @@ def _loop(run, reached, num_steps, log_every, progress, stop_reason, keeper, wai
     if over or status in (FitStatus.EARLY_STOP, FitStatus.STOPPED_BY_CALLBACK):
         return reached
     reached = reached._replace(ending=(FitStatus.COMPLETED, ""))
-    training = _Training(run, reached, num_steps, log_every, stop_reason, keeper, waits)
+    training = _Training(run, reached, num_steps, log_every, stop_reason, keeper, waits, watch)
     with sigterm_interrupts(), Progress(num_steps, progress, done=reached.done) as bar:
         try:
             training.go_on(bar)
@@ -157,19 +180,22 @@ class _Training:
     """A run between two calls of the compiled program. Whatever ends it, `reached` is the state
     after its last good step."""
 
-    def __init__(self, run, reached, num_steps, log_every, stop_reason, keeper, waits):
-        self.run, self.num_steps, self.log_every = run, num_steps, log_every
+    def __init__(self, run, reached, num_steps, log_every, stop_reason, keeper, waits, watch):
+        self.run, self.num_steps, self.watch = run, num_steps, watch
         self.stop_reason, self.keeper, self.waits = stop_reason, keeper, waits
+        # Rounds end at multiples of these, wherever an earlier run ended.
+        self.ends = (log_every,) if watch is None else (log_every, watch.every)
         self.reached: Reached = reached
         self.began_at = reached.done
         self._started = time.monotonic() - reached.seconds
 
     def go_on(self, bar: Progress) -> None:
         """Call the compiled program until all steps are taken or something ends training."""
+        self._evaluate()
         while self.reached.done < self.num_steps:
-            # Rounds end at multiples of `log_every`, wherever an earlier run ended.
-            done, every = self.reached.done, self.log_every
-            goes_on = self._round(min(done + every - done % every, self.num_steps))
+            done = self.reached.done
+            next_end = min(done + every - done % every for every in self.ends)
+            goes_on = self._round(min(next_end, self.num_steps))
             if self.reached.done > done:
                 losses = [
                     chunk.values[..., -1, 0] for chunk in self.reached.chunks if np.any(chunk.taken)
@@ -177,6 +203,7 @@ class _Training:
                 bar.update(self.reached.done - done, float(np.nanmean(losses[-1])))
             if not goes_on:
                 return
+            self._evaluate()
             ending = self.stop_reason(self.reached)
             if ending is not None:
                 self.reached = self.reached._replace(ending=ending)
@@ -186,6 +213,10 @@ class _Training:
                 return
             if self.keeper is not None and self.reached.done < self.num_steps:
                 self.keeper.keep(self.reached, now=False)
+
+    def _evaluate(self) -> None:
+        if self.watch is not None:
+            self.reached = self.watch(self.reached)
 
     def _round(self, target: int) -> bool:
         """Steps up to number `target`, and whether training goes on after them.

@@ -37,6 +37,9 @@ class FitResult(eqx.Module):
         seconds: wall time, compilation included.
         seconds_first_call: the part until the first step came back: mostly compilation.
         error: the error that ended training, if one did.
+        evaluations: of labelled data held out, `"holdout_step"`: after how many steps the model was
+            evaluated, and as many values of `"holdout_loss"` and of every metric by its name after
+            `"holdout_"`; empty without such data.
     """
 
     model: PyTree
@@ -48,6 +51,7 @@ class FitResult(eqx.Module):
     seconds: float
     seconds_first_call: float
     error: Exception | None = eqx.field(static=True, default=None)
+    evaluations: dict[str, np.ndarray] = eqx.field(default_factory=dict)
 
     @property
     def interrupted(self) -> bool:
@@ -76,9 +80,10 @@ class FitResult(eqx.Module):
             f"{self.num_steps} steps in {self.seconds:.1f} s "
             f"({self.seconds_first_call:.1f} s until the first step came back)",
         ]
-        width = max(len(name) for name in self.history)
-        for name, values in self.history.items():
-            if values.size:
+        recorded = self.history | self.evaluations
+        width = max(len(name) for name in recorded)
+        for name, values in recorded.items():
+            if values.size and name != "holdout_step":
                 lines.append(
                     f"{name:<{width}}  first {values[0]:.6g}  last {values[-1]:.6g}  "
                     f"smallest {np.nanmin(values):.6g}"

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from roughsnn.estimators import AbstractGradientEstimator, Against, Pathwise, spikes_of
 
+from .labelled import LabelledData, of_batch
 from .leaving_out import LeavingOut, share_overflowed, shares_grazing
 from .minibatches import minibatch_indices
 from .trainable import leaf_names, trainable_leaves
@@ -95,7 +96,7 @@ class TrainStep(eqx.Module):
         ValueError: a metric named like a quantity that is recorded anyway.
     """
 
-    simulate: Callable[[Any, PRNGKeyArray], Any]
+    simulate: Callable[..., Any]
     loss: Callable[[Any, Any], Any]
     optimiser: Optimiser = eqx.field(converter=as_optimiser)
     trainable: Any = None
@@ -167,7 +168,8 @@ class TrainStep(eqx.Module):
         chosen = trainable_leaves(state.model, self.trainable)
         parameters, rest = eqx.partition(state.model, chosen)
         noise_key = jr.fold_in(noise_key, state.step)
-        simulate, loss_of = self.simulate, Against(self.loss, data)
+        drawn, observed = of_batch(self.simulate, data)
+        simulate, loss_of = drawn, Against(self.loss, observed)
         if self.conditions == "leave-out":
             simulate = LeavingOut(simulate)
         estimate = self.estimator(
@@ -178,7 +180,7 @@ class TrainStep(eqx.Module):
         def value(parameters, **_):
             """The loss of other parameters, with the same noise."""
             model = eqx.combine(parameters, rest)
-            return loss_of(spikes_of(self.simulate(model, noise_key)))
+            return loss_of(spikes_of(drawn(model, noise_key)))
 
         with jax.numpy_dtype_promotion("standard"):
             import optax
@@ -197,8 +199,9 @@ class TrainStep(eqx.Module):
             updated = eqx.filter(model, chosen)
 
         values = [loss, gradient_norm, share_overflowed(generated), *shares_grazing(generated)]
+        compared = observed if isinstance(data, LabelledData) else holdout
         for name in sorted(self.metrics):
-            value = self.metrics[name](state.model, generated, holdout)
+            value = self.metrics[name](state.model, generated, compared)
             values.append(_scalar(value, f"metrics[{name!r}]"))
         record = StepRecord(
             jnp.stack([jnp.asarray(x).astype(jnp.result_type(float)) for x in values]),
