@@ -1,21 +1,19 @@
-"""A classifier of exact spike times: Yin-Yang by the first output spike, labelled mini-batches.
+"""A classifier of exact spike times: Yin-Yang by the first output spike, in labelled mini-batches.
 
 A network of 5 input spikes, 120 hidden and 3 output neurons, hard-threshold LIF, learns the
-Yin-Yang task (Kriener, Goeltz & Petrovici 2022): 5000 points, 20 epochs, exact gradients. Accuracy
-is that on 1000 points of another seed of the generator, after each epoch, over three seeds of
-weights and mini-batches. Step size, weights at the start and temperature were chosen by the
-accuracy on training data.
+Yin-Yang task (Kriener, Goeltz & Petrovici 2022) from 5000 points in 20 epochs, by exact gradients.
+Accuracy is that on 1000 points of another seed of the generator, over three seeds of weights and
+mini-batches.
 
-EventProp (Wunderlich & Pehle 2021) reports 94.5 % after 3 epochs and 97.4 % after 20 with 200
-hidden neurons and batches of 32, over 10 seeds.
+The task, the time constants, the loss and the weights at the start are those of EventProp
+(Wunderlich & Pehle 2021), who report 94.5 % after 3 epochs and 97.4 % after 20, with 200 hidden
+neurons and 10 seeds. Weights into the output and the learning rate were chosen by the accuracy on
+training data.
 """
 
-import time
 from typing import Any
 
 import diffrax as dfx
-import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
@@ -26,6 +24,7 @@ from ._study import Study, format_table
 from .surviving_training import yin_yang
 
 _CLASSES, _WINDOW, _STEP = 3, 8.0, 0.2
+_TRAIN_SEED, _TEST_SEED = 42, 40
 
 
 def data_of(seed: int, size: int) -> rs.LabelledData:
@@ -35,23 +34,110 @@ def data_of(seed: int, size: int) -> rs.LabelledData:
     fires at the start.
     """
     points, labels = yin_yang(seed, size)
-    times = 0.1 + 6.0 * np.concatenate([points, np.zeros((size, 1))], axis=1)
-    order = np.argsort(times, axis=1)
-    times = jnp.asarray(np.take_along_axis(times, order, axis=1), float)
-    spikes = rs.SpikeTrains(times, jnp.asarray(order, jnp.int32), 0.0, _WINDOW, num_neurons=5)
+    times = 0.1 + 6.0 * np.column_stack([points, np.zeros(size)])
+    neurons = np.argsort(times, axis=1).astype(np.int32)
+    spikes = rs.SpikeTrains(np.sort(times, axis=1), neurons, 0.0, _WINDOW, num_neurons=5)
     return rs.LabelledData(spikes, labels)
 
 
-def network(
-    hidden: int, key: Any, weight: Any = (1.5, 0.78), out: Any = (0.93, 0.1)
-) -> rs.SpikingNetwork:
+def network(hidden: int, key: Any) -> rs.SpikingNetwork:
     """The network at its start; time is in units of the synaptic time constant."""
     size = hidden + _CLASSES
     neurons = rs.LIF(size, mu1=0.25, mu2=1.0, v_th=1.0, reset_to=0.0)
     into_hidden, into_output = jr.split(key)
     weights, inputs = np.zeros((size, size)), np.zeros((5, size))
-    inputs[:, :hidden] = weight[0] + weight[1] * jr.normal(into_hidden, (5, hidden))
-    weights[:hidden, hidden:] = out[0] + out[1] * jr.normal(into_output, (hidden, _CLASSES))
+    inputs[:, :hidden] = 1.5 + 0.78 * jr.normal(into_hidden, (5, hidden))
+    # as much current into an output whatever the number of hidden neurons
+    into_output = 1.2 + 0.1 * jr.normal(into_output, (hidden, _CLASSES))
+    weights[:hidden, hidden:] = into_output * 120 / hidden
     connections = np.zeros((size, size), bool)
     connections[:hidden, hidden:] = True
     return rs.SpikingNetwork(neurons, weights, connections, input_weights=inputs)
+
+
+def respond(model: rs.SpikingNetwork, inputs: rs.SpikeTrains, key: Any) -> rs.SpikeTrains:
+    """The response of the network to each point."""
+    return rs.simulate(
+        model, 0.0, _WINDOW, _STEP, key=key, num_samples=len(inputs),
+        max_spikes=4 * model.num_neurons, input_spikes=inputs, solver=dfx.Heun(), throw=False,
+    )  # fmt: skip
+
+
+def study(
+    hidden: int = 120,
+    epochs: int = 20,
+    seeds: int = 3,
+    batch_size: int = 32,
+    train_size: int = 5000,
+    test_size: int = 1000,
+    learning_rate: float = 5e-3,
+) -> Study:
+    """Train classifiers and follow their accuracy.
+
+    Args:
+        hidden: hidden neurons.
+        epochs: passes through the training data.
+        seeds: how many networks.
+        batch_size: points in a step.
+        train_size: points to train on.
+        test_size: points to test on.
+        learning_rate: of Adam in the first epoch; each has 0.95 times that of the one before.
+    """
+    train, test = data_of(_TRAIN_SEED, train_size), data_of(_TEST_SEED, test_size)
+    outputs = range(hidden, hidden + _CLASSES)
+    loss = rs.FirstSpikeCrossEntropy(0.1, outputs=outputs, early_weight=0.003, early_time=1.28)
+    epoch = -(-train_size // batch_size)
+    rate = optax.exponential_decay(learning_rate, epoch, 0.95, staircase=True)
+    accuracies, seconds = [], []
+    for seed in range(seeds):
+        result = rs.fit(
+            network(hidden, jr.key(seed)), train, simulate=respond, loss=loss,
+            optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
+            num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=batch_size,
+            trainable=lambda model: (model.weights, model.input_weights),
+            metrics={"accuracy": lambda model, generated, y: loss.accuracy(generated, y)},
+            holdout=test, evaluate_every=epoch, log_every=epoch, progress=False,
+            callback=_report(seed, epoch),
+        )  # fmt: skip
+        print(f"seed {seed}: {result.message}", flush=True)
+        result.raise_unless_trained()
+        accuracies.append(result.evaluations["holdout_accuracy"])
+        seconds.append(result.seconds / result.num_steps)
+    return _study(np.array(accuracies), epochs, float(np.mean(seconds)))
+
+
+def _report(seed: int, epoch: int):
+    """A callback that prints a line after each epoch."""
+
+    def callback(step, model, history):
+        if step % epoch:
+            return
+        means = {n: float(np.mean(history[n][-epoch:])) for n in ("loss", "accuracy", "left_out")}
+        print(
+            f"  seed {seed} epoch {step // epoch}: test {history['holdout_accuracy'][-1]:.4f}, "
+            f"train {means['accuracy']:.4f}, loss {means['loss']:.4f}, "
+            f"left out {means['left_out']:.2g}",
+            flush=True,
+        )
+
+    return callback
+
+
+def _study(accuracies: np.ndarray, epochs: int, seconds: float) -> Study:
+    """Figures of accuracies by seed and epoch, before training the first."""
+    seeds = accuracies.shape[0]
+    mean = accuracies.mean(axis=0)
+    spread = accuracies.std(axis=0, ddof=1) if seeds > 1 else np.full(mean.shape, np.nan)
+    error = spread / np.sqrt(seeds)
+    rows = [
+        [n, float(mean[n]), float(error[n]), float(accuracies[:, n].min())]
+        for n in range(epochs + 1)
+    ]
+    figures = {"accuracy": float(mean[-1]), "standard_error": float(error[-1])}
+    for n in (3, 20):
+        if n <= epochs:
+            figures[f"accuracy_after_{n}"] = float(mean[n])
+            figures[f"standard_error_after_{n}"] = float(error[n])
+    figures["seconds_a_step"] = seconds
+    table = format_table(["epoch", "test accuracy", "standard error", "lowest"], rows)
+    return Study(figures, {"accuracy": ">= 0.95"}, table)

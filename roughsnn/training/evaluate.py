@@ -17,7 +17,7 @@ from roughsnn.estimators._base import spikes_of
 from roughsnn.spikes import SpikeTrains
 
 from .arguments import seed_axes
-from .labelled import LabelledData, WithInputs, of_batch
+from .labelled import LabelledData
 
 Metrics = Mapping[str, Callable[[Any, Any, Any], Any]]
 
@@ -42,7 +42,8 @@ def evaluate(
 
     Batches are as equal as can be, and each counts by its size: a metric that is a mean over
     samples comes out as that over all of them, whatever the batch size. There are at most two
-    sizes, and so at most two programs to compile.
+    sizes, and so at most two simulations to compile; `predict`, and the evaluation of `holdout` in
+    [`roughsnn.fit`][], share them with it where the sizes agree.
 
     Args:
         model: any model.
@@ -103,10 +104,11 @@ def predict(
     for number, (start, size) in enumerate(sizes):
         batch = data[start : start + size]
         with as_themselves():
-            decided = _decided(simulate, decision, model, batch.inputs, jr.fold_in(key, number))
-        if decision is not None:
-            _check_decisions(decided, size)
-        parts.append(decided)
+            part = _drawn(simulate, model, batch.inputs, key, jnp.asarray(number, jnp.int32))
+            if decision is not None:
+                part = _decided(decision, part)
+                _check_decisions(part, size)
+        parts.append(part)
     return jax.tree.map(_joined, *parts, is_leaf=_is_trains)
 
 
@@ -123,13 +125,15 @@ def means(
     axis over seeds and so has the result."""
     total, samples = 0.0, 0
     for number, (start, size) in enumerate(sizes):
+        batch_number = jnp.asarray(number, jnp.int32)
         with as_themselves():
             if seeds:
                 batch = _part_of_seeds(data, slice(start, start + size))
-                values = _measured_many(simulate, dict(metrics), model, batch, key, number)
+                values = _measured_many(simulate, dict(metrics), model, batch, key, batch_number)
             else:
                 batch = data[start : start + size]
-                values = _measured(simulate, dict(metrics), model, batch, key, jnp.asarray(number))
+                generated = _drawn(simulate, model, batch.inputs, key, batch_number)
+                values = _measured(dict(metrics), model, generated, batch.targets)
             total = total + size * np.asarray(jax.device_get(values), np.float64)
         samples += size
     return np.asarray(total) / samples
@@ -155,9 +159,13 @@ def check_labelled(name: str, data: Any) -> None:
 
 
 @eqx.filter_jit
-def _measured(simulate, metrics, model, batch, key, number) -> Float[Array, " metrics"]:
-    simulate, targets = of_batch(simulate, batch)
-    generated = spikes_of(simulate(model, jr.fold_in(key, number)))
+def _drawn(simulate, model, inputs, key, number):
+    """What a model generates: a program of its own, compiled once for all that is asked of it."""
+    return same_on_each_host(spikes_of(simulate(model, inputs, jr.fold_in(key, number))))
+
+
+@eqx.filter_jit
+def _measured(metrics, model, generated, targets) -> Float[Array, " metrics"]:
     values = []
     for name in sorted(metrics):
         value = jnp.asarray(metrics[name](model, generated, targets))
@@ -172,10 +180,11 @@ def _measured(simulate, metrics, model, batch, key, number) -> Float[Array, " me
 
 @eqx.filter_jit
 def _measured_many(simulate, metrics, models, batch, keys, number):
-    """`_measured` for every seed."""
+    """The metrics of a batch of every seed."""
 
     def one_seed(model, batch, key):
-        return _measured(simulate, metrics, model, batch, key, jnp.asarray(number))
+        generated = _drawn(simulate, model, batch.inputs, key, number)
+        return _measured(metrics, model, generated, batch.targets)
 
     return eqx.filter_vmap(one_seed, in_axes=(eqx.if_array(0), seed_axes(batch), 0))(
         models, batch, keys
@@ -183,9 +192,8 @@ def _measured_many(simulate, metrics, models, batch, keys, number):
 
 
 @eqx.filter_jit
-def _decided(simulate, decision, model, inputs, key):
-    generated = spikes_of(WithInputs(simulate, inputs)(model, key))
-    return same_on_each_host(generated if decision is None else decision(generated))
+def _decided(decision, generated):
+    return same_on_each_host(decision(generated))
 
 
 def _part_of_seeds(data: LabelledData, samples: slice) -> LabelledData:
