@@ -215,8 +215,14 @@ class _Training:
                 self.keeper.keep(self.reached, now=False)
 
     def _evaluate(self) -> None:
-        if self.watch is not None:
+        if self.watch is None:
+            return
+        try:
             self.reached = self.watch(self.reached)
+        except Exception as error:
+            if is_interrupt(error):
+                raise KeyboardInterrupt from error
+            raise
 
     def _round(self, target: int) -> bool:
         """Steps up to number `target`, and whether training goes on after them.
