@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from roughsnn._checks import IntLike, optional_whole_number
 from roughsnn._host_errors import as_themselves
 from roughsnn.devices import same_on_each_host
-from roughsnn.estimators._base import spikes_of
+from roughsnn.estimators import spikes_of
 from roughsnn.spikes import SpikeTrains
 
 from .arguments import seed_axes

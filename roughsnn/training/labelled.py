@@ -86,6 +86,11 @@ class WithInputs(eqx.Module):
     def __call__(self, model: PyTree, key: PRNGKeyArray) -> Any:
         return self.simulate(model, self.inputs, key)
 
+    def trials(self, model: PyTree, key: PRNGKeyArray) -> Any:
+        """The same, with where each trial ended, if `simulate` says so."""
+        draw = getattr(self.simulate, "trials", self.simulate)
+        return draw(model, self.inputs, key)
+
 
 def of_batch(simulate: Callable, data: Any) -> tuple[Callable[[Any, PRNGKeyArray], Any], Any]:
     """What draws a batch, as a function of model and key, and what the loss compares it with."""
