@@ -14,6 +14,8 @@ training data.
 from typing import Any
 
 import diffrax as dfx
+import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
@@ -63,6 +65,23 @@ def respond(model: rs.SpikingNetwork, inputs: rs.SpikeTrains, key: Any) -> rs.Sp
     )  # fmt: skip
 
 
+def waking(hidden: int, rate: float = 1e-3):
+    """What strengthens the weights into neurons that fall silent, after each step: into an output
+    that does not fire in a tenth of the points of a mini-batch, and into a hidden neuron that does
+    not fire at all. Neither has a gradient of its own there."""
+
+    def wake(step, model, generated, key):
+        dtype = model.weights.dtype
+        silent = jnp.mean(generated.counts_by_neuron == 0, axis=0, dtype=dtype)
+        stronger = rate * (silent[hidden:] > 0.1).astype(dtype) * (120 / hidden)
+        weights = model.weights.at[:hidden, hidden:].add(stronger)
+        stronger = rate * (silent[:hidden] == 1).astype(dtype)
+        inputs = model.input_weights.at[:, :hidden].add(stronger)
+        return eqx.tree_at(lambda m: (m.weights, m.input_weights), model, (weights, inputs))
+
+    return wake
+
+
 def study(
     hidden: int = 120,
     epochs: int = 20,
@@ -96,6 +115,7 @@ def study(
             num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=batch_size,
             trainable=lambda model: (model.weights, model.input_weights),
             metrics={"accuracy": lambda model, generated, y: loss.accuracy(generated, y)},
+            between_steps=waking(hidden),
             holdout=test, evaluate_every=epoch, log_every=epoch, progress=False,
             callback=_report(seed, epoch),
         )  # fmt: skip

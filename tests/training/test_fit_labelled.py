@@ -147,6 +147,15 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
             np.testing.assert_array_equal(found[name], values)
 
 
+def test_an_error_in_the_first_evaluation_is_raised():
+    def broken(model, generated, targets):
+        raise ZeroDivisionError("by the user")
+
+    with pytest.raises(ZeroDivisionError, match="by the user") as caught:
+        fit(START, DATA, **SETTINGS, num_steps=4, holdout=HELD_OUT, metrics={"a": broken})
+    assert "This happened in step 0 of training." in caught.value.__notes__
+
+
 def test_early_stop_by_held_out_loss():
     result = fit(
         START, DATA, **SETTINGS, num_steps=500, holdout=DATA, evaluate_every=5, log_every=10,

@@ -8,7 +8,7 @@ import pytest
 
 from roughsnn.spikes import SpikeTrains
 from roughsnn.training import LabelledData
-from roughsnn.training.labelled import samples_shape
+from roughsnn.training.labelled import of_batch, samples_shape
 
 TRAINS = SpikeTrains.from_lists([[[0.1 * n], []] for n in range(1, 6)], t0=0.0, t1=1.0)
 
@@ -97,3 +97,25 @@ def test_several_seeds_have_two_axes():
         samples_shape(LabelledData(jnp.zeros((2, 5)), jnp.zeros(2)), 2, "data")
     with pytest.raises(ValueError, match=re.escape("`data.inputs` has shape (2,); it must begin")):
         samples_shape(LabelledData(jnp.zeros(2), jnp.zeros((2, 5))), 2, "data")
+
+
+def test_a_simulation_with_inputs_also_gives_its_trials():
+    class Both:
+        def __call__(self, model, inputs, key):
+            return ("spikes", model, inputs["points"], key)
+
+        def trials(self, model, inputs, key):
+            return ("trials", model, inputs["points"], key)
+
+    whole, key = data(), jr.key(0)
+    draw, targets = of_batch(Both(), whole)
+    assert targets is whole.targets
+    for found, kind in ((draw("m", key), "spikes"), (draw.trials("m", key), "trials")):
+        assert found[:2] == (kind, "m")
+        assert found[2] is whole.inputs["points"]
+        assert found[3] is key
+    # a function of one's own returns trials, or it does not
+    draw, _ = of_batch(lambda model, inputs, key: model, whole)
+    assert draw.trials("m", key) == "m"
+    # and without labels nothing changes
+    assert of_batch(max, None) == (max, None)
