@@ -69,13 +69,16 @@ def respond(model: rs.SpikingNetwork, inputs: rs.SpikeTrains, key: Any) -> rs.Sp
 
 def waking(hidden: int, rate: float = 1e-3):
     """What strengthens the weights into neurons that fall silent, after each step: into an output
-    that does not fire in a tenth of the points of a mini-batch, and into a hidden neuron that does
-    not fire at all. Neither has a gradient of its own there."""
+    that does not fire at some point of a mini-batch, and into a hidden neuron that fires at none.
+
+    Where the output of the right class is silent its weights have no gradient, and that of the
+    others only delays them: silence spreads, unless it is undone at once.
+    """
 
     def wake(step, model, generated, key):
         dtype = model.weights.dtype
         silent = jnp.mean(generated.counts_by_neuron == 0, axis=0, dtype=dtype)
-        stronger = rate * (silent[hidden:] > 0.1).astype(dtype) * (120 / hidden)
+        stronger = rate * (silent[hidden:] > 0).astype(dtype) * (120 / hidden)
         weights = model.weights.at[:hidden, hidden:].add(stronger)
         stronger = rate * (silent[:hidden] == 1).astype(dtype)
         inputs = model.input_weights.at[:, :hidden].add(stronger)
