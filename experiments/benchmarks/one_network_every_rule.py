@@ -68,7 +68,7 @@ def study(steps: int = 150) -> Study:
     with jax.enable_x64(True):
         teacher, start, spikes = _networks()
         protocol = rs.Protocol(
-            0.0, _WINDOW, _STEP, max_spikes=60, input_current=0.9, input_spikes=spikes
+            0.0, _WINDOW, _STEP, max_spikes=120, input_current=0.6, input_spikes=spikes
         )
         observed = rs.Simulation(protocol, 512)(teacher, jr.key(1))
         loss = rs.FirstSpikesLoss(2, missing="horizon")
@@ -79,7 +79,7 @@ def study(steps: int = 150) -> Study:
                 gradients[name] = _gradient(start, simulation, loss, observed)
             begin = time.perf_counter()
             result = rs.fit(
-                start, observed, simulate=simulation, loss=loss, optimiser=optax.adam(0.1),
+                start, observed, simulate=simulation, loss=loss, optimiser=optax.adam(0.05),
                 num_steps=steps, key=jr.key(2), estimator=estimator,
                 trainable=lambda model: model.input_weights, progress=False,
             )  # fmt: skip
@@ -101,8 +101,8 @@ def study(steps: int = 150) -> Study:
 def _networks():
     """The teacher, the network at its start, and the input spikes."""
     neurons = rs.StochasticLIF(3, mu1=10.0, sigma=0.2, v_reset=1.2, beta=5.0, tau_s=0.5, alpha=0.05)
-    weights = 0.3 * (jnp.ones((3, 3)) - jnp.eye(3))
-    inputs = jnp.array([[2.0, 0.0, -1.0], [0.0, 1.5, 0.5], [1.0, -1.0, 2.0], [-0.5, 1.0, 1.0]])
+    weights = 0.1 * (jnp.ones((3, 3)) - jnp.eye(3))
+    inputs = jnp.array([[1.0, 0.0, -0.5], [0.0, 0.8, 0.3], [0.5, -0.5, 1.0], [-0.3, 0.5, 0.5]])
     teacher = rs.SpikingNetwork(neurons, weights, input_weights=inputs)
     start = rs.SpikingNetwork(neurons, weights, input_weights=jnp.zeros_like(inputs))
     times = np.sort(np.random.default_rng(0).uniform(0, 0.8, 12))

@@ -12,6 +12,7 @@ from ._grid import check_driver as check_driver
 from ._jumps import JumpDriver as JumpDriver
 from ._jumps import JumpPath as JumpPath
 from ._jumps import Jumps as Jumps
+from ._jumps import path_of_spikes as path_of_spikes
 from ._jumps import poisson_path as poisson_path
 from ._jumps import spike_path as spike_path
 from ._laws import AbstractNoise as AbstractNoise
@@ -52,6 +53,7 @@ __all__ = [
     "has_brownian_part",
     "is_pure_jump",
     "jumps_of",
+    "path_of_spikes",
     "poisson_path",
     "roughest",
     "spike_path",

@@ -224,11 +224,30 @@ def spike_path(trains: Any, weights: Float[Array, "N ..."] | None = None) -> Jum
             f"`weights` must have a leading axis over the {trains.num_neurons} neurons, got shape "
             f"{weights.shape}."
         )
-    known = trains.neurons >= 0
-    sizes = weights[jnp.where(known, trains.neurons, 0)]
-    sizes = jnp.where(known.reshape((-1,) + (1,) * (weights.ndim - 1)), sizes, 0)
     start = jnp.asarray(trains.t0, trains.times.dtype)
-    return JumpPath(jnp.where(known, trains.times + start, jnp.inf), sizes)
+    times = trains.times + start
+    if not isinstance(times, jax.core.Tracer) and np.any(trains.t0):
+        finite = np.isfinite(trains.times)
+        since, absolute = (np.unique(np.asarray(x)[finite]) for x in (trains.times, times))
+        if len(absolute) < len(since):
+            raise ValueError(
+                f"`trains` begin at {float(np.ravel(trains.t0)[0]):g}, where absolute times in "
+                f"{times.dtype} do not tell their spikes apart: give them to `simulate` as "
+                "`input_spikes`, let the window begin at 0, or use double precision "
+                "(jax_enable_x64)."
+            )
+    return path_of_spikes(times, trains.neurons, weights)
+
+
+def path_of_spikes(
+    times: Float[Array, " n"], neurons: Int[Array, " n"], weights: Float[Array, "N ..."]
+) -> JumpPath:
+    """The path that jumps by `weights[k]` at the spikes of neuron k, by any clock; neuron -1 is
+    padding."""
+    known = neurons >= 0
+    sizes = weights[jnp.where(known, neurons, 0)]
+    sizes = jnp.where(known.reshape((-1,) + (1,) * (weights.ndim - 1)), sizes, 0)
+    return JumpPath(jnp.where(known, times, jnp.inf), sizes)
 
 
 def poisson_path(

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..drivers import JumpDriver, ProductPath, TimeGrid, spike_path
+from ..drivers import JumpDriver, ProductPath, TimeGrid, path_of_spikes
 from ..event_sde import StructuredDiffusion
 from ..spikes import SpikeTrains
 from ..spikes.windows import times_since
@@ -63,9 +63,9 @@ class Inputs(eqx.Module):
 
     def beside(self, driver, grid: TimeGrid):
         """The driver of one sample: noise, where there is some, and the input spikes."""
-        path = spike_path(self.trains)
-        times = jnp.where(jnp.isfinite(path.times), self.since, jnp.inf)
-        spikes = JumpDriver(eqx.tree_at(lambda p: p.times, path, times), grid, since_start=True)
+        units = jnp.eye(self.trains.num_neurons, dtype=self.since.dtype)
+        path = path_of_spikes(self.since, self.trains.neurons, units)
+        spikes = JumpDriver(path, grid, since_start=True)
         return spikes if driver is None else ProductPath(driver, spikes)
 
 

@@ -28,7 +28,8 @@ class CurrentOnGrid(AbstractTimeFunction):
     the current lie on the solver's grid where that matters.
 
     The times are kept since the first of them, so that they are resolved wherever the recording
-    begins. A time that is one of the grid up to rounding counts as that time.
+    begins. A time that is one of the grid up to rounding, also that of the times as they were
+    given, counts as that time.
 
     Attributes:
         times: the times since the first, strictly increasing.
@@ -104,8 +105,10 @@ class CurrentOnGrid(AbstractTimeFunction):
 
     def since(self, t0: float) -> "CurrentOnGrid":
         """The same current, as a function of the time since `t0`."""
-        moved = copy.copy(self)
-        object.__setattr__(moved, "start", self.start - float(t0))
+        moved, start = copy.copy(self), self.start - float(t0)
+        if abs(start) <= _rounding_of(self.start, float(t0)):
+            start = 0.0
+        object.__setattr__(moved, "start", start)
         return moved
 
     def neuron_axes(self, num_neurons: int) -> PyTree[int]:
@@ -126,7 +129,16 @@ def _since_first(given: Any) -> tuple[float, Array]:
     exact = np.asarray(given, float)
     if exact.ndim != 1 or not exact.size or not np.all(np.isfinite(exact)):
         return 0.0, _floats("times", given)
-    return float(exact[0]), jnp.asarray(exact - exact[0], jnp.result_type(float))
+    since = exact - exact[0]
+    # As they were given, late times are rounded; each is taken to be reached that much earlier, so
+    # that a step which begins at it finds it reached.
+    since[1:] -= np.minimum(_rounding_of(*exact), 0.25 * np.diff(exact))
+    return float(exact[0]), jnp.asarray(since, jnp.result_type(float))
+
+
+def _rounding_of(*times: float) -> float:
+    """How far apart two times may be by their rounding in double precision alone."""
+    return 4 * float(np.finfo(float).eps) * max(abs(t) for t in times)
 
 
 def _floats(name: str, given: Any) -> Array:

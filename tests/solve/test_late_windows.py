@@ -74,6 +74,47 @@ def test_a_current_on_a_grid_counts_from_the_start_of_the_window():
             np.testing.assert_allclose(late.event_times, found[0].event_times, atol=2e-6)
 
 
+def test_steps_of_a_current_are_reached_whatever_rounds_its_times():
+    """In double precision as well: late times of the recording are rounded by more than those of
+    the solver, and a step of the solver that begins at one of them has to find it reached."""
+    values = 0.8 + np.arange(50) % 3
+    for unit in (1e-6, 1.0, 1e3):
+        numbers = []
+        for t0 in np.array([0.0, 10.0, 36_000.0, 1e6, 1.7e9]) * unit:
+            times = t0 + unit * 0.02 * np.arange(50)
+            current = rs.CurrentOnGrid(times, values, "previous").since(float(t0))
+            assert current.start == 0.0
+            with jax.enable_x64(True):
+                at = jax.vmap(current)(unit * 0.01 * jnp.arange(100.0))
+            numbers.append(np.asarray(at))
+        for late in numbers:
+            np.testing.assert_array_equal(late, np.repeat(values, 2))
+
+
+def test_input_spikes_stay_apart_in_late_windows_of_single_precision():
+    """Absolute times of 0.05 us apart near 1700 s are one number in single precision."""
+    with jax.enable_x64(False):
+        network = rs.SpikingNetwork(
+            rs.LIF(mu1=1e6, mu2=1e4, v_th=1e6), [[0.0]], input_weights=[[1.0]]
+        )
+        found = []
+        for t0 in (0.0, 1700.0):
+            times = t0 + 1e-6 * np.arange(1, 20) * 0.05
+            inputs = rs.SpikeTrains.from_lists([[times]], t0=t0, t1=t0 + 1e-6)[0]
+            ys = rs.simulate_solution(
+                network, t0, t0 + 1e-6, 1e-8, key=KEY, num_samples=1, max_spikes=1,
+                input_spikes=inputs, saveat=dfx.SaveAt(steps=True),
+            ).ys  # fmt: skip
+            found.append(np.asarray(ys.i)[0, :, 0])
+        # of 19 jumps by 1, of which the last is at the end
+        for current in found:
+            steps = np.diff(current[np.isfinite(current)])
+            assert np.sum(np.abs(steps - 1) < 0.01) >= 18
+            assert np.nanmax(steps) < 1.5
+        with pytest.raises(ValueError, match="`trains` begin at 1700"):
+            rs.spike_path(inputs)
+
+
 def test_a_function_of_time_is_given_absolute_time_or_is_refused():
     def current(t):
         return 1.5 + jnp.sin(t)
