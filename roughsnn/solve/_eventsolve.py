@@ -177,17 +177,17 @@ def eventsolve(
     if not isinstance(sde, AbstractEventSDE):
         raise TypeError(f"`sde` must be an event SDE, got {type(sde).__name__}.")
     check_interpretation_name(interpretation)
-    solver = chosen_solver(sde, solver, y0, args, driver, interpretation)
-    if not isinstance(solver, dfx.AbstractSolver):
+    if not isinstance(solver, dfx.AbstractSolver | None):
         raise TypeError(f"`solver` must be a diffrax solver, got {type(solver).__name__}.")
+    dtype = jnp.result_type(*jax.tree.leaves(y0))
+    check_driver(driver, grid, dtype)
+    solver = chosen_solver(sde, solver, y0, args, driver, interpretation)
     if isinstance(solver, dfx.AbstractImplicitSolver):
         raise ValueError(
             f"`solver` must be explicit, got {type(solver).__name__}: the end of a step is "
             "differentiated along time, which its root find does not offer."
         )
     solver = differentiable_stages(solver)
-    dtype = jnp.result_type(*jax.tree.leaves(y0))
-    check_driver(driver, grid, dtype)
     controller = check_controller(stepsize_controller, sde, driver, solver, adjoint)
     subs = None if saveat is None else check_saveat(saveat, grid)
     check_event_function(sde, grid, y0, args)
