@@ -28,6 +28,7 @@ from .engines import ClockEngine as ClockEngine
 from .engines import EventEngine as EventEngine
 from .engines import Simulation as Simulation
 from .estimators import AbstractGradientEstimator as AbstractGradientEstimator
+from .estimators import AbstractRuleWithMemory as AbstractRuleWithMemory
 from .estimators import Against as Against
 from .estimators import GradientEstimate as GradientEstimate
 from .estimators import Pathwise as Pathwise

@@ -1,6 +1,6 @@
 """Estimators of the gradient of an expected loss, behind one interface."""
 
-from ._base import AbstractGradientEstimator, GradientEstimate
+from ._base import AbstractGradientEstimator, AbstractRuleWithMemory, GradientEstimate
 from ._base import spikes_of as spikes_of
 from ._changes import Against, loss_changes
 from ._pathwise import Pathwise, PathwiseWithBoundary
@@ -8,6 +8,7 @@ from ._score import ScoreFunction
 
 __all__ = [
     "AbstractGradientEstimator",
+    "AbstractRuleWithMemory",
     "Against",
     "GradientEstimate",
     "Pathwise",

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -44,8 +44,29 @@ class AbstractGradientEstimator(eqx.Module):
     r"""Turns a model, a way to simulate it and a loss into an estimate of $\nabla_\theta E\,L$.
 
     An estimator is given functions and no more, so that it is free to simulate once or several
-    times, to differentiate the simulation or not. It is pure: the randomness is in `key`.
+    times, to differentiate the simulation or not. It is pure: the randomness is in `key`. One that
+    remembers something from step to step is an [`roughsnn.AbstractRuleWithMemory`][].
     """
+
+    recorded: ClassVar[tuple[str, ...]] = ()
+    """Names of the diagnostics that `fit` records in its history."""
+
+    def init(self, model: PyTree, trainable: PyTree = eqx.is_inexact_array) -> PyTree:
+        """What is remembered before the first step; `None` for nothing."""
+        return None
+
+    def step(
+        self,
+        memory: PyTree,
+        model: PyTree,
+        simulate: Callable[[Any, PRNGKeyArray], Any],
+        loss: Callable[[Any], Any],
+        key: PRNGKeyArray,
+        *,
+        trainable: PyTree = eqx.is_inexact_array,
+    ) -> tuple[GradientEstimate, PyTree]:
+        """The estimate, and what is remembered after it."""
+        return self(model, simulate, loss, key, trainable=trainable), memory
 
     @abc.abstractmethod
     def __call__(
@@ -74,6 +95,39 @@ class AbstractGradientEstimator(eqx.Module):
             TypeError: trials that the estimator cannot use.
             ValueError: a loss that is not a scalar.
         """
+
+
+class AbstractRuleWithMemory(AbstractGradientEstimator):
+    """An estimator that remembers something from step to step: a running baseline, feedback
+    weights, traces.
+
+    Its memory is a tree of arrays that keeps its shapes. It is a part of the state of training, so
+    that a run which is resumed goes on the same; after a step that failed it is as before.
+    """
+
+    @abc.abstractmethod
+    def init(self, model: PyTree, trainable: PyTree = eqx.is_inexact_array) -> PyTree:
+        """The memory before the first step."""
+
+    @abc.abstractmethod
+    def step(
+        self, memory, model, simulate, loss, key, *, trainable=eqx.is_inexact_array
+    ) -> tuple[GradientEstimate, PyTree]:
+        """The estimate, as that of an estimator without memory, and the memory after it.
+
+        Args:
+            memory: what is remembered.
+            model: as in `__call__`, as are the others.
+            simulate: a way to draw trials.
+            loss: function of the trains drawn.
+            key: random key.
+            trainable: which leaves of the model are differentiated.
+        """
+
+    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+        """The estimate of a first step."""
+        memory = self.init(model, trainable)
+        return self.step(memory, model, simulate, loss, key, trainable=trainable)[0]
 
 
 def differentiate(

@@ -1,5 +1,7 @@
 """Estimators that differentiate the simulated spike times."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
@@ -93,6 +95,8 @@ class PathwiseWithBoundary(AbstractGradientEstimator):
         Gong, Ho (1987), IEEE Trans. Automat. Contr. 32, 858 (smoothed perturbation analysis).
         Mohamed, Rosca, Figurnov, Mnih (2020), JMLR 21(132), section 4.3 (interchange fails).
     """
+
+    recorded: ClassVar[tuple[str, ...]] = ("exposed", "largest_change")
 
     num_candidates: IntLike | None = count_field("num_candidates", None)
     chunk: IntLike | None = count_field("chunk", None)

@@ -1,6 +1,7 @@
 """The estimator that differentiates probabilities instead of spike times."""
 
 from functools import partial
+from typing import ClassVar
 
 import equinox as eqx
 import jax.lax as lax
@@ -80,6 +81,8 @@ class ScoreFunction(AbstractGradientEstimator):
         Glynn (1990), Commun. ACM 33(10), 75 (likelihood ratio gradients).
         Ruiz, Titsias, Blei (2016), NeurIPS 29 (generalised reparameterisation).
     """
+
+    recorded: ClassVar[tuple[str, ...]] = ("signal",)
 
     ramp: RealLike = eqx.field(
         default=0.05, static=True, converter=partial(number, "ramp", positive=True)

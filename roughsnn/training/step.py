@@ -53,11 +53,13 @@ class TrainState(eqx.Module):
         model: the model.
         optimiser_state: optax's state for the trained leaves.
         step: number of steps taken.
+        memory: what the estimator remembers from step to step; `None` for nothing.
     """
 
     model: PyTree
     optimiser_state: PyTree
     step: Int[Array, ""]
+    memory: PyTree = None
 
 
 class StepRecord(eqx.Module):
@@ -112,7 +114,7 @@ class TrainStep(eqx.Module):
                 f'`conditions` must be "leave-out" or "refuse", got {self.conditions!r}. To clip '
                 'derivatives give `conditions="clip"` to the simulation itself.'
             )
-        clash = sorted(set(self.metrics) & set(RECORDED))
+        clash = sorted(set(self.metrics) & {*RECORDED, *self.estimator.recorded})
         if clash:
             raise ValueError(f"`metrics` has {clash}; these names are recorded anyway: rename it.")
 
@@ -120,7 +122,7 @@ class TrainStep(eqx.Module):
     def recorded(self) -> tuple[str, ...]:
         """Names of the values in a record."""
         # Sorted, as a dictionary that passes through `jit` is.
-        return (*RECORDED, *sorted(self.metrics))
+        return (*RECORDED, *self.estimator.recorded, *sorted(self.metrics))
 
     def checked(self, model: PyTree) -> tuple[str, ...]:
         """What must be finite in a step, in words and in the order of `StepRecord.bad`."""
@@ -147,7 +149,8 @@ class TrainStep(eqx.Module):
                 )
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
             optimiser_state = self.optimiser.init(parameters)
-        state = TrainState(model, optimiser_state, jnp.zeros((), dtype=jnp.int32))
+        memory = self.estimator.init(model, chosen)
+        state = TrainState(model, optimiser_state, jnp.zeros((), dtype=jnp.int32), memory)
         # Weak types would turn strong in the first step and compile a second program.
         return jax.tree.map(
             lambda x: jax.lax.convert_element_type(x, x.dtype) if _is_number(x) else x, state
@@ -172,9 +175,10 @@ class TrainStep(eqx.Module):
         simulate, loss_of = drawn, Against(self.loss, observed)
         if self.conditions == "leave-out":
             simulate = LeavingOut(simulate)
-        estimate = self.estimator(
-            state.model, simulate, loss_of, noise_key, trainable=chosen
-        )  # fmt: skip
+        estimate, memory = self.estimator.step(
+            state.memory, state.model, simulate, loss_of, noise_key, trainable=chosen
+        )
+        _check_memory(state.memory, memory, self.estimator)
         loss, gradients, generated = estimate.value, estimate.gradient, estimate.generated
 
         def value(parameters, **_):
@@ -199,6 +203,7 @@ class TrainStep(eqx.Module):
             updated = eqx.filter(model, chosen)
 
         values = [loss, gradient_norm, share_overflowed(generated), *shares_grazing(generated)]
+        values += [estimate.diagnostics[name] for name in self.estimator.recorded]
         compared = observed if isinstance(data, LabelledData) else holdout
         for name in sorted(self.metrics):
             value = self.metrics[name](state.model, generated, compared)
@@ -207,7 +212,7 @@ class TrainStep(eqx.Module):
             jnp.stack([jnp.asarray(x).astype(jnp.result_type(float)) for x in values]),
             jnp.stack([_non_finite(x) for x in jax.tree.leaves((loss, gradients, updated))]),
         )
-        new = TrainState(model, optimiser_state, state.step + 1)
+        new = TrainState(model, optimiser_state, state.step + 1, memory)
         state = jax.tree.map(
             lambda a, b: (
                 jnp.where(record.failed, a, jnp.asarray(b).astype(a.dtype))
@@ -239,6 +244,17 @@ class TrainStep(eqx.Module):
         # A bad gradient makes its update bad too; only the cause is worth naming.
         failed = [name for name in failed if not gradients or not name.startswith("the updated")]
         return ", ".join(failed)
+
+
+def _check_memory(before: PyTree, after: PyTree, estimator: AbstractGradientEstimator) -> None:
+    """Refuses a memory of another structure than that before the step."""
+    old, new = _described(before), _described(after)
+    shapes = [{k: v.split("[")[-1] for k, v in d.items()} for d in (old, new)]
+    if shapes[0] != shapes[1]:
+        raise TypeError(
+            f"`estimator` {type(estimator).__name__} must keep a memory of one structure and one "
+            f"set of shapes; before the step it had {old}, after it {new}."
+        )
 
 
 def _described(tree: PyTree) -> dict[str, str]:
