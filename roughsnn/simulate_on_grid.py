@@ -24,10 +24,10 @@ from .protocol import checked_current, has_row_per_sample
 from .solve import (
     RESULTS,
     EventSolveError,
-    chosen_solver,
     clock_of,
     differentiable_stages,
     levy_area_for,
+    solver_for_noise,
     step_is_too_long,
 )
 from .spikes import SpikeTrains
@@ -77,7 +77,8 @@ def simulate_on_grid(
         num_samples: how many trials.
         input_current: as in `simulate`.
         input_spikes: as in `simulate`.
-        solver: a diffrax solver, by default that of the model, or `diffrax.Euler()`.
+        solver: a diffrax solver, by default `diffrax.Euler()` (`Heun()` where the diffusion depends
+            on the state): spikes at the ends of steps are of first order whatever the solver.
 
     Returns:
         [`roughsnn.SpikeTrains`][] with batch shape `(num_samples,)` and room for exactly the
@@ -101,7 +102,8 @@ def simulate_on_grid(
     args = current[0] if rows else current
     y0 = jax.eval_shape(model.initial_state, jr.key(0))
     y0 = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y0)
-    solver = differentiable_stages(chosen_solver(model, solver, y0, args))
+    solver = solver_for_noise(model, y0, args) if solver is None else solver
+    solver = differentiable_stages(solver)
     if levy_area_for(solver) is not dfx.BrownianIncrement and model.noise_shape is not None:
         raise ValueError(
             f"`solver` {type(solver).__name__} needs Levy areas, which a simulation on the grid "

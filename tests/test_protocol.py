@@ -104,6 +104,29 @@ def test_misuse_of_a_simulation_is_refused():
 ADJOINTS = [None, rs.ForwardMode(), rs.StochasticAdjoint(), rs.EligibilityTraces("full")]
 
 
+def test_without_derivatives_an_estimator_that_needs_them_says_so():
+    loss = rs.MeanLoss(lambda trains: trains.counts.astype(float))
+    simulation = rs.Simulation(PROTOCOL, 2, rs.EventEngine(adjoint=rs.NoGradient()))
+    with pytest.raises(TypeError, match="the adjoint NoGradient"):
+        rs.PathwiseWithBoundary()(NETWORK, simulation, loss, jr.key(1))
+    with pytest.raises(TypeError, match="the adjoint NoGradient"):
+        rs.Pathwise()(NETWORK, simulation.trials, loss, jr.key(1))
+    with pytest.raises(NotImplementedError, match="samples only, without derivatives"):
+        rs.Pathwise()(NETWORK, simulation, loss, jr.key(1))
+
+
+@pytest.mark.slow
+def test_the_score_function_needs_no_adjoint():
+    loss = rs.MeanLoss(lambda trains: trains.counts.astype(float))
+    found = []
+    for adjoint in (None, rs.NoGradient()):
+        simulation = rs.Simulation(PROTOCOL, 20, rs.EventEngine(adjoint=adjoint))
+        estimate = rs.ScoreFunction()(NETWORK, simulation, loss, jr.key(1))
+        found.append(jax.tree.leaves(estimate.gradient))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator", [rs.PathwiseWithBoundary(), rs.ScoreFunction()], ids=lambda e: type(e).__name__

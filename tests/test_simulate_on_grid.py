@@ -46,7 +46,6 @@ def _simulated(network, order=None):
         input_spikes=rs.SpikeTrains.from_lists(
             [[INPUT_TIMES[n == INPUT_ROWS] for n in range(2)]], t0=0.0, t1=T
         )[0],
-        solver=dfx.Euler(),
     )  # fmt: skip
     count = int(trains.counts[0])
     steps = np.round(np.asarray(trains.times[0])[:count] / DT).astype(int)

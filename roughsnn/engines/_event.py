@@ -27,6 +27,7 @@ from ..solve import (
     Conditions,
     EventSolution,
     Interpretation,
+    NoGradient,
     check_policy,
     clock_of,
     eventsolve,
@@ -105,6 +106,10 @@ class EventEngine(AbstractEngine):
     def trials(self, model, protocol, *, key, num_samples, throw=True):
         # what is no neuron model at all is refused by `solve`
         alpha = dead_intensity(model) if isinstance(model, AbstractNeuron) else jnp.zeros(1)
+        given = model, protocol
+        if isinstance(self.adjoint, NoGradient):
+            # an estimator that walks along the trials again has the derivatives from there
+            model, protocol, alpha = _without_derivatives((model, protocol, alpha))
         solution = self.solve(
             model, protocol, key=key, num_samples=num_samples, save_event_states=True, throw=throw
         )
@@ -134,11 +139,15 @@ class EventEngine(AbstractEngine):
             lax.stop_gradient(residuals - alpha[None, :]) - levels,
             stopped,
             solution.result != RESULTS.successful,
-            model=model,
-            protocol=protocol,
+            model=given[0],
+            protocol=given[1],
             engine=self,
             key=key,
         )
+
+
+def _without_derivatives(tree):
+    return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
 
 
 @eqx.filter_jit

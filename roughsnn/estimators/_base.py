@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from roughsnn._shown import shown
+from roughsnn.solve import NoGradient
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 
@@ -163,6 +164,20 @@ def draw_trials(simulate: Any, model: PyTree, key: PRNGKeyArray, estimator: str)
         "came about. Give a `roughsnn.Simulation` for it, or use `roughsnn.simulate_trials` in it, "
         "with the arguments of `simulate`."
     )
+
+
+def require_derivatives(generated: Any, estimator: str) -> None:
+    """Fail where the spikes have been computed without derivatives, which would be taken for 0.
+
+    Raises:
+        TypeError: the engine of the trials has `NoGradient` for its adjoint.
+    """
+    adjoint = getattr(getattr(generated, "engine", None), "adjoint", None)
+    if isinstance(adjoint, NoGradient):
+        raise TypeError(
+            f"`simulate` has the adjoint NoGradient(), and {estimator} differentiates the spikes: "
+            "leave `adjoint` out, or use roughsnn.ReverseMode() or another one."
+        )
 
 
 def scalar(value: Any) -> Array:

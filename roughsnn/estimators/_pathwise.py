@@ -16,6 +16,7 @@ from ._base import (
     GradientEstimate,
     differentiate,
     draw_trials,
+    require_derivatives,
     scalar,
     spikes_of,
 )
@@ -41,7 +42,9 @@ class Pathwise(AbstractGradientEstimator):
 
     def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
         def objective(model):
-            generated = spikes_of(simulate(model, key))
+            generated = simulate(model, key)
+            require_derivatives(generated, "Pathwise")
+            generated = spikes_of(generated)
             return scalar(loss(generated)), generated
 
         (value, generated), gradient = differentiate(objective, model, trainable)
@@ -104,6 +107,7 @@ class PathwiseWithBoundary(AbstractGradientEstimator):
     def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
         def objective(model):
             trials = draw_trials(simulate, model, key, "PathwiseWithBoundary")
+            require_derivatives(trials, "PathwiseWithBoundary")
             value = scalar(loss(trials.trains))
             jumps, diagnostics = self._boundary_term(trials, loss, key)
             return value + jumps, (trials.trains, diagnostics)

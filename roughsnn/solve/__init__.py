@@ -11,6 +11,7 @@ from ._arguments import clock_of as clock_of
 from ._arguments import differentiable_stages as differentiable_stages
 from ._arguments import levy_area_for as levy_area_for
 from ._arguments import since_start as since_start
+from ._arguments import solver_for_noise as solver_for_noise
 from ._assumptions import ConditionsError as ConditionsError
 from ._assumptions import ConditionsReport as ConditionsReport
 from ._assumptions import figures_of_event as figures_of_event

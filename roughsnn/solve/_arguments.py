@@ -31,6 +31,17 @@ def chosen_solver(
         return solver
     if sde.default_solver is not None:
         return sde.default_solver
+    return solver_for_noise(sde, y0, args, driver, interpretation)
+
+
+def solver_for_noise(
+    sde: AbstractEventSDE,
+    y0: Any,
+    args: Any,
+    driver: dfx.AbstractPath | None = None,
+    interpretation: Interpretation = "stratonovich",
+) -> dfx.AbstractSolver:
+    """A solver that converges to the solution that is asked for."""
     has_noise = driver is not None or sde.noise_shape is not None
     if interpretation == "ito" or not has_noise or not _has_state_in_noise(sde, y0, args):
         return dfx.Euler()
