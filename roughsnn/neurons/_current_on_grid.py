@@ -129,16 +129,17 @@ def _since_first(given: Any) -> tuple[float, Array]:
     exact = np.asarray(given, float)
     if exact.ndim != 1 or not exact.size or not np.all(np.isfinite(exact)):
         return 0.0, _floats("times", given)
-    since = exact - exact[0]
+    since, least = exact - exact[0], np.min(np.diff(exact), initial=np.inf)
     # As they were given, late times are rounded; each is taken to be reached that much earlier, so
-    # that a step which begins at it finds it reached.
-    since[1:] -= np.minimum(_rounding_of(*exact), 0.25 * np.diff(exact))
+    # that a step which begins at it finds it reached. (What does not increase is refused later.)
+    if least > 0:
+        since[1:] -= min(_rounding_of(*exact), 0.25 * least)
     return float(exact[0]), jnp.asarray(since, jnp.result_type(float))
 
 
 def _rounding_of(*times: float) -> float:
     """How far apart two times may be by their rounding in double precision alone."""
-    return 4 * float(np.finfo(float).eps) * max(abs(t) for t in times)
+    return 2 * float(np.finfo(float).eps) * max(abs(t) for t in times)
 
 
 def _floats(name: str, given: Any) -> Array:
