@@ -114,7 +114,7 @@ def pytest_runtest_teardown(item, nextitem):
     if nextitem is None or nextitem.path == item.path:
         return
     maps, limit = _memory_maps()
-    if maps > limit // 3:
+    if maps > limit // 5:
         jax.clear_caches()
         gc.collect()
 
