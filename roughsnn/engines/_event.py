@@ -31,6 +31,7 @@ from ..solve import (
     check_policy,
     clock_of,
     eventsolve,
+    freeze,
     raise_unless_successful,
     since_start,
 )
@@ -109,7 +110,7 @@ class EventEngine(AbstractEngine):
         given = model, protocol
         if isinstance(self.adjoint, NoGradient):
             # an estimator that walks along the trials again has the derivatives from there
-            model, protocol, alpha = _without_derivatives((model, protocol, alpha))
+            model, protocol, alpha = freeze((model, protocol, alpha))
         solution = self.solve(
             model, protocol, key=key, num_samples=num_samples, save_event_states=True, throw=throw
         )
@@ -144,10 +145,6 @@ class EventEngine(AbstractEngine):
             engine=self,
             key=key,
         )
-
-
-def _without_derivatives(tree):
-    return jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, tree)
 
 
 @eqx.filter_jit

@@ -26,6 +26,7 @@ from ._guard import GRAZES as GRAZES
 from ._guard import Conditions as Conditions
 from ._guard import check_policy as check_policy
 from ._marcus import marcus_flow as marcus_flow
+from ._problem import freeze as freeze
 from ._problem import step_is_too_long as step_is_too_long
 from ._sampling import NoGradient as NoGradient
 from ._solution import RESULTS as RESULTS
