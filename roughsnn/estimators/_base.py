@@ -112,7 +112,14 @@ class AbstractRuleWithMemory(AbstractGradientEstimator):
 
     @abc.abstractmethod
     def step(
-        self, memory, model, simulate, loss, key, *, trainable=eqx.is_inexact_array
+        self,
+        memory: PyTree,
+        model: PyTree,
+        simulate: Callable[[Any, PRNGKeyArray], Any],
+        loss: Callable[[Any], Any],
+        key: PRNGKeyArray,
+        *,
+        trainable: PyTree = eqx.is_inexact_array,
     ) -> tuple[GradientEstimate, PyTree]:
         """The estimate, as that of an estimator without memory, and the memory after it.
 
