@@ -24,6 +24,7 @@ from .drivers import SumPath as SumPath
 from .drivers import poisson_path as poisson_path
 from .drivers import spike_path as spike_path
 from .engines import AbstractEngine as AbstractEngine
+from .engines import CellEngine as CellEngine
 from .engines import ClockEngine as ClockEngine
 from .engines import EventEngine as EventEngine
 from .engines import Simulation as Simulation

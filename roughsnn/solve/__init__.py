@@ -28,6 +28,7 @@ from ._guard import check_policy as check_policy
 from ._marcus import marcus_flow as marcus_flow
 from ._problem import freeze as freeze
 from ._problem import step_is_too_long as step_is_too_long
+from ._refusal import refused_where_used as refused_where_used
 from ._sampling import NoGradient as NoGradient
 from ._solution import RESULTS as RESULTS
 from ._solution import EventSolution as EventSolution

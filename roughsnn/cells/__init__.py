@@ -1,0 +1,24 @@
+"""Exact spikes of leaky integrate-and-fire neurons on a grid of cells, of all neurons side by side.
+
+`__all__` is empty: users meet it as [`roughsnn.CellEngine`][].
+"""
+
+from ._arrivals import Listed as Listed
+from ._arrivals import listed_inputs as listed_inputs
+from ._arrivals import merged as merged
+from ._cell import Rates as Rates
+from ._cell import Rooms as Rooms
+from ._cell import State as State
+from ._layout import Layout as Layout
+from ._layout import dense_weights as dense_weights
+from ._layout import is_known as is_known
+from ._layout import layout_of as layout_of
+from ._layout import neurons_of as neurons_of
+from ._layout import strays as strays
+from ._run import Given as Given
+from ._run import Response as Response
+from ._run import respond as respond
+from ._trains import collected as collected
+from ._trains import side_by_side as side_by_side
+
+__all__ = []

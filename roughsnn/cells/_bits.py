@@ -1,0 +1,64 @@
+"""Which entries of a long mask are set, in order: by bits of words, without a scatter or a sort.
+
+`jnp.nonzero` of a mask of n entries costs n scattered writes on a CPU; here the mask is packed into
+words of 32 bits, whose counts are summed up, and each place is looked up by halving.
+"""
+
+from typing import NamedTuple
+
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, UInt32
+
+_WORD = 32
+
+
+class SetBits(NamedTuple):
+    """A mask as words.
+
+    Attributes:
+        words: its bits, the first entry of the mask lowest.
+        counts: how many are set up to the end of each word.
+    """
+
+    words: UInt32[Array, " W"]
+    counts: Int[Array, " W"]
+
+    @property
+    def total(self) -> Int[Array, ""]:
+        """How many entries are set."""
+        return self.counts[-1]
+
+
+def packed(mask: Bool[Array, "..."]) -> SetBits:
+    """The bits of a mask, in the order of its entries."""
+    size = mask.size
+    num_words = max(1, -(-size // _WORD))
+    flat = jnp.pad(mask.reshape(-1), (0, num_words * _WORD - size)).reshape(num_words, _WORD)
+    bit = jnp.left_shift(jnp.uint32(1), jnp.arange(_WORD, dtype=jnp.uint32))
+    words = jnp.sum(jnp.where(flat, bit, jnp.uint32(0)), axis=1, dtype=jnp.uint32)
+    counts = jnp.cumsum(lax.population_count(words).astype(jnp.int32), dtype=jnp.int32)
+    return SetBits(words, counts)
+
+
+def places_of(bits: SetBits, rank: Int[Array, " R"], past: int) -> Int[Array, " R"]:
+    """Where the set entry of each rank (0, 1, ...) lies; `past` for a rank that there is not."""
+    num_words = bits.words.shape[0]
+    word, step = jnp.zeros_like(rank), 1 << (num_words.bit_length() - 1)
+    while step:
+        further = word + step
+        passed = (further <= num_words) & (bits.counts.at[further - 1].get(mode="clip") <= rank)
+        word = jnp.where(passed, further, word)
+        step //= 2
+    before = jnp.where(word > 0, bits.counts.at[word - 1].get(mode="clip"), 0)
+    left = rank - before
+    own = bits.words.at[word].get(mode="fill", fill_value=0)
+    bit = jnp.zeros_like(rank)
+    for half in (16, 8, 4, 2, 1):
+        lower = own & jnp.uint32((1 << half) - 1)
+        count = lax.population_count(lower).astype(rank.dtype)
+        upper = left >= count
+        left = jnp.where(upper, left - count, left)
+        bit = jnp.where(upper, bit + half, bit)
+        own = jnp.where(upper, own >> half, lower)
+    return jnp.where(rank < bits.total, word * _WORD + bit, past)

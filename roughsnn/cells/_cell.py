@@ -1,0 +1,221 @@
+"""One cell of all neurons: the state at its end and the spikes in it, and the adjoint of both."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ._bits import packed, places_of
+from ._responses import lifted, response
+from ._walk import NO_SPIKE, Lanes, walk
+
+
+class Rooms(eqx.Module):
+    """For how much there is room; static.
+
+    Attributes:
+        inputs: input spikes in one cell of one sample.
+        arrivals: all spikes that arrive in one cell of one sample.
+        spikes: spikes of one neuron in one cell.
+        lanes: neurons that are looked at side by side; more take more rounds.
+    """
+
+    inputs: int = eqx.field(static=True)
+    arrivals: int = eqx.field(static=True)
+    spikes: int = eqx.field(static=True)
+    lanes: int = eqx.field(static=True)
+
+
+class Rates(NamedTuple):
+    """Parameters of the neurons, per cell: numbers, or one for each neuron.
+
+    Attributes:
+        a: leak rate of the potential.
+        b: decay rate of the synaptic current.
+        threshold: where a neuron fires.
+        reset: potential after a spike.
+    """
+
+    a: Float[Array, "..."]
+    b: Float[Array, "..."]
+    threshold: Float[Array, "..."]
+    reset: Float[Array, "..."]
+
+
+class State(NamedTuple):
+    """Potentials and synaptic currents of all samples and neurons."""
+
+    v: Float[Array, "B N"]
+    i: Float[Array, "B N"]
+
+
+class Arrivals(NamedTuple):
+    """What arrives in a cell, at all neurons of a sample.
+
+    Attributes:
+        offsets: when, ascending for each sample; 1 in a free place.
+        sources: from where: a row of the weights; their number in a free place.
+    """
+
+    offsets: Float[Array, "K B"]
+    sources: Int[Array, "K B"]
+
+
+def arrived(rates: Rates, rows: Float[Array, "K B N"], offsets: Float[Array, "K B"]):
+    """What arrivals add to potential and current by the end of the cell."""
+    left = 1 - offsets[..., None]
+    a, b = lifted(rates.a, 3), lifted(rates.b, 3)
+    to_v = jnp.sum(rows * response(a, b, left), axis=0)
+    to_i = jnp.sum(rows * jnp.exp(-b * left), axis=0)
+    return to_v, to_i
+
+
+def step(
+    rates: Rates,
+    state: State,
+    current: Float[Array, "..."],
+    weights: Float[Array, "sources N"],
+    arrivals: Arrivals,
+    rooms: Rooms,
+):
+    """The state after a cell, the spikes in it as offsets and speeds of shape (places, B, N),
+    which samples had more spikes than there are places, and how many lanes were looked at.
+
+    `weights` has a last row of zeros, to which free places of `arrivals` point.
+    """
+    v, i = state
+    (num_samples, num_neurons), dtype = v.shape, v.dtype
+    a, b, threshold, reset = (lifted(x, 2) for x in rates)
+    rows = weights[arrivals.sources]
+    to_v, to_i = arrived(rates, rows, arrivals.offsets)
+    negative = jnp.sum(jnp.maximum(-rows, 0), axis=0)
+    rise = -jnp.expm1(-a)
+    end = jnp.exp(-a) * v + response(a, b, jnp.ones((), dtype)) * i + rise * current + to_v
+    i_end = jnp.exp(-b) * i + to_i
+
+    # Who may fire. The current i + c is at most `highest`. A potential that is below the threshold
+    # at the end has risen to it and fallen again: it rose where i + c was not below the threshold,
+    # which then can decay, and be inhibited, by no more than `lost`.
+    highest = jnp.maximum(i, 0) + jnp.exp(b) * jnp.maximum(to_i + negative, 0) + current
+    decayed = jnp.maximum((threshold - current) * -jnp.expm1(-b), 0)
+    lost = rise * (decayed + negative)
+    within_reach = (highest >= threshold) & (v + rise * (highest - v) >= threshold)
+    active = (end >= threshold) | (within_reach & (end >= threshold - lost))
+
+    size = num_samples * num_neurons
+    flat_v, flat_i, flat_highest = (x.reshape(-1) for x in (v, i, highest))
+    flat_weights = weights.reshape(-1)
+    bits = packed(active)
+    rank = jnp.arange(min(rooms.lanes, size), dtype=jnp.int32)
+    reset_step = reset - threshold
+
+    def look(carry):
+        first, offsets, speeds, moved, more = carry
+        lane = places_of(bits, first + rank, size)
+        known = jnp.minimum(lane, size - 1)
+        sample, neuron = known // num_neurons, known % num_neurons
+        own = lane_parameters(rates, neuron)
+        lanes = Lanes(
+            flat_v[known], flat_i[known], of_lanes(current, sample, neuron),
+            own.a, own.b, own.threshold, own.reset,
+        )  # fmt: skip
+        at = arrivals.sources[:, sample] * num_neurons + neuron[None]
+        found = walk(
+            lanes, flat_weights[at], arrivals.offsets[:, sample], flat_highest[known], rooms.spikes
+        )
+        by_reset = jnp.where(
+            found.offsets <= 1,
+            lifted(of_lanes(reset_step, sample, neuron), 2)
+            * jnp.exp(-lifted(own.a, 2) * (1 - found.offsets)),
+            0,
+        )
+
+        def put(values, new):
+            return values.at[lane].set(new, mode="drop")
+
+        offsets = tuple(map(put, offsets, found.offsets))
+        speeds = tuple(map(put, speeds, found.speeds))
+        moved = put(moved, jnp.sum(by_reset, axis=0))
+        return first + rank.size, offsets, speeds, moved, put(more, found.more)
+
+    # (one flat array for each number: a short last axis is what a CPU is slowest at)
+    blank = tuple(jnp.full(size, NO_SPIKE, dtype) for _ in range(rooms.spikes))
+    ones = tuple(jnp.ones(size, dtype) for _ in range(rooms.spikes))
+    carry = (jnp.int32(0), blank, ones, jnp.zeros(size, dtype), jnp.zeros(size, bool))
+    _, offsets, speeds, moved, more = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
+
+    def shaped(x):
+        return x.reshape(num_samples, num_neurons)
+
+    after = State(end + shaped(moved), i_end)
+    offsets, speeds = (jnp.stack([shaped(x) for x in values]) for values in (offsets, speeds))
+    return after, offsets, speeds, jnp.any(shaped(more), axis=1), bits.total
+
+
+def lane_parameters(rates: Rates, neuron: Int[Array, " R"]) -> Rates:
+    """The parameters of single neurons."""
+    return Rates(*(x if x.ndim == 0 else x[neuron] for x in rates))
+
+
+def of_lanes(values, sample, neuron):
+    """Values that are one number, one for each neuron, or (where an axis has length 1, shared) of
+    shape (samples, neurons), at single lanes."""
+    if values.ndim == 0:
+        return values
+    if values.ndim == 1:
+        return values[neuron]
+    zero = jnp.zeros_like(sample)
+    rows, columns = values.shape
+    return values[sample if rows > 1 else zero, neuron if columns > 1 else zero]
+
+
+# ---- the adjoint
+
+
+def free_run(rates: Rates, v, i, current, offsets: Float[Array, "places B N"]):
+    """Potential and current at the end of a cell without arrivals, whose spikes are at `offsets`,
+    and how far the potential is above the threshold just before each of these: linear in v, i and
+    the current."""
+    a, b, threshold, reset = (lifted(x, 2) for x in rates)
+    fires = offsets <= 1
+    fall = reset - threshold
+    end = jnp.exp(-a) * v + response(a, b, jnp.ones((), v.dtype)) * i - jnp.expm1(-a) * current
+    heights = []
+    for m in range(offsets.shape[0]):
+        x = jnp.where(fires[m], offsets[m], 1)
+        end = end + jnp.where(fires[m], fall * jnp.exp(-a * (1 - x)), 0)
+        height = jnp.exp(-a * x) * v + response(a, b, x) * i - jnp.expm1(-a * x) * current
+        for n in range(m):
+            height = height + jnp.where(fires[m], fall * jnp.exp(-a * (x - offsets[n])), 0)
+        heights.append(height - threshold)
+    return end, jnp.exp(-b) * i, jnp.stack(heights)
+
+
+def cotangents_of_heights(rates: Rates, from_v, offsets, speeds, from_offsets):
+    r"""The derivative of a loss in the potential just before each spike, which moves its time.
+
+    A spike at $\tau$ moves by $-dv(\tau^-) / v'(\tau^-)$, and moves the potential at the end of
+    the cell and before later spikes, $\partial / \partial\tau\, J e^{-a (x - \tau)}$ with
+    $J = v_{to} - v_{th}$: the latest spike comes first.
+
+    Args:
+        rates: the parameters.
+        from_v: derivative in the potential at the end of the cell, (B, N).
+        offsets: the spikes, (places, B, N).
+        speeds: slopes of the potential there.
+        from_offsets: derivative in the offsets, their own part.
+    """
+    a, threshold, reset = (lifted(x, 2) for x in (rates.a, rates.threshold, rates.reset))
+    fall = reset - threshold
+    places = offsets.shape[0]
+    found = [None] * places
+    fires = offsets <= 1
+    x = jnp.where(fires, offsets, 1)
+    for m in reversed(range(places)):
+        total = from_offsets[m] + fall * a * jnp.exp(-a * (1 - x[m])) * from_v
+        for n in range(m + 1, places):
+            total = total + found[n] * fall * a * jnp.exp(-a * (x[n] - x[m]))
+        found[m] = jnp.where(fires[m], -total / speeds[m], 0)
+    return jnp.stack(found)

@@ -1,0 +1,144 @@
+"""How a network is computed cell by cell: in which order its neurons are, and what it must not
+have."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..networks import SparseConnections, SpikingNetwork
+from ..neurons import LIF
+
+_OTHERWISE = "Use roughsnn.EventEngine(), which takes any model."
+
+
+class Layout(eqx.Module):
+    """Groups of neurons, each of which needs the spikes of earlier ones only; static.
+
+    Attributes:
+        groups: the neurons of each group.
+        parents: for each group, the earlier groups that have synapses into it.
+        is_delayed: whether there is one group, whose spikes arrive later.
+    """
+
+    groups: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    parents: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    is_delayed: bool = eqx.field(static=True)
+
+    @property
+    def order(self) -> np.ndarray:
+        """The neurons, group by group."""
+        return np.concatenate([np.asarray(group, np.int32) for group in self.groups])
+
+    def allows(self) -> np.ndarray:
+        """From which neuron to which there may be a synapse."""
+        size = self.order.size
+        allowed = np.zeros((size, size), bool)
+        for group, parents in zip(self.groups, self.parents, strict=True):
+            for parent in parents:
+                allowed[np.ix_(self.groups[parent], group)] = True
+        return allowed
+
+
+def neurons_of(model: Any) -> LIF:
+    """The neurons of a model that can be computed cell by cell, refused by name if it cannot."""
+    neurons = model.neurons if isinstance(model, SpikingNetwork) else model
+    if type(neurons) is not LIF:
+        raise TypeError(
+            "`model` must be made of roughsnn.LIF neurons for a CellEngine, got "
+            f"{type(neurons).__name__}. {_OTHERWISE}"
+        )
+    if neurons.sigma is not None:
+        raise ValueError(
+            "`model` has noise between spikes (`sigma`), which a CellEngine does not draw. "
+            f"{_OTHERWISE}"
+        )
+    if isinstance(model, SpikingNetwork):
+        for name, what in (
+            ("synapses", "synaptic conductances"),
+            ("synaptic_delays", "a delay for each synapse"),
+            ("refractory", "absolute refractory periods"),
+        ):
+            if getattr(model, name) is not None:
+                raise ValueError(
+                    f"`model` has {what} (`{name}`), which a CellEngine does not compute. "
+                    f"{_OTHERWISE}"
+                )
+    return neurons
+
+
+def layout_of(model: Any) -> Layout:
+    """The groups of a model whose connections are known.
+
+    Raises:
+        ValueError: neurons that reach each other in a circle without delay.
+    """
+    count = neurons_of(model).num_neurons
+    everyone = tuple(range(count))
+    if not isinstance(model, SpikingNetwork):
+        return Layout((everyone,), ((),), False)
+    if model.axonal_delays is not None:
+        return Layout((everyone,), ((0,),), True)
+    leads = connected(model)
+    level = np.zeros(count, int)
+    for _ in range(count + 1):
+        below = np.where(leads, level[:, None] + 1, 0).max(axis=0, initial=0)
+        if (below == level).all():
+            break
+        level = below
+    else:
+        raise ValueError(
+            "`connections` lead in a circle, and spikes arrive at once: in a CellEngine a neuron "
+            "must not act on itself within a cell. Give the network `axonal_delays` of at least a "
+            "cell (dt0), or connections without circles, such as roughsnn.layered_connections(...)"
+            f"{_where_all(model)}. Or use roughsnn.EventEngine()."
+        )
+    groups = tuple(tuple(map(int, np.flatnonzero(level == n))) for n in range(level.max() + 1))
+    parents = tuple(
+        tuple(m for m in range(n) if leads[np.ix_(groups[m], groups[n])].any())
+        for n in range(len(groups))
+    )
+    return Layout(groups, parents, False)
+
+
+def _where_all(model: SpikingNetwork) -> str:
+    return "" if model.connections is not None else " (this network has all connections)"
+
+
+def is_known(model: Any) -> bool:
+    """Whether the connections of a model are known, and not inside a JAX transformation."""
+    connections = getattr(model, "connections", None)
+    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(connections))
+
+
+def connected(model: SpikingNetwork) -> np.ndarray:
+    """From which neuron to which there is a synapse."""
+    count, connections = model.num_neurons, model.connections
+    if connections is None:
+        return np.ones((count, count), bool)
+    is_list = isinstance(connections, SparseConnections)
+    return np.asarray(connections.mask if is_list else connections)
+
+
+def strays(model: Any, layout: Layout) -> Any:
+    """Whether a network has a synapse for which its layout has no place."""
+    if not isinstance(model, SpikingNetwork):
+        return jnp.asarray(False)
+    if layout.is_delayed or model.axonal_delays is not None:
+        return jnp.asarray(not layout.is_delayed or model.axonal_delays is None)
+    if model.connections is None:
+        return jnp.asarray(True)
+    is_list = isinstance(model.connections, SparseConnections)
+    mask = model.connections.mask if is_list else model.connections
+    return jnp.any(mask & ~jnp.asarray(layout.allows()))
+
+
+def dense_weights(model: SpikingNetwork) -> Any:
+    """The weights with their signs as a matrix, from row to column."""
+    connections, count = model.connections, model.num_neurons
+    if not isinstance(connections, SparseConnections):
+        return model.effective_weights
+    weights = jnp.zeros((count, count), model.weights.dtype)
+    return weights.at[connections.pre, connections.post].set(model.effective_weights)

@@ -1,0 +1,67 @@
+r"""Closed forms of a leaky integrate-and-fire neuron inside a cell.
+
+Time in a cell is the offset $x \in [0, 1]$. For cells of length h, with
+$a = h \mu_1$, $b = h \mu_2$ and a current c that is constant there,
+
+$$ v' = a (i + c - v), \qquad i' = -b\,i, $$
+
+and a unit of current at offset 0 brings the potential to
+
+$$ \kappa(x) = a e^{-ax} \psi(x), \qquad \psi(x) = \frac{e^{(a-b)x} - 1}{a - b}, $$
+
+with $\psi(x) = x$ where a = b.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# below it the derivative of `relative_growth` is taken from its series
+_SMALL = 0.05
+
+
+@jax.custom_jvp
+def relative_growth(y: Float[Array, "..."]) -> Float[Array, "..."]:
+    """(e^y - 1) / y, and 1 at y = 0, with accurate derivatives everywhere."""
+    is_zero = y == 0
+    return jnp.where(is_zero, 1, jnp.expm1(y) / jnp.where(is_zero, 1, y))
+
+
+@relative_growth.defjvp
+def _(primals, tangents):
+    (y,), (dy,) = primals, tangents
+    value = relative_growth(y)
+    small = jnp.abs(y) < _SMALL
+    safe = jnp.where(small, 1, y)
+    # e^y = 1 + y value, and (e^y - value) / y = value + (1 - value) / y
+    slope = jnp.where(small, _slope_by_series(y), value + (1 - value) / safe)
+    return value, slope * dy
+
+
+def _slope_by_series(y):
+    """1/2 + y/3 + y^2/8 + ...: the sum over n of (n + 1) y^n / (n + 2)!."""
+    total, factorial = jnp.zeros_like(y), 1.0
+    terms = []
+    for n in range(9):
+        factorial *= n + 2
+        terms.append((n + 1) / factorial)
+    for term in reversed(terms):
+        total = total * y + term
+    return total
+
+
+def lifted(parameter, ndim: int):
+    """A number as it is, or numbers for each neuron with axes of length 1 in front."""
+    if parameter.ndim == 0:
+        return parameter
+    return parameter.reshape((1,) * (ndim - parameter.ndim) + parameter.shape)
+
+
+def growth(a, b, x):
+    r"""$\psi(x)$."""
+    return x * relative_growth((a - b) * x)
+
+
+def response(a, b, x):
+    r"""$\kappa(x)$, the potential at x after a unit of current at 0."""
+    return a * jnp.exp(-a * x) * growth(a, b, x)

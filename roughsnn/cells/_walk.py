@@ -1,0 +1,215 @@
+r"""All spikes of single neurons in one cell, by closed forms.
+
+A lane is one neuron of one sample. Its arrivals cut the cell into segments; after k arrivals
+
+$$ v(x) = c + e^{-ax} (C_k + a \psi(x) A_k), \qquad
+A_k = i_0 + \sum_{m \le k} w_m e^{b s_m}, \qquad
+C_k = v_0 - c - a \sum_{m \le k} w_m e^{b s_m} \psi(s_m), $$
+
+so that segments need no recursion, and $v' = a e^{-ax} D$ with $D = A - C - b \psi A$, which falls
+where A > 0: a segment has one top at most. A reset at $\tau$ adds
+$(v_{to} - v_{th})\, e^{a \tau}$ to every later C.
+"""
+
+from typing import NamedTuple
+
+import jax.lax as lax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ._responses import growth, lifted
+
+NO_SPIKE = 2.0
+"""The offset of a spike that does not happen."""
+
+
+class Lanes(NamedTuple):
+    """What is known of R lanes at the start of a cell; each entry of shape (R,), or a number that
+    they share.
+
+    Attributes:
+        v: potential.
+        i: synaptic current.
+        c: input current.
+        a: leak rate of the potential, per cell.
+        b: decay rate of the synaptic current, per cell.
+        threshold: where it fires.
+        reset: potential after a spike.
+    """
+
+    v: Float[Array, " R"]
+    i: Float[Array, " R"]
+    c: Float[Array, "..."]
+    a: Float[Array, "..."]
+    b: Float[Array, "..."]
+    threshold: Float[Array, "..."]
+    reset: Float[Array, "..."]
+
+
+class Spikes(NamedTuple):
+    """Spikes of R lanes in a cell.
+
+    Attributes:
+        offsets: for each place, the offset of the spike; `NO_SPIKE` in a free one.
+        speeds: the slope of the potential there, just before the spike, per cell.
+        more: whether there was another spike for which there is no place.
+    """
+
+    offsets: Float[Array, "places R"]
+    speeds: Float[Array, "places R"]
+    more: Bool[Array, " R"]
+
+
+class _Search(NamedTuple):
+    count: Int[Array, " R"]
+    offsets: Float[Array, "places R"]
+    speeds: Float[Array, "places R"]
+    # what resets have added to C
+    shift: Float[Array, " R"]
+    # where the search goes on, and in which segment
+    cursor: Float[Array, " R"]
+    segment: Int[Array, " R"]
+    live: Bool[Array, " R"]
+    more: Bool[Array, " R"]
+
+
+def walk(
+    lanes: Lanes,
+    weights: Float[Array, "K R"],
+    arrivals: Float[Array, "K R"],
+    highest: Float[Array, " R"],
+    places: int,
+) -> Spikes:
+    """The spikes of R lanes in a cell, in their order.
+
+    Args:
+        lanes: the lanes.
+        weights: the weight of each arrival.
+        arrivals: their offsets, ascending; 1 with weight 0 for one that there is not.
+        highest: a bound of i + c in the cell, which shows that no further spike is possible.
+        places: for how many spikes of a lane there is room.
+    """
+    a, b, c, threshold = lanes.a, lanes.b, lanes.c, lanes.threshold
+    # as they go with segments
+    a2, b2, c2, threshold2 = (lifted(x, 2) for x in (a, b, c, threshold))
+    num_arrivals, num_lanes = weights.shape
+    dtype = lanes.v.dtype
+    step = lanes.reset - threshold
+
+    # the segments: the last one ends with the cell
+    past = np.tri(num_arrivals + 1, num_arrivals, -1, dtype=dtype)
+    grown, reach = weights * jnp.exp(b2 * arrivals), growth(a2, b2, arrivals)
+    both = jnp.concatenate([grown, grown * reach], axis=1)
+    sums = jnp.dot(past, both, precision=lax.Precision.HIGHEST)
+    amount = lanes.i[None] + sums[:, :num_lanes]
+    level = (lanes.v - c)[None] - a2 * sums[:, num_lanes:]
+    edge = jnp.ones((1, num_lanes), dtype)
+    begin = jnp.concatenate([0 * edge, arrivals])
+    end = jnp.concatenate([arrivals, edge])
+    reach_begin = jnp.concatenate([0 * edge, reach])
+    reach_end = jnp.concatenate([reach, growth(a2, b2, edge)])
+    decay_begin, decay_end = jnp.exp(-a2 * begin), jnp.exp(-a2 * end)
+    number = jnp.arange(num_arrivals + 1, dtype=jnp.int32)[:, None]
+    lane = jnp.arange(num_lanes, dtype=jnp.int32)
+    place = jnp.arange(places, dtype=jnp.int32)[:, None]
+    tolerance = 4 * float(jnp.finfo(dtype).eps)
+    scale = 0.5 * tolerance * (jnp.abs(threshold) + jnp.abs(step))
+
+    def height(x, level, amount):
+        return c + jnp.exp(-a * x) * (level + a * growth(a, b, x) * amount) - threshold
+
+    def slope(x, level, amount):
+        return a * jnp.exp(-a * x) * (amount - level - b * growth(a, b, x) * amount)
+
+    def look(s: _Search) -> _Search:
+        # the first segment that ends above the threshold, or whose top may be above it
+        levels = level + s.shift[None]
+        at_end = c2 + decay_end * (levels + a2 * reach_end * amount) - threshold2
+        turn_begin = amount - levels - b2 * reach_begin * amount
+        turn_end = amount - levels - b2 * reach_end * amount
+        # between its top and its end the potential falls no faster than this
+        fall = -a2 * decay_begin * turn_end * (end - begin)
+        has_top = (turn_begin > 0) & (turn_end < 0) & (at_end + fall >= 0)
+        candidate = ((at_end >= 0) | has_top) & (number >= s.segment[None]) & (end > begin)
+        k = jnp.min(jnp.where(candidate, number, num_arrivals + 1), axis=0)
+        found = s.live & (k <= num_arrivals)
+        at = jnp.minimum(k, num_arrivals) * num_lanes + lane
+        own_amount, own_level, left, right, own_end = (
+            x.reshape(-1)[at] for x in (amount, levels, begin, end, at_end)
+        )
+        left = jnp.maximum(left, s.cursor)
+        # its top, where that lies inside
+        top = (own_amount - own_level) / (b * jnp.where(own_amount > 0, own_amount, 1))
+        top = _offset_of_growth(a, b, top)
+        inside = (own_amount > 0) & (top > left) & (top < right)
+        right = jnp.where(inside, top, jnp.maximum(right, left))
+        at_left, at_right = (height(x, own_level, own_amount) for x in (left, right))
+        hit = found & ((at_right >= 0) | (own_end >= 0) | (at_left >= 0))
+        x = _root(
+            left, right, at_left, at_right, slope(left, own_level, own_amount), hit,
+            lambda x: (height(x, own_level, own_amount), slope(x, own_level, own_amount)),
+            tolerance, scale,
+        )  # fmt: skip
+        # a potential that stands at the threshold already, by rounding, fires where it stands
+        x = jnp.where(at_left >= 0, left, x)
+        own_place = (place == s.count[None]) & hit[None]
+        more = s.more | (hit & (s.count >= places))
+        # after a spike another one needs a current that can bring it; after a top below the
+        # threshold the next segments are looked at
+        again = lanes.reset + (1 - jnp.exp(-a)) * (highest - lanes.reset) >= threshold
+        return _Search(
+            s.count + hit.astype(s.count.dtype),
+            jnp.where(own_place, x[None], s.offsets),
+            jnp.where(own_place, slope(x, own_level, own_amount)[None], s.speeds),
+            s.shift + jnp.where(hit, step * jnp.exp(a * x), 0),
+            jnp.where(hit, x, s.cursor),
+            jnp.where(hit, k, k + 1),
+            found & ~more & (~hit | again),
+            more,
+        )
+
+    zero, none = jnp.zeros(num_lanes, dtype), jnp.zeros(num_lanes, bool)
+    count = jnp.zeros(num_lanes, jnp.int32)
+    empty = jnp.full((places, num_lanes), NO_SPIKE, dtype)
+    start = _Search(count, empty, jnp.ones_like(empty), zero, zero, count, ~none, none)
+    ended = lax.while_loop(lambda s: jnp.any(s.live), look, start)
+    return Spikes(ended.offsets, ended.speeds, ended.more)
+
+
+def _offset_of_growth(a, b, value):
+    r"""Where $\psi$ has a value, which is not negative."""
+    value = jnp.maximum(value, 0)
+    rate = a - b
+    is_zero = rate == 0
+    logarithm = jnp.log1p(jnp.maximum(rate * value, -1 + 1e-7))
+    return jnp.where(is_zero, value, logarithm / jnp.where(is_zero, 1, rate))
+
+
+def _root(left, right, at_left, at_right, slope_left, needed, function, tolerance, scale):
+    """Where a function that rises from `left` to `right` is zero: Newton's steps, kept in a
+    bracket, from the zero of the parabola through both ends."""
+    width = right - left
+    linear = slope_left * width
+    curve = at_right - at_left - linear
+    discriminant = jnp.sqrt(jnp.maximum(linear**2 - 4 * curve * at_left, 0))
+    slant = linear + discriminant
+    share = -2 * at_left / jnp.where(slant > 0, slant, 1)
+    x = left + width * jnp.clip(share, 0, 1)
+
+    def step(state):
+        x, low, high, _, count = state
+        value, slope = function(x)
+        low, high = jnp.where(value < 0, x, low), jnp.where(value < 0, high, x)
+        moved = x - value / jnp.where(slope > 0, slope, 1)
+        is_inside = (slope > 0) & (moved >= low) & (moved <= high)
+        moved = jnp.where(is_inside, moved, 0.5 * (low + high))
+        # in single precision the steps may never be small, the value is
+        is_zero = jnp.abs(value) <= scale
+        done = is_zero | (jnp.abs(moved - x) <= tolerance) | (high - low <= tolerance)
+        return jnp.where(is_zero, x, moved), low, high, done, count + 1
+
+    state = (x, left, right, jnp.zeros(x.shape, bool), 0)
+    for _ in range(2 if x.dtype == jnp.float32 else 3):
+        state = step(state)
+    return lax.while_loop(lambda s: jnp.any(needed & ~s[3]) & (s[4] < 60), step, state)[0]
