@@ -63,6 +63,56 @@ class Arrivals(NamedTuple):
     sources: Int[Array, "K B"]
 
 
+class Felt(NamedTuple):
+    """What arrivals have added by the end of their cell.
+
+    Attributes:
+        to_v: to the potential.
+        to_i: to the current.
+        negative: the sum of their negative weights, as a positive number.
+    """
+
+    to_v: Float[Array, "*cells B N"]
+    to_i: Float[Array, "*cells B N"]
+    negative: Float[Array, "*cells B N"]
+
+
+def felt_by_rows(rates: Rates, weights: Float[Array, "sources N"], arrivals: Arrivals) -> Felt:
+    """The effect of arrivals in one cell, row by row of the weights: for few arrivals, and neurons
+    with rates of their own."""
+    rows = weights[arrivals.sources]
+    to_v, to_i = arrived(rates, rows, arrivals.offsets)
+    return Felt(to_v, to_i, jnp.sum(jnp.maximum(-rows, 0), axis=0))
+
+
+def felt_by_products(
+    rates: Rates, weights: Float[Array, "sources N"], offsets: Float[Array, "T K B"],
+    sources: Int[Array, "T K B"],
+):  # fmt: skip
+    """The effect of arrivals in several cells on potentials and currents by the ends of their
+    cells: the response to each source times its weights, for neurons that share their rates."""
+    left = 1 - offsets
+    felt = response(rates.a, rates.b, left), jnp.exp(-rates.b * left)
+    return tuple(_by_source(x, sources, weights.shape[0]) @ weights for x in felt)
+
+
+def negative_by_products(
+    weights: Float[Array, "sources N"], offsets: Float[Array, "T K B"], sources
+):
+    """The sum of negative weights of the arrivals in several cells, as a positive number."""
+    count = _by_source(jnp.ones_like(offsets), sources, weights.shape[0])
+    return count @ jnp.maximum(-weights, 0)
+
+
+def _by_source(values, sources, num_sources: int):
+    """The sum of values from each source, (T, B, sources)."""
+    num_cells, _, num_samples = values.shape
+    cell = jnp.arange(num_cells, dtype=jnp.int32)[:, None, None]
+    sample = jnp.arange(num_samples, dtype=jnp.int32)[None, None]
+    total = jnp.zeros((num_cells, num_samples, num_sources), values.dtype)
+    return total.at[cell, sample, sources].add(values)
+
+
 def arrived(rates: Rates, rows: Float[Array, "K B N"], offsets: Float[Array, "K B"]):
     """What arrivals add to potential and current by the end of the cell."""
     left = 1 - offsets[..., None]
@@ -78,6 +128,7 @@ def step(
     current: Float[Array, "..."],
     weights: Float[Array, "sources N"],
     arrivals: Arrivals,
+    felt: Felt,
     rooms: Rooms,
 ):
     """The state after a cell, the spikes in it as offsets and speeds of shape (places, B, N),
@@ -88,9 +139,7 @@ def step(
     v, i = state
     (num_samples, num_neurons), dtype = v.shape, v.dtype
     a, b, threshold, reset = (lifted(x, 2) for x in rates)
-    rows = weights[arrivals.sources]
-    to_v, to_i = arrived(rates, rows, arrivals.offsets)
-    negative = jnp.sum(jnp.maximum(-rows, 0), axis=0)
+    to_v, to_i, negative = felt
     rise = -jnp.expm1(-a)
     end = jnp.exp(-a) * v + response(a, b, jnp.ones((), dtype)) * i + rise * current + to_v
     i_end = jnp.exp(-b) * i + to_i

@@ -16,17 +16,24 @@ from ._arrivals import Own, own_arrivals, spread_back
 from ._bits import packed, places_of
 from ._cell import (
     Arrivals,
+    Felt,
     Rates,
     Rooms,
     State,
     arrived,
     cotangents_of_heights,
+    felt_by_products,
+    felt_by_rows,
     free_run,
     lane_parameters,
+    negative_by_products,
     step,
 )
 from ._responses import lifted, response
 from ._walk import NO_SPIKE
+
+# so many cells share the products of their arrivals with the weights
+_CHUNK = 16
 
 
 class Given(NamedTuple):
@@ -76,6 +83,7 @@ class Response(NamedTuple):
 class _Kept(NamedTuple):
     """What the adjoint needs of every cell."""
 
+    offsets: Array
     speeds: Array
     arrivals: Arrivals
     # where in the list of what could arrive each arrival was; `None` without own synapses
@@ -95,112 +103,160 @@ def _respond(given: Given, sources, rooms):
 
 def _forward(given: Given, sources, rooms: Rooms):
     given = lax.stop_gradient(given)
-    num_cells, num_samples = given.inputs.shape[0], given.inputs.shape[2]
-    num_neurons = given.weights.shape[1]
-    dtype = given.start.v.dtype
+    num_cells, _, num_samples = given.inputs.shape
+    num_rows, num_neurons = given.weights.shape
+    rates, dtype = given.rates, given.start.v.dtype
     padded = jnp.pad(given.weights, ((0, 1), (0, 0)))
     own = None if given.delays is None else Own.of(given.delays, num_neurons)
-    shape = (num_cells, rooms.spikes, num_samples, num_neurons)
-    cells = jnp.arange(num_cells, dtype=jnp.int32)
-    rates = given.rates
+    by_products = own is None and _share_rates(rates)
+    chunks = _Chunks.of(num_cells)
     unit = lifted(rates.a, 3) * lifted(
         jnp.abs(rates.threshold) + jnp.abs(rates.threshold - rates.reset), 3
     )
 
-    def body(carry, x):
+    def cell_step(carry, x):
         state, history, crowded, bursting, most, slowest = carry
-        cell, offsets, source = x
+        cell, offsets, source, felt = x
         arrivals, places = Arrivals(offsets, source), None
         if own is not None:
             arrivals, places, count = own_arrivals(
-                own, history, cell, arrivals, given.weights.shape[0], rooms.arrivals
+                own, history, cell, arrivals, num_rows, rooms.arrivals
             )
             crowded = crowded | (count > rooms.arrivals)
             most = (most[0], jnp.maximum(most[1], jnp.max(count, initial=0)))
+        if felt is None:
+            felt = felt_by_rows(rates, padded, arrivals)
         current = of_cell(given.current, cell)
         after, offsets, speeds, more, active = step(
-            given.rates, state, current, padded, arrivals, rooms
+            rates, state, current, padded, arrivals, felt, rooms
         )
-        slow = jnp.where(offsets <= 1, speeds / unit, jnp.inf)
+        # a last chunk goes on past the window
+        inside = cell < num_cells
+        slow = jnp.where((offsets <= 1) & inside, speeds / unit, jnp.inf)
         slowest = jnp.minimum(slowest, jnp.min(slow, axis=(0, 2), initial=jnp.inf))
-        most = (jnp.maximum(most[0], active), most[1])
+        most = (jnp.where(inside, jnp.maximum(most[0], active), most[0]), most[1])
         if own is not None:
-            history, offsets = history.at[cell].set(offsets), None
-        carry = (after, history, crowded, bursting | more, most, slowest)
-        return carry, (offsets, _Kept(speeds, arrivals, places, state))
+            history = history.at[cell].set(offsets, mode="drop")
+        carry = (after, history, crowded, bursting | (more & inside), most, slowest)
+        return carry, _Kept(offsets, speeds, arrivals, places, state)
+
+    def chunk_step(carry, x):
+        cells, offsets, source = x
+        felt = None
+        if by_products:
+            to_v, to_i = felt_by_products(rates, padded, offsets, source)
+            felt = Felt(to_v, to_i, negative_by_products(padded, offsets, source))
+        return lax.scan(cell_step, carry, (cells, offsets, source, felt))
 
     none = jnp.zeros(num_samples, bool)
+    shape = (num_cells, rooms.spikes, num_samples, num_neurons)
     carry = (
         given.start, None if own is None else jnp.full(shape, NO_SPIKE, dtype), none, none,
         (jnp.int32(0), jnp.int32(0)), jnp.full(num_samples, jnp.inf, dtype),
     )  # fmt: skip
-    carry, (offsets, kept) = lax.scan(body, carry, (cells, given.inputs, sources))
+    split = chunks.cells, chunks.split(given.inputs, 1), chunks.split(sources, num_rows)
+    carry, kept = lax.scan(chunk_step, carry, split)
     _, history, crowded, bursting, most, slowest = carry
-    history = offsets if own is None else history
+    if own is None:
+        history = chunks.joined(kept.offsets)
     early = jnp.asarray(False) if given.delays is None else jnp.any(given.delays < 1)
-    response_ = Response(history, crowded, bursting, early, *most, slowest)
-    return response_, kept
+    return Response(history, crowded, bursting, early, *most, slowest), kept
+
+
+class _Chunks(NamedTuple):
+    """The cells in chunks; the last one may go on past the window.
+
+    Attributes:
+        cells: their numbers, (chunks, cells of a chunk).
+        num_cells: how many there are in the window.
+    """
+
+    cells: Array
+    num_cells: int
+
+    @classmethod
+    def of(cls, num_cells: int) -> "_Chunks":
+        number = -(-num_cells // _CHUNK)
+        length = -(-num_cells // number)
+        return cls(jnp.arange(number * length, dtype=jnp.int32).reshape(number, length), num_cells)
+
+    def split(self, values, fill):
+        """Values of all cells, by chunks."""
+        number, length = self.cells.shape
+        widths = ((0, number * length - self.num_cells), *((0, 0) for _ in values.shape[1:]))
+        values = jnp.pad(values, widths, constant_values=fill)
+        return values.reshape(number, length, *values.shape[1:])
+
+    def joined(self, values):
+        """Values by chunks, of the cells of the window."""
+        number, length = self.cells.shape
+        return values.reshape(number * length, *values.shape[2:])[: self.num_cells]
+
+
+def _share_rates(rates: Rates) -> bool:
+    return rates.a.ndim == 0 and rates.b.ndim == 0
 
 
 @_respond.def_fwd
 def _(perturbed, given, sources, rooms):
     out, kept = _forward(given, sources, rooms)
-    moves_time = perturbed.rates.a or perturbed.rates.b
-    if not moves_time:
+    if not (perturbed.rates.a or perturbed.rates.b):
         # everything else is linear in the state
         kept = kept._replace(states=None)
-    return out, (out.offsets, kept)
+    return out, kept
 
 
 @_respond.def_bwd
-def _(residuals, cotangents, perturbed, given, sources, rooms):
-    history, kept = residuals
-    num_cells, _, num_samples, num_neurons = history.shape
-    rates, dtype = given.rates, history.dtype
+def _(kept, cotangents, perturbed, given, sources, rooms):
+    num_cells, _, num_samples = given.inputs.shape
+    num_neurons = given.weights.shape[1]
+    rates, dtype = given.rates, given.start.v.dtype
     padded = jnp.pad(given.weights, ((0, 1), (0, 0)))
     own = None if given.delays is None else Own.of(given.delays, num_neurons)
-    wants_offsets = own is not None or perturbed.inputs
+    chunks = _Chunks.of(num_cells)
     moves_time = perturbed.rates.a or perturbed.rates.b
-    shares_rates = rates.a.ndim == 0 and rates.b.ndim == 0
-    by_product = perturbed.weights and shares_rates
+    # what arrivals have done by the ends of their cells: for a whole chunk by products, or cell by
+    # cell by rows. Own spikes have to be told at once.
+    weights_by_products = perturbed.weights and _share_rates(rates)
+    ends_by_products = own is None and _share_rates(rates)
+    wants_offsets = own is not None or perturbed.inputs
     shares_current = given.current.shape[0] == 1
-    zeros = jax.tree.map(jnp.zeros_like, (rates, padded, given.current[0]))
+    by_spikes = perturbed.weights, moves_time, wants_offsets
 
-    def body(carry, x):
+    def cell_step(carry, x):
         from_state, from_history, from_rates, from_weights, from_current, from_delays = carry
-        cell, offsets, kept, from_offsets = x
+        cell, kept, from_offsets = x
         from_v, from_i = from_state
         if own is not None:
-            from_offsets = from_history[cell]
-        heights = cotangents_of_heights(rates, from_v, offsets, kept.speeds, from_offsets)
+            from_offsets = from_history.at[cell].get(mode="fill", fill_value=0)
+        heights = cotangents_of_heights(rates, from_v, kept.offsets, kept.speeds, from_offsets)
         state = kept.states
         if state is None:
             state = State(*jnp.zeros((2, num_samples, num_neurons), dtype))
-        current = of_cell(given.current, cell)
         _, pull = jax.vjp(
-            lambda rates, v, i, current: free_run(rates, v, i, current, offsets),
-            rates, *state, current,
+            lambda rates, v, i, current: free_run(rates, v, i, current, kept.offsets),
+            rates, *state, of_cell(given.current, cell),
         )  # fmt: skip
         by_rates, before_v, before_i, by_current = pull((from_v, from_i, heights))
         from_rates = jax.tree.map(jnp.add, from_rates, by_rates)
 
-        # arrivals, as they are felt at the end of the cell
-        rows = padded[kept.arrivals.sources]
-        _, pull = jax.vjp(arrived, rates, rows, kept.arrivals.offsets)
-        by_rates, by_rows, by_arrival = pull((from_v, from_i))
-        if moves_time:
-            from_rates = jax.tree.map(jnp.add, from_rates, by_rates)
-        if perturbed.weights and not by_product:
-            from_weights = from_weights.at[kept.arrivals.sources].add(by_rows)
-        # and by the spikes that come after them in the cell
-        found = _before_spikes(
-            rates, padded, kept.arrivals, offsets, heights, rooms, from_weights, from_rates,
-            by_arrival, (perturbed.weights, moves_time, wants_offsets),
+        arrivals = kept.arrivals
+        by_arrival = jnp.zeros_like(arrivals.offsets)
+        if not ends_by_products:
+            rows = padded[arrivals.sources]
+            _, pull = jax.vjp(arrived, rates, rows, arrivals.offsets)
+            by_rates, by_rows, by_arrival = pull((from_v, from_i))
+            if moves_time:
+                from_rates = jax.tree.map(jnp.add, from_rates, by_rates)
+            if perturbed.weights and not weights_by_products:
+                from_weights = from_weights.at[arrivals.sources].add(by_rows)
+        # and what they do to spikes that come after them in the cell
+        from_weights, from_rates, by_arrival = _before_spikes(
+            rates, padded, arrivals, kept.offsets, heights, rooms, from_weights, from_rates,
+            by_arrival, by_spikes,
         )  # fmt: skip
-        from_weights, from_rates, by_arrival = found
-        by_inputs = by_arrival
         if own is not None:
-            from_history, from_delays, by_inputs = spread_back(
+            from_history, from_delays, by_arrival = spread_back(
                 own, from_history, from_delays, cell, by_arrival, kept.places,
                 given.inputs.shape[1],
             )  # fmt: skip
@@ -210,47 +266,52 @@ def _(residuals, cotangents, perturbed, given, sources, rooms):
             State(before_v, before_i), from_history, from_rates, from_weights, from_current,
             from_delays,
         )  # fmt: skip
-        at_ends = (from_v, from_i) if by_product else None
-        return carry, (by_inputs if perturbed.inputs else None, by_current, at_ends)
+        at_end = from_state if weights_by_products or ends_by_products else None
+        return carry, (by_arrival if perturbed.inputs else None, by_current, at_end)
 
-    from_history = cotangents.offsets
-    if from_history is None:
-        from_history = jnp.zeros_like(history)
+    def chunk_step(carry, x):
+        carry, (by_inputs, by_current, at_ends) = lax.scan(cell_step, carry, x, reverse=True)
+        if at_ends is not None:
+            state, history, from_rates, from_weights, *rest = carry
+            arrivals = x[1].arrivals
+            _, pull = jax.vjp(
+                lambda *given: felt_by_products(*given, arrivals.sources),
+                rates, padded, arrivals.offsets,
+            )  # fmt: skip
+            by_rates, by_weights, by_offsets = pull(tuple(at_ends))
+            if weights_by_products:
+                from_weights = from_weights + by_weights
+            if ends_by_products and moves_time:
+                from_rates = jax.tree.map(jnp.add, from_rates, by_rates)
+            if ends_by_products and perturbed.inputs:
+                by_inputs = by_inputs + by_offsets
+            carry = (state, history, from_rates, from_weights, *rest)
+        return carry, (by_inputs, by_current)
+
+    from_offsets = cotangents.offsets
+    if from_offsets is None:
+        shape = (num_cells, rooms.spikes, num_samples, num_neurons)
+        from_offsets = jnp.zeros(shape, dtype)
+    in_carry = beside = None
+    if own is None:
+        beside = chunks.split(from_offsets, 0)
+    else:
+        in_carry = from_offsets
     state = State(*jnp.zeros((2, num_samples, num_neurons), dtype))
+    zeros = jax.tree.map(jnp.zeros_like, (rates, padded, given.current[0]))
     from_delays = None if own is None else jnp.zeros(num_neurons, dtype)
-    in_carry, beside = (None, from_history) if own is None else (from_history, None)
     carry = (state, in_carry, *zeros, from_delays)
-    cells = jnp.arange(num_cells, dtype=jnp.int32)
-    carry, (by_inputs, by_current, at_ends) = lax.scan(
-        body, carry, (cells, history, kept, beside), reverse=True
+    carry, (by_inputs, by_current) = lax.scan(
+        chunk_step, carry, (chunks.cells, kept, beside), reverse=True
     )
     from_state, _, from_rates, from_weights, from_current, from_delays = carry
-    from_weights = from_weights[:-1]
-    if by_product:
-        from_weights = from_weights + _products(rates, kept.arrivals, at_ends, padded.shape[0])
     if given.delays is not None and given.delays.ndim == 0:
         from_delays = jnp.sum(from_delays)
     return Given(
-        from_rates, from_state, from_current[None] if shares_current else by_current,
-        from_weights, by_inputs, from_delays,
+        from_rates, from_state,
+        from_current[None] if shares_current else chunks.joined(by_current), from_weights[:-1],
+        None if by_inputs is None else chunks.joined(by_inputs), from_delays,
     )  # fmt: skip
-
-
-def _products(rates: Rates, arrivals: Arrivals, at_ends, num_rows: int):
-    """The derivative in the weights of what arrivals have done by the ends of their cells: the
-    response to each source at the end of each cell, times the derivative in the state there."""
-    num_cells, _, num_samples = arrivals.offsets.shape
-    left = 1 - arrivals.offsets
-    cell = jnp.arange(num_cells, dtype=jnp.int32)[:, None, None]
-    sample = jnp.arange(num_samples, dtype=jnp.int32)[None, None]
-    total = 0.0
-    for felt, cotangent in zip(
-        (response(rates.a, rates.b, left), jnp.exp(-rates.b * left)), at_ends, strict=True
-    ):
-        by_source = jnp.zeros((num_cells, num_samples, num_rows), felt.dtype)
-        by_source = by_source.at[cell, sample, arrivals.sources].add(felt)
-        total = total + jnp.einsum("tbs,tbn->sn", by_source, cotangent)
-    return total[:-1]
 
 
 def _before_spikes(
