@@ -1,5 +1,6 @@
 """One cell of all neurons: the state at its end and the spikes in it, and the adjoint of both."""
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -11,6 +12,9 @@ from ._bits import packed, places_of
 from ._responses import lifted, response
 from ._walk import NO_SPIKE, Lanes, walk
 
+# the number of lanes is one of this
+_MULTIPLE = 16
+
 
 class Rooms(eqx.Module):
     """For how much there is room; static.
@@ -19,13 +23,18 @@ class Rooms(eqx.Module):
         inputs: input spikes in one cell of one sample.
         arrivals: all spikes that arrive in one cell of one sample.
         spikes: spikes of one neuron in one cell.
-        lanes: neurons that are looked at side by side; more take more rounds.
+        share: the share of all neurons, of all samples, that are looked at side by side; more
+            take more rounds.
     """
 
     inputs: int = eqx.field(static=True)
     arrivals: int = eqx.field(static=True)
     spikes: int = eqx.field(static=True)
-    lanes: int = eqx.field(static=True)
+    share: float = eqx.field(static=True)
+
+    def lanes(self, size: int) -> int:
+        """How many neurons of `size` are looked at side by side."""
+        return min(size, max(1, math.ceil(self.share * size / _MULTIPLE)) * _MULTIPLE)
 
 
 class Rates(NamedTuple):
@@ -157,7 +166,7 @@ def step(
     flat_v, flat_i, flat_highest = (x.reshape(-1) for x in (v, i, highest))
     flat_weights = weights.reshape(-1)
     bits = packed(active)
-    rank = jnp.arange(min(rooms.lanes, size), dtype=jnp.int32)
+    rank = jnp.arange(rooms.lanes(size), dtype=jnp.int32)
     reset_step = reset - threshold
 
     def look(carry):

@@ -325,7 +325,7 @@ def _before_spikes(
     _, num_samples, num_neurons = offsets.shape
     size = offsets.size
     bits = packed(offsets <= 1)
-    rank = jnp.arange(min(rooms.lanes, size), dtype=jnp.int32)
+    rank = jnp.arange(min(rooms.lanes(num_samples * num_neurons), size), dtype=jnp.int32)
     flat_offsets, flat_heights = offsets.reshape(-1), heights.reshape(-1)
     flat_weights = padded.reshape(-1)
 

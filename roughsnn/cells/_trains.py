@@ -74,7 +74,7 @@ def _order_in_cells(times, who, cell, busiest):
 
     def beside(values, distance, fill):
         padded = jnp.pad(values, ((0, 0), (0, size)), constant_values=fill)
-        return lax.dynamic_slice(padded, (0, distance), values.shape)
+        return lax.dynamic_slice_in_dim(padded, distance, size, axis=1)
 
     def compare(carry):
         distance, moves = carry
@@ -84,7 +84,7 @@ def _order_in_cells(times, who, cell, busiest):
         sooner = (time < times) | ((time == times) & (other < who))
         swapped = ((same == cell) & sooner).astype(jnp.int32)
         back = jnp.pad(swapped, ((0, 0), (size, 0)))
-        back = lax.dynamic_slice(back, (0, size - distance), swapped.shape)
+        back = lax.dynamic_slice_in_dim(back, size - distance, size, axis=1)
         return distance + 1, moves + swapped - back
 
     carry = (jnp.int32(1), jnp.zeros((num_samples, size), jnp.int32))

@@ -133,7 +133,7 @@ class CellEngine(AbstractEngine):
         _check(model, protocol, num_samples)
         if is_traced((model, protocol.input_current, protocol.input_spikes)):
             layout = self._layout_for(model)
-            rooms = self.rooms or _first_rooms(layout, num_samples)
+            rooms = self.rooms or _first_rooms(layout)
             trains, needs = _run(layout, rooms, self.conditions, model, protocol, num_samples)
         else:
             trains, needs, _ = self._fitted(model, protocol, num_samples)
@@ -158,7 +158,7 @@ class CellEngine(AbstractEngine):
     def _fitted(self, model, protocol, num_samples):
         """The trains, what they needed, and the engine that had room for them."""
         layout = self._layout_for(model)
-        rooms = self.rooms or _first_rooms(layout, num_samples)
+        rooms = self.rooms or _first_rooms(layout)
         while True:
             trains, needs = _run(layout, rooms, self.conditions, model, protocol, num_samples)
             grown = tuple(
@@ -197,19 +197,13 @@ class _Need(eqx.Module):
             return max(1, math.ceil(slack * int(needed)))
 
         spikes = 2 * room.spikes if bool(jnp.any(self.bursting)) else room.spikes
-        lanes = _lanes(enough(self.active), self.lanes)
-        return Rooms(enough(self.inputs), enough(self.arrivals), spikes, lanes)
+        share = min(1.0, slack * int(self.active) / self.lanes)
+        return Rooms(enough(self.inputs), enough(self.arrivals), spikes, share)
 
 
-def _lanes(wanted: int, size: int) -> int:
-    """How many neurons are looked at side by side: a multiple of 64, and no more than there are."""
-    return max(1, min(size, 64 * math.ceil(max(wanted, 1) / 64)))
-
-
-def _first_rooms(layout: Layout, num_samples: int) -> tuple[Rooms, ...]:
+def _first_rooms(layout: Layout) -> tuple[Rooms, ...]:
     """Room for a first try."""
-    sizes = [max(1, num_samples) * len(group) for group in layout.groups]
-    return tuple(Rooms(*_FIRST, lanes=_lanes(size // 32, size)) for size in sizes)
+    return (Rooms(*_FIRST, share=1 / 32),) * len(layout.groups)
 
 
 def _check(model, protocol: Protocol, num_samples: int) -> None:

@@ -17,7 +17,7 @@ from roughsnn.cells import Given, Rates, Rooms, State, listed_inputs, respond
 from ._event_loop import spikes_of
 
 CELLS, NEURONS, INPUTS, SPIKES = 16, 4, 3, 12
-ROOMS = Rooms(inputs=5, arrivals=12, spikes=6, lanes=3)
+ROOMS = Rooms(inputs=5, arrivals=12, spikes=6, share=1.0)
 
 
 class Network(NamedTuple):
@@ -146,7 +146,7 @@ def test_results_do_not_depend_on_rooms_or_lanes():
     cells = np.floor(network.inputs)
     network = Network(*(jnp.asarray(x) for x in network))
     first = simulated(network, sources, cells, True)
-    for rooms in (Rooms(12, 40, 5, 1), Rooms(6, 14, 3, 64)):
+    for rooms in (Rooms(12, 40, 5, 0.1), Rooms(6, 14, 3, 1.0)):
         other = simulated(network, sources, cells, True, rooms)
         places = min(first.offsets.shape[1], other.offsets.shape[1])
         np.testing.assert_allclose(
@@ -159,7 +159,7 @@ def test_what_does_not_fit_is_flagged():
     cells = np.floor(network.inputs)
     network = Network(*(jnp.asarray(x) for x in network))
     network = network._replace(current=jnp.full(NEURONS, 8.0))
-    assert simulated(network, sources, cells, True, Rooms(12, 40, 1, 8)).bursting[0]
-    assert simulated(network, sources, cells, True, Rooms(12, 2, 9, 8)).crowded[0]
+    assert simulated(network, sources, cells, True, Rooms(12, 40, 1, 1.0)).bursting[0]
+    assert simulated(network, sources, cells, True, Rooms(12, 2, 9, 1.0)).crowded[0]
     early = network._replace(delays=jnp.asarray(0.5))
-    assert simulated(early, sources, cells, True, Rooms(12, 40, 9, 8)).early
+    assert simulated(early, sources, cells, True, Rooms(12, 40, 9, 1.0)).early
