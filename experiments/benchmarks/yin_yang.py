@@ -16,7 +16,6 @@ All settings were chosen by the loss and the accuracy on training data.
 
 from typing import Any
 
-import diffrax as dfx
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -29,6 +28,8 @@ from ._study import Study, format_table
 from .surviving_training import yin_yang
 
 _CLASSES, _WINDOW, _STEP = 3, 8.0, 0.2
+# so many points show for how many spikes there has to be room
+_LOOKED_AT = 512
 _TRAIN_SEED, _TEST_SEED = 42, 40
 
 
@@ -60,12 +61,23 @@ def network(hidden: int, key: Any) -> rs.SpikingNetwork:
     return rs.SpikingNetwork(neurons, weights, connections, input_weights=inputs)
 
 
-def respond(model: rs.SpikingNetwork, inputs: rs.SpikeTrains, key: Any) -> rs.SpikeTrains:
-    """The response of the network to each point."""
-    return rs.simulate(
-        model, 0.0, _WINDOW, _STEP, key=key, num_samples=len(inputs),
-        max_spikes=4 * model.num_neurons, input_spikes=inputs, solver=dfx.Heun(), throw=False,
-    )  # fmt: skip
+def protocol(inputs: rs.SpikeTrains, hidden: int) -> rs.Protocol:
+    """What is done to the network: the spikes of each point."""
+    return rs.Protocol(0.0, _WINDOW, _STEP, max_spikes=6 * (hidden + _CLASSES), input_spikes=inputs)
+
+
+def responder(model: rs.SpikingNetwork, hidden: int, inputs: rs.SpikeTrains, key: Any):
+    """A function that gives the response of the network to each point, cell by cell."""
+    engine = rs.CellEngine("leave-out").prepared(
+        model, protocol(inputs, hidden), key=key, num_samples=len(inputs), slack=2.0
+    )
+
+    def respond(model: rs.SpikingNetwork, inputs: rs.SpikeTrains, key: Any) -> rs.SpikeTrains:
+        return engine.spike_trains(
+            model, protocol(inputs, hidden), key=key, num_samples=len(inputs), throw=False
+        )
+
+    return respond
 
 
 def waking(hidden: int, rate: float = 1e-3):
@@ -115,8 +127,10 @@ def study(
     rate = optax.exponential_decay(learning_rate, epoch, 0.95, staircase=True)
     accuracies, seconds = [], []
     for seed in range(seeds):
+        model = network(hidden, jr.key(seed))
+        respond = responder(model, hidden, train.inputs[:_LOOKED_AT], jr.key(seed))
         result = rs.fit(
-            network(hidden, jr.key(seed)), train, simulate=respond, loss=loss,
+            model, train, simulate=respond, loss=loss,
             optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
             num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=batch_size,
             trainable=lambda model: (model.weights, model.input_weights),

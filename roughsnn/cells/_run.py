@@ -63,6 +63,7 @@ class Response(NamedTuple):
 
     Attributes:
         offsets: of each cell, place, sample and neuron; `NO_SPIKE` in a free place.
+        speeds: the slope of the potential just before each spike, per cell.
         crowded: samples in which more arrived in a cell than there is room for.
         bursting: samples in which a neuron had more spikes in a cell than there is room for.
         early: whether a delay was shorter than a cell.
@@ -72,6 +73,7 @@ class Response(NamedTuple):
     """
 
     offsets: Float[Array, "T places B N"]
+    speeds: Float[Array, "T places B N"]
     crowded: Bool[Array, " B"]
     bursting: Bool[Array, " B"]
     early: Bool[Array, ""]
@@ -160,7 +162,8 @@ def _forward(given: Given, sources, rooms: Rooms):
     if own is None:
         history = chunks.joined(kept.offsets)
     early = jnp.asarray(False) if given.delays is None else jnp.any(given.delays < 1)
-    return Response(history, crowded, bursting, early, *most, slowest), kept
+    speeds = chunks.joined(kept.speeds)
+    return Response(history, speeds, crowded, bursting, early, *most, slowest), kept
 
 
 class _Chunks(NamedTuple):

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.benchmarks._event_loop import spikes_of
 from roughsnn.cells import Given, Rates, Rooms, State, listed_inputs, respond
-
-from ._event_loop import spikes_of
 
 CELLS, NEURONS, INPUTS, SPIKES = 16, 4, 3, 12
 ROOMS = Rooms(inputs=5, arrivals=12, spikes=6, share=1.0)

@@ -11,8 +11,7 @@ import optax
 import pytest
 
 import roughsnn as rs
-
-from ..cells._event_loop import spikes_of
+from experiments.benchmarks._event_loop import spikes_of
 
 SIZES, INPUTS, WINDOW, CELL = (4, 3, 2), 3, 6.0, 0.25
 COUNT = sum(SIZES)

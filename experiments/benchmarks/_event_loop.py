@@ -16,11 +16,16 @@ def spikes_of(
     """Spikes as a sorted list of (time, neuron).
 
     Args:
-        mu1: leak rates, (N,); likewise mu2, threshold, reset, v0, i0.
+        mu1: leak rates, (N,).
+        mu2: decay rates of the currents, (N,).
+        threshold: (N,).
+        reset: potentials after a spike, (N,).
         current: a function of time that is constant between multiples of `current.step`; or (N,).
         weights: dictionary from a source to its row of weights, (N,). Sources are the neurons and
             `("in", n)`.
         inputs: list of (time, n).
+        v0: potentials at the start, (N,).
+        i0: currents at the start, (N,).
         duration: where to stop.
         delays: (N,) of the neurons' spikes; `None`: they arrive at once.
         refractory: (N,), for how long the potential stays at the reset.

@@ -1,0 +1,250 @@
+"""Spikes and gradients of the cell engine beside an event loop and central differences.
+
+Random networks of LIF neurons in float64, with equal and unequal rates, rates of each neuron,
+recurrent ones with a delay of all or of each neuron, inputs that come at the same time or where
+a cell begins, silent neurons, several spikes in a cell, and potentials that rise and fall within
+one. Spike times are compared with an event loop in NumPy that is written apart, and the derivative
+of every spike, along a random direction of all parameters at once, with a central difference.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from roughsnn.cells import Given, Rates, Rooms, State, listed_inputs, respond
+
+from ._event_loop import spikes_of
+from ._study import Study, format_table
+
+CELLS, NEURONS, INPUTS, SPIKES, ROOM = 16, 4, 3, 14, 96
+KINDS = ("plain", "equal rates", "rates of each", "recurrent", "recurrent, rates of each")
+_STEP = 1e-6
+
+
+class Network(NamedTuple):
+    """A random network; times in cells. The delays are not used where neurons have no synapses with
+    one another."""
+
+    a: Any
+    b: Any
+    threshold: Any
+    reset: Any
+    current: Any
+    weights: Any
+    v0: Any
+    i0: Any
+    inputs: Any
+    delays: Any
+
+
+def random_network(rng: np.random.Generator, kind: str) -> tuple[Network, np.ndarray]:
+    """A network, and which input each of the input spikes belongs to."""
+    each = (NEURONS,) if "of each" in kind else ()
+    a, b = rng.uniform(0.05, 0.9, (2, *each))
+    if kind == "equal rates":
+        b = a
+    own = NEURONS if "recurrent" in kind else 0
+    weights = rng.normal(0.3, 1.0, (own + INPUTS, NEURONS))
+    # (a network that excites itself much runs away)
+    weights[:own] = rng.normal(-0.2, 0.5, (own, NEURONS))
+    inputs = rng.uniform(0, CELLS, SPIKES)
+    # some come together, some where a cell begins
+    inputs[1] = inputs[0]
+    inputs[2:4] = np.maximum(np.floor(inputs[2:4]), 1)
+    network = Network(
+        a, b, np.full(each, 1.0), rng.uniform(-0.5, 0.3, each), rng.uniform(-0.5, 1.2, NEURONS),
+        weights, rng.uniform(-0.5, 0.5, NEURONS), rng.normal(size=NEURONS), np.sort(inputs),
+        rng.uniform(1, 4, each),
+    )  # fmt: skip
+    return network, rng.integers(0, INPUTS, SPIKES)
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def simulated(network: Network, sources, cells, recurrent: bool, rooms: Rooms, copies: int = 1):
+    """The response of equal samples."""
+    rows = network.weights.shape[0]
+    # the cell of an input is told, so that a difference does not move it into another one
+    listed = listed_inputs(
+        jnp.tile(cells[None], (copies, 1)), jnp.tile((network.inputs - cells)[None], (copies, 1)),
+        jnp.tile((rows - INPUTS + sources)[None], (copies, 1)), CELLS, rows, rooms.inputs,
+    )  # fmt: skip
+    given = Given(
+        Rates(network.a, network.b, network.threshold, network.reset),
+        State(*(jnp.tile(x[None], (copies, 1)) for x in (network.v0, network.i0))),
+        network.current[None, None], network.weights, listed.offsets,
+        network.delays if recurrent else None,
+    )  # fmt: skip
+    return respond(given, listed.sources, rooms)
+
+
+@partial(jax.jit, static_argnums=(4, 5))
+def slopes(network: Network, sources, cells, places, recurrent: bool, rooms: Rooms):
+    """The derivative of the spikes at these places in all that the network is made of."""
+
+    def offsets(network):
+        found = simulated(network, sources, cells, recurrent, rooms).offsets
+        return found.reshape(-1).at[places].get(mode="fill", fill_value=0)
+
+    _, pull = jax.vjp(offsets, network)
+    return jax.vmap(lambda one: pull(one)[0])(jnp.eye(places.size))
+
+
+def looped(network: Network, sources, recurrent: bool):
+    """Times and neurons of the spikes by the event loop."""
+    full = [np.broadcast_to(x, (NEURONS,)) for x in (*network[:4], network.delays)]
+    first = network.weights.shape[0] - INPUTS
+    weights: dict[Any, Any] = {("in", n): network.weights[first + n] for n in range(INPUTS)}
+    if recurrent:
+        weights |= {n: network.weights[n] for n in range(NEURONS)}
+    found = spikes_of(
+        *full[:4], network.current, weights, list(zip(network.inputs, sources, strict=True)),
+        v0=network.v0, i0=network.i0, duration=float(CELLS), delays=full[-1],
+    )  # fmt: skip
+    return np.array([t for t, _ in found]), np.array([n for _, n in found], int)
+
+
+def in_order(offsets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Times, neurons and places of the spikes of the first sample, sorted by time."""
+    cell, place, neuron = np.nonzero(offsets[:, :, 0] <= 1)
+    times = cell + offsets[cell, place, 0, neuron]
+    order = np.lexsort((neuron, times))
+    flat = np.ravel_multi_index((cell, place, np.zeros_like(cell), neuron), offsets.shape)
+    return times[order], neuron[order], flat[order]
+
+
+class Outcome(NamedTuple):
+    """What was found of one network.
+
+    Attributes:
+        spikes: how many there were.
+        time: the largest difference of a spike time, in cells; infinite for other spikes.
+        slope: the largest difference of a derivative from a difference of step 1e-6, relative to
+            the larger of it and one, of spikes faster than 1e-3 a cell.
+        slow: how many spikes are slower.
+        order: for spikes that differ by more than 1e-6 from the difference of step 1e-5, how that
+            falls with a step ten times smaller, as a power; NaN where there is none.
+        form: the largest difference between copies in a batch, and between rooms.
+    """
+
+    spikes: int
+    time: float
+    slope: float
+    slow: int
+    order: float
+    form: float
+
+
+def judge(rng: np.random.Generator, kind: str) -> Outcome | None:
+    """Compare one network; `None` if it fires more often than there is room for."""
+    recurrent = "recurrent" in kind
+    rooms, other = Rooms(SPIKES, 24, 6, 1.0), Rooms(SPIKES + 1, 40, 7, 0.2)
+    network, sources = random_network(rng, kind)
+    cells = jnp.asarray(np.floor(network.inputs), jnp.int32)
+    sources = jnp.asarray(sources, jnp.int32)
+    traced = Network(*(jnp.asarray(x) for x in network))
+    response = simulated(traced, sources, cells, recurrent, rooms)
+    offsets = np.asarray(response.offsets)
+    times, neurons, places = in_order(offsets)
+    if bool(response.bursting[0] | response.crowded[0]) or times.size > ROOM:
+        return None
+    expected, who = looped(network, np.asarray(sources), recurrent)
+    same = times.size == expected.size and bool((neurons == who).all())
+    time = float(np.max(np.abs(times - expected), initial=0)) if same else np.inf
+    again = simulated(traced, sources, cells, recurrent, other, 3)
+    copies = np.asarray(again.offsets)[:, : offsets.shape[1]]
+    form = float(np.max(np.abs(copies - offsets)))
+    if times.size == 0:
+        return Outcome(0, time, 0.0, 0, np.nan, form)
+
+    padded = jnp.asarray(np.pad(places, (0, ROOM - places.size), constant_values=offsets.size))
+    rows = slopes(traced, sources, cells, padded, recurrent, rooms)
+    direction = Network(*(jnp.asarray(rng.normal(size=np.shape(x))) for x in network))
+    exact = sum(
+        np.asarray(jnp.sum(row.reshape(ROOM, -1) * d.reshape(1, -1), axis=1))
+        for row, d in zip(rows, direction, strict=True)
+    )[: places.size]
+
+    def difference(step):
+        ends = []
+        for sign in (1, -1):
+            moved = Network(*(x + sign * step * d for x, d in zip(traced, direction, strict=True)))
+            found = simulated(moved, sources, cells, recurrent, rooms)
+            ends.append(_with_places(np.asarray(found.offsets)))
+        # matched by neuron and number, as a spike may pass into the next cell
+        first = _with_places(offsets)
+        by_spike = {}
+        for key in first:
+            if key in ends[0] and key in ends[1]:
+                by_spike[first[key][1]] = (ends[0][key][0] - ends[1][key][0]) / (2 * step)
+        return np.array([by_spike.get(place, np.nan) for place in places])
+
+    scale = np.maximum(np.abs(exact), 1)
+    fine, coarse = (np.abs(difference(step) - exact) / scale for step in (_STEP, 10 * _STEP))
+    speeds = np.asarray(response.speeds).reshape(-1)[places]
+    fast = speeds > 1e-3
+    slope = float(np.nanmax(fine[fast], initial=0))
+    bent = (coarse > 1e-6) & np.isfinite(fine) & (fine > 0)
+    order = float(np.median(np.log10(coarse[bent] / fine[bent]))) if bent.any() else np.nan
+    return Outcome(times.size, time, slope, int((~fast).sum()), order, form)
+
+
+def _with_places(offsets) -> dict[tuple[int, int], tuple[float, int]]:
+    """By neuron and number of the spike, when it is and where it lies."""
+    times, neurons, places = in_order(offsets)
+    count: dict[int, int] = {}
+    found = {}
+    for time, neuron, place in zip(times, neurons, places, strict=True):
+        number = count.get(neuron, 0)
+        count[neuron] = number + 1
+        found[(neuron, number)] = (time, place)
+    return found
+
+
+def study(networks: int = 1000, seed: int = 0) -> Study:
+    """Compare random networks.
+
+    Args:
+        networks: how many, of all kinds together.
+        seed: of the networks.
+    """
+    rng = np.random.default_rng(seed)
+    outcomes: dict[str, list[Outcome]] = {kind: [] for kind in KINDS}
+    left_out = 0
+    with jax.enable_x64(True):
+        for n in range(networks):
+            kind = KINDS[n % len(KINDS)]
+            outcome = judge(rng, kind)
+            if outcome is None:
+                left_out += 1
+            else:
+                outcomes[kind].append(outcome)
+    rows = []
+    for kind, found in outcomes.items():
+        orders = [x.order for x in found if np.isfinite(x.order)]
+        rows.append(
+            [kind, len(found), sum(x.spikes for x in found), max(x.time for x in found),
+             max(x.slope for x in found), sum(x.slow for x in found),
+             float(np.median(orders)) if orders else float("nan"), max(x.form for x in found)]
+        )  # fmt: skip
+    every = [x for found in outcomes.values() for x in found]
+    orders = [x.order for x in every if np.isfinite(x.order)]
+    figures = {
+        "networks": float(len(every)),
+        "spikes": float(sum(x.spikes for x in every)),
+        "time_difference": max(x.time for x in every),
+        "slope_difference": max(x.slope for x in every),
+        "form_difference": max(x.form for x in every),
+        "order_of_difference": float(np.median(orders)) if orders else float("nan"),
+        "running_away": float(left_out),
+    }
+    bounds = {
+        "time_difference": "<= 1e-10",
+        "slope_difference": "<= 1e-6",
+        "form_difference": "<= 1e-12",
+        "order_of_difference": ">= 1.8",
+    }
+    header = ["networks", "number", "spikes", "time", "slope", "slow spikes", "order", "form"]
+    return Study(figures, bounds, format_table(header, rows))
