@@ -170,8 +170,7 @@ def step(
     reset_step = reset - threshold
 
     def look(carry):
-        first, offsets, speeds, moved, more = carry
-        lane = places_of(bits, first + rank, size)
+        first, lane, offsets, speeds, moved, more = carry
         known = jnp.minimum(lane, size - 1)
         sample, neuron = known // num_neurons, known % num_neurons
         own = lane_parameters(rates, neuron)
@@ -196,13 +195,22 @@ def step(
         offsets = tuple(map(put, offsets, found.offsets))
         speeds = tuple(map(put, speeds, found.speeds))
         moved = put(moved, jnp.sum(by_reset, axis=0))
-        return first + rank.size, offsets, speeds, moved, put(more, found.more)
+        first = first + rank.size
+        lane = lax.cond(
+            first < bits.total, lambda: places_of(bits, first + rank, size), lambda: lane
+        )
+        return first, lane, offsets, speeds, moved, put(more, found.more)
 
     # (one flat array for each number: a short last axis is what a CPU is slowest at)
     blank = tuple(jnp.full(size, NO_SPIKE, dtype) for _ in range(rooms.spikes))
     ones = tuple(jnp.ones(size, dtype) for _ in range(rooms.spikes))
-    carry = (jnp.int32(0), blank, ones, jnp.zeros(size, dtype), jnp.zeros(size, bool))
-    _, offsets, speeds, moved, more = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
+    # which lanes are next is carried, as XLA would otherwise work it out again for each number that
+    # is looked up for a lane
+    carry = (
+        jnp.int32(0), places_of(bits, rank, size), blank, ones, jnp.zeros(size, dtype),
+        jnp.zeros(size, bool),
+    )  # fmt: skip
+    _, _, offsets, speeds, moved, more = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
 
     def shaped(x):
         return x.reshape(num_samples, num_neurons)

@@ -20,6 +20,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._responses import growth, lifted
 
+# so many powers of 4 are numbers of single precision
+_BLOCK = 60
+
 NO_SPIKE = 2.0
 """The offset of a spike that does not happen."""
 
@@ -132,12 +135,14 @@ def walk(
         fall = -a2 * decay_begin * turn_end * (end - begin)
         has_top = (turn_begin > 0) & (turn_end < 0) & (at_end + fall >= 0)
         candidate = ((at_end >= 0) | has_top) & (number >= s.segment[None]) & (end > begin)
-        k = jnp.min(jnp.where(candidate, number, num_arrivals + 1), axis=0)
+        k = _first_row(candidate)
         found = s.live & (k <= num_arrivals)
         at = jnp.minimum(k, num_arrivals) * num_lanes + lane
-        own_amount, own_level, left, right, own_end = (
-            x.reshape(-1)[at] for x in (amount, levels, begin, end, at_end)
+        own_amount, own_level, left, right = (
+            x.reshape(-1)[at] for x in (amount, level, begin, end)
         )
+        own_level = own_level + s.shift
+        own_end = height(right, own_level, own_amount)
         left = jnp.maximum(left, s.cursor)
         # its top, where that lies inside
         top = (own_amount - own_level) / (b * jnp.where(own_amount > 0, own_amount, 1))
@@ -175,6 +180,23 @@ def walk(
     start = _Search(count, empty, jnp.ones_like(empty), zero, zero, count, ~none, none)
     ended = lax.while_loop(lambda s: jnp.any(s.live), look, start)
     return Spikes(ended.offsets, ended.speeds, ended.more)
+
+
+def _first_row(flags: Bool[Array, "rows R"]) -> Int[Array, " R"]:
+    """The first row that is set in each column; the number of rows where none is.
+
+    It is read off the exponent of the sum of falling powers of 4, which is a product with a vector:
+    a minimum along the first axis is not vectorised on a CPU.
+    """
+    rows = flags.shape[0]
+    first = jnp.full(flags.shape[1], rows, jnp.int32)
+    for begin in reversed(range(0, rows, _BLOCK)):
+        block = flags[begin : begin + _BLOCK].astype(jnp.float32)
+        powers = np.ldexp(np.float32(1), -2 * np.arange(block.shape[0]))
+        total = jnp.dot(powers, block, precision=lax.Precision.HIGHEST)
+        exponent = (lax.bitcast_convert_type(total, jnp.int32) >> 23) - 127
+        first = jnp.where(total > 0, begin - exponent // 2, first)
+    return first
 
 
 def _offset_of_growth(a, b, value):

@@ -249,3 +249,15 @@ def test_a_model_that_is_not_known_needs_preparation():
 
     with pytest.raises(ValueError, match="prepared"):
         run(network())
+
+
+def test_simulate_with_an_engine(trains):
+    given = protocol(4)
+    arguments = dict(
+        key=jr.key(0), num_samples=4, max_spikes=120, input_current=0.4,
+        input_spikes=given.input_spikes, engine=rs.CellEngine(),
+    )  # fmt: skip
+    found = rs.simulate(network(), 0.0, WINDOW, CELL, **arguments)
+    np.testing.assert_array_equal(found.times, trains.times)
+    with pytest.raises(ValueError, match="belong to an engine"):
+        rs.simulate(network(), 0.0, WINDOW, CELL, conditions="ignore", **arguments)
