@@ -1,17 +1,15 @@
 """A classifier of exact spike times: Yin-Yang by the first output spike, in labelled mini-batches.
 
 A network of 5 input spikes, 120 hidden and 3 output neurons, hard-threshold LIF, learns the
-Yin-Yang task (Kriener, Goeltz & Petrovici 2022) from 5000 points in 20 epochs, by exact gradients.
-Accuracy is that on 1000 points of another seed of the generator, over three seeds of weights and
-mini-batches.
+Yin-Yang task (Kriener, Goeltz & Petrovici 2022) from 5000 points in 20 epochs, by exact gradients,
+cell by cell. Accuracy is that on 1000 points of another seed of the generator, over three seeds of
+weights and mini-batches.
 
 The task, the time constants, the loss and the weights at the start are those of EventProp
 (Wunderlich & Pehle 2021), who report 94.5 % after 3 epochs and 97.4 % after 20, with 200 hidden
 neurons and 10 seeds. What differs: weights into the output that drive it with fewer hidden neurons,
-and weights into neurons that fall silent are raised a little after each step, as Fast & Deep does
-(Goeltz et al. 2021). Without it the loss on the training data rises again after six epochs, and
-with it still after some ten: an output that is silent where it is the right one has no gradient.
-All settings were chosen by the loss and the accuracy on training data.
+and weights into hidden neurons that fall silent, which are raised a little after each step, as Fast
+& Deep does (Goeltz et al. 2021). All settings were chosen on training data.
 """
 
 from typing import Any
@@ -81,21 +79,14 @@ def responder(model: rs.SpikingNetwork, hidden: int, inputs: rs.SpikeTrains, key
 
 
 def waking(hidden: int, rate: float = 1e-3):
-    """What strengthens the weights into neurons that fall silent, after each step: into an output
-    that does not fire at some point of a mini-batch, and into a hidden neuron that fires at none.
-
-    Where the output of the right class is silent its weights have no gradient, and that of the
-    others only delays them: silence spreads, unless it is undone at once.
-    """
+    """What strengthens the input weights of hidden neurons that fire at no point of a mini-batch,
+    after each step: their weights have no gradient."""
 
     def wake(step, model, generated, key):
-        dtype = model.weights.dtype
-        silent = jnp.mean(generated.counts_by_neuron == 0, axis=0, dtype=dtype)
-        stronger = rate * (silent[hidden:] > 0).astype(dtype) * (120 / hidden)
-        weights = model.weights.at[:hidden, hidden:].add(stronger)
-        stronger = rate * (silent[:hidden] == 1).astype(dtype)
+        silent = jnp.all(generated.counts_by_neuron[:, :hidden] == 0, axis=0)
+        stronger = rate * silent.astype(model.input_weights.dtype)
         inputs = model.input_weights.at[:, :hidden].add(stronger)
-        return eqx.tree_at(lambda m: (m.weights, m.input_weights), model, (weights, inputs))
+        return eqx.tree_at(lambda m: m.input_weights, model, inputs)
 
     return wake
 
@@ -143,7 +134,7 @@ def study(
         result.raise_unless_trained()
         accuracies.append(result.evaluations["holdout_accuracy"])
         seconds.append(result.seconds / result.num_steps)
-    return _study(np.array(accuracies), epochs, float(np.mean(seconds)))
+    return _study(np.array(accuracies), epochs, float(np.mean(seconds)), epochs * epoch)
 
 
 def _report(seed: int, epoch: int):
@@ -163,7 +154,7 @@ def _report(seed: int, epoch: int):
     return callback
 
 
-def _study(accuracies: np.ndarray, epochs: int, seconds: float) -> Study:
+def _study(accuracies: np.ndarray, epochs: int, seconds: float, steps: int) -> Study:
     """Figures of accuracies by seed and epoch, before training the first."""
     seeds = accuracies.shape[0]
     mean = accuracies.mean(axis=0)
@@ -179,5 +170,6 @@ def _study(accuracies: np.ndarray, epochs: int, seconds: float) -> Study:
             figures[f"accuracy_after_{n}"] = float(mean[n])
             figures[f"standard_error_after_{n}"] = float(error[n])
     figures["seconds_a_step"] = seconds
+    figures["minutes_a_seed"] = seconds * steps / 60
     table = format_table(["epoch", "test accuracy", "standard error", "lowest"], rows)
-    return Study(figures, {"accuracy": ">= 0.95"}, table)
+    return Study(figures, {"accuracy": ">= 0.97", "minutes_a_seed": "<= 5"}, table)

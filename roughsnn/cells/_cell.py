@@ -172,7 +172,7 @@ def step(
     def look(carry):
         first, lane, offsets, speeds, moved, more = carry
         known = jnp.minimum(lane, size - 1)
-        sample, neuron = known // num_neurons, known % num_neurons
+        sample, neuron = lax.div(known, num_neurons), lax.rem(known, num_neurons)
         own = lane_parameters(rates, neuron)
         lanes = Lanes(
             flat_v[known], flat_i[known], of_lanes(current, sample, neuron),

@@ -226,6 +226,13 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
     shares_current = given.current.shape[0] == 1
     by_spikes = perturbed.weights, moves_time, wants_offsets
 
+    def add_rates(total, more):
+        # what nobody asks for is not worked out
+        return Rates(*(
+            x + y if wanted else x
+            for x, y, wanted in zip(total, more, perturbed.rates, strict=True)
+        ))  # fmt: skip
+
     def cell_step(carry, x):
         from_state, from_history, from_rates, from_weights, from_current, from_delays = carry
         cell, kept, from_offsets = x
@@ -241,7 +248,7 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
             rates, *state, of_cell(given.current, cell),
         )  # fmt: skip
         by_rates, before_v, before_i, by_current = pull((from_v, from_i, heights))
-        from_rates = jax.tree.map(jnp.add, from_rates, by_rates)
+        from_rates = add_rates(from_rates, by_rates)
 
         arrivals = kept.arrivals
         by_arrival = jnp.zeros_like(arrivals.offsets)
@@ -250,7 +257,7 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
             _, pull = jax.vjp(arrived, rates, rows, arrivals.offsets)
             by_rates, by_rows, by_arrival = pull((from_v, from_i))
             if moves_time:
-                from_rates = jax.tree.map(jnp.add, from_rates, by_rates)
+                from_rates = add_rates(from_rates, by_rates)
             if perturbed.weights and not weights_by_products:
                 from_weights = from_weights.at[arrivals.sources].add(by_rows)
         # and what they do to spikes that come after them in the cell
@@ -263,7 +270,9 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
                 own, from_history, from_delays, cell, by_arrival, kept.places,
                 given.inputs.shape[1],
             )  # fmt: skip
-        if shares_current:
+        if not perturbed.current:
+            by_current = None
+        elif shares_current:
             from_current, by_current = from_current + by_current, None
         carry = (
             State(before_v, before_i), from_history, from_rates, from_weights, from_current,
@@ -285,7 +294,7 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
             if weights_by_products:
                 from_weights = from_weights + by_weights
             if ends_by_products and moves_time:
-                from_rates = jax.tree.map(jnp.add, from_rates, by_rates)
+                from_rates = add_rates(from_rates, by_rates)
             if ends_by_products and perturbed.inputs:
                 by_inputs = by_inputs + by_offsets
             carry = (state, history, from_rates, from_weights, *rest)
@@ -312,7 +321,7 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
         from_delays = jnp.sum(from_delays)
     return Given(
         from_rates, from_state,
-        from_current[None] if shares_current else chunks.joined(by_current), from_weights[:-1],
+        from_current[None] if by_current is None else chunks.joined(by_current), from_weights[:-1],
         None if by_inputs is None else chunks.joined(by_inputs), from_delays,
     )  # fmt: skip
 
@@ -333,10 +342,10 @@ def _before_spikes(
     flat_weights = padded.reshape(-1)
 
     def look(carry):
-        first, from_weights, from_rates, by_arrival = carry
-        spike = places_of(bits, first + rank, size)
+        first, spike, from_weights, from_rates, by_arrival = carry
         known = jnp.minimum(spike, size - 1)
-        sample, neuron = (known // num_neurons) % num_samples, known % num_neurons
+        sample = lax.rem(lax.div(known, num_neurons), num_samples)
+        neuron = lax.rem(known, num_neurons)
         x, height = flat_offsets[known], jnp.where(spike < size, flat_heights[known], 0)
         times = arrivals.offsets[:, sample]
         at = arrivals.sources[:, sample] * num_neurons + neuron[None]
@@ -356,11 +365,17 @@ def _before_spikes(
             from_rates = from_rates._replace(
                 a=_added(from_rates.a, neuron, by_a), b=_added(from_rates.b, neuron, by_b)
             )
-        return first + rank.size, from_weights, from_rates, by_arrival
+        first = first + rank.size
+        spike = lax.cond(
+            first < bits.total, lambda: places_of(bits, first + rank, size), lambda: spike
+        )
+        return first, spike, from_weights, from_rates, by_arrival
 
-    carry = (jnp.int32(0), from_weights.reshape(-1), from_rates, by_arrival)
+    # (carried for the same reason as the lanes of a cell)
+    spikes = places_of(bits, rank, size)
+    carry = (jnp.int32(0), spikes, from_weights.reshape(-1), from_rates, by_arrival)
     carry = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
-    return carry[1].reshape(padded.shape), *carry[2:]
+    return carry[2].reshape(padded.shape), *carry[3:]
 
 
 def _added(total, neuron, values):
