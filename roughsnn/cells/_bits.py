@@ -62,3 +62,9 @@ def places_of(bits: SetBits, rank: Int[Array, " R"], past: int) -> Int[Array, " 
         bit = jnp.where(upper, bit + half, bit)
         own = jnp.where(upper, own >> half, lower)
     return jnp.where(rank < bits.total, word * _WORD + bit, past)
+
+
+def divided(index: Int[Array, " R"], size: int) -> tuple[Int[Array, " R"], Int[Array, " R"]]:
+    """Quotient and remainder of numbers that are not negative, which spares their signs."""
+    by = jnp.asarray(size, index.dtype)
+    return lax.div(index, by), lax.rem(index, by)

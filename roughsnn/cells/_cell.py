@@ -8,7 +8,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ._bits import packed, places_of
+from ._bits import divided, packed, places_of
 from ._responses import lifted, response
 from ._walk import NO_SPIKE, Lanes, walk
 
@@ -172,7 +172,7 @@ def step(
     def look(carry):
         first, lane, offsets, speeds, moved, more = carry
         known = jnp.minimum(lane, size - 1)
-        sample, neuron = lax.div(known, num_neurons), lax.rem(known, num_neurons)
+        sample, neuron = divided(known, num_neurons)
         own = lane_parameters(rates, neuron)
         lanes = Lanes(
             flat_v[known], flat_i[known], of_lanes(current, sample, neuron),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._arrivals import Own, own_arrivals, spread_back
-from ._bits import packed, places_of
+from ._bits import divided, packed, places_of
 from ._cell import (
     Arrivals,
     Felt,
@@ -344,8 +344,8 @@ def _before_spikes(
     def look(carry):
         first, spike, from_weights, from_rates, by_arrival = carry
         known = jnp.minimum(spike, size - 1)
-        sample = lax.rem(lax.div(known, num_neurons), num_samples)
-        neuron = lax.rem(known, num_neurons)
+        row, neuron = divided(known, num_neurons)
+        _, sample = divided(row, num_samples)
         x, height = flat_offsets[known], jnp.where(spike < size, flat_heights[known], 0)
         times = arrivals.offsets[:, sample]
         at = arrivals.sources[:, sample] * num_neurons + neuron[None]
