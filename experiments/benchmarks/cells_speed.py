@@ -44,7 +44,7 @@ CASES = {
     "4-16-2": Case(4, (16, 2), 100, 128, 20, 1.0, 1.0, 5.0),
     "100-128-10": Case(100, (128, 10), 100, 128, 500, 0.35, 1.0, 5.0),
     "700-256-20": Case(700, (256, 20), 250, 32, 3000, 0.2, 1.0, 2.5),
-    "recurrent 1000": Case(100, (1000,), 1000, 8, 5000, 0.5, 0.05, 0.6, recurrent=True),
+    "recurrent 1000": Case(100, (1000,), 1000, 8, 5000, 0.35, 0.05, 0.6, recurrent=True),
 }
 
 
@@ -89,7 +89,7 @@ def _candidates(case: Case):
         trials, t0=0.0, t1=float(case.cells), num_neurons=case.inputs
     )
     model = _network(case, rng)
-    room = 8 * sum(case.sizes) if not case.recurrent else 40 * sum(case.sizes)
+    room = (30 if case.recurrent else 8) * sum(case.sizes)
     protocol = rs.Protocol(0.0, float(case.cells), 1.0, max_spikes=room, input_spikes=spikes)
     engine = rs.CellEngine("ignore").prepared(
         model, protocol, key=jr.key(0), num_samples=case.batch, slack=1.0

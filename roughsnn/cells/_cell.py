@@ -16,6 +16,10 @@ from ._walk import NO_SPIKE, Lanes, walk
 _MULTIPLE = 16
 
 
+FEW = 4
+"""So many arrivals are taken at a time, where they are taken row by row of the weights."""
+
+
 class Rooms(eqx.Module):
     """For how much there is room; static.
 
@@ -87,11 +91,43 @@ class Felt(NamedTuple):
 
 
 def felt_by_rows(rates: Rates, weights: Float[Array, "sources N"], arrivals: Arrivals) -> Felt:
-    """The effect of arrivals in one cell, row by row of the weights: for few arrivals, and neurons
-    with rates of their own."""
-    rows = weights[arrivals.sources]
-    to_v, to_i = arrived(rates, rows, arrivals.offsets)
-    return Felt(to_v, to_i, jnp.sum(jnp.maximum(-rows, 0), axis=0))
+    """The effect of arrivals in one cell, a few at a time: for few arrivals, and for neurons with
+    rates of their own."""
+
+    def add(n, total):
+        few = few_arrivals(arrivals, n, weights.shape[0] - 1)
+        rows = weights[few.sources]
+        to_v, to_i = felt_from(rates, rows, few.offsets)
+        negative = jnp.sum(jnp.maximum(-rows, 0), axis=0)
+        return Felt(total[0] + to_v, total[1] + to_i, total[2] + negative)
+
+    shape = arrivals.offsets.shape[1], weights.shape[1]
+    nothing = Felt(*jnp.zeros((3, *shape), weights.dtype))
+    return lax.fori_loop(0, num_handfuls(arrivals, weights.shape[0] - 1), add, nothing)
+
+
+def num_handfuls(arrivals: Arrivals, num_rows: int) -> Int[Array, ""]:
+    """How many times a few arrivals there are, in the sample with the most of them; free places,
+    which come last, point to row number `num_rows`."""
+    here = arrivals.sources < num_rows
+    most = jnp.max(jnp.sum(here, axis=0, dtype=jnp.int32), initial=0)
+    return (most + FEW - 1) // FEW
+
+
+def few_arrivals(arrivals: Arrivals, n: Int[Array, ""], num_rows: int) -> Arrivals:
+    """A few of the arrivals."""
+    pad = (0, -arrivals.offsets.shape[0] % FEW), (0, 0)
+    offsets = jnp.pad(arrivals.offsets, pad, constant_values=1)
+    sources = jnp.pad(arrivals.sources, pad, constant_values=num_rows)
+    return Arrivals(*(lax.dynamic_slice_in_dim(x, FEW * n, FEW) for x in (offsets, sources)))
+
+
+def felt_from(rates: Rates, rows: Float[Array, "few B N"], offsets: Float[Array, "few B"]):
+    """What arrivals add to potential and current by the end of the cell."""
+    a, b = lifted(rates.a, 3), lifted(rates.b, 3)
+    left = 1 - offsets[..., None]
+    to_v = jnp.sum(rows * response(a, b, left), axis=0)
+    return to_v, jnp.sum(rows * jnp.exp(-b * left), axis=0)
 
 
 def felt_by_products(
@@ -120,15 +156,6 @@ def _by_source(values, sources, num_sources: int):
     sample = jnp.arange(num_samples, dtype=jnp.int32)[None, None]
     total = jnp.zeros((num_cells, num_samples, num_sources), values.dtype)
     return total.at[cell, sample, sources].add(values)
-
-
-def arrived(rates: Rates, rows: Float[Array, "K B N"], offsets: Float[Array, "K B"]):
-    """What arrivals add to potential and current by the end of the cell."""
-    left = 1 - offsets[..., None]
-    a, b = lifted(rates.a, 3), lifted(rates.b, 3)
-    to_v = jnp.sum(rows * response(a, b, left), axis=0)
-    to_i = jnp.sum(rows * jnp.exp(-b * left), axis=0)
-    return to_v, to_i
 
 
 def step(

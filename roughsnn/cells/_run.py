@@ -15,18 +15,21 @@ from jaxtyping import Array, Bool, Float, Int
 from ._arrivals import Own, own_arrivals, spread_back
 from ._bits import divided, packed, places_of
 from ._cell import (
+    FEW,
     Arrivals,
     Felt,
     Rates,
     Rooms,
     State,
-    arrived,
     cotangents_of_heights,
     felt_by_products,
     felt_by_rows,
+    felt_from,
+    few_arrivals,
     free_run,
     lane_parameters,
     negative_by_products,
+    num_handfuls,
     step,
 )
 from ._responses import lifted, response
@@ -212,16 +215,15 @@ def _(perturbed, given, sources, rooms):
 @_respond.def_bwd
 def _(kept, cotangents, perturbed, given, sources, rooms):
     num_cells, _, num_samples = given.inputs.shape
-    num_neurons = given.weights.shape[1]
+    num_rows, num_neurons = given.weights.shape
     rates, dtype = given.rates, given.start.v.dtype
     padded = jnp.pad(given.weights, ((0, 1), (0, 0)))
     own = None if given.delays is None else Own.of(given.delays, num_neurons)
     chunks = _Chunks.of(num_cells)
     moves_time = perturbed.rates.a or perturbed.rates.b
-    # what arrivals have done by the ends of their cells: for a whole chunk by products, or cell by
-    # cell by rows. Own spikes have to be told at once.
-    weights_by_products = perturbed.weights and _share_rates(rates)
-    ends_by_products = own is None and _share_rates(rates)
+    # what arrivals have done by the ends of their cells: for a whole chunk by products, or a few
+    # after the other. Own spikes have to be told at once.
+    by_products = own is None and _share_rates(rates)
     wants_offsets = own is not None or perturbed.inputs
     shares_current = given.current.shape[0] == 1
     by_spikes = perturbed.weights, moves_time, wants_offsets
@@ -252,14 +254,25 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
 
         arrivals = kept.arrivals
         by_arrival = jnp.zeros_like(arrivals.offsets)
-        if not ends_by_products:
-            rows = padded[arrivals.sources]
-            _, pull = jax.vjp(arrived, rates, rows, arrivals.offsets)
-            by_rates, by_rows, by_arrival = pull((from_v, from_i))
-            if moves_time:
-                from_rates = add_rates(from_rates, by_rates)
-            if perturbed.weights and not weights_by_products:
-                from_weights = from_weights.at[arrivals.sources].add(by_rows)
+        if not by_products:
+
+            def back(n, carry):
+                from_weights, from_rates, by_arrival = carry
+                few = few_arrivals(arrivals, n, num_rows)
+                _, pull = jax.vjp(felt_from, rates, padded[few.sources], few.offsets)
+                by_rates, by_rows, by_offsets = pull((from_v, from_i))
+                if perturbed.weights:
+                    from_weights = from_weights.at[few.sources].add(by_rows)
+                if moves_time:
+                    from_rates = add_rates(from_rates, by_rates)
+                by_arrival = lax.dynamic_update_slice_in_dim(by_arrival, by_offsets, FEW * n, 0)
+                return from_weights, from_rates, by_arrival
+
+            by_arrival = jnp.pad(by_arrival, ((0, -by_arrival.shape[0] % FEW), (0, 0)))
+            from_weights, from_rates, by_arrival = lax.fori_loop(
+                0, num_handfuls(arrivals, num_rows), back, (from_weights, from_rates, by_arrival)
+            )
+            by_arrival = by_arrival[: arrivals.offsets.shape[0]]
         # and what they do to spikes that come after them in the cell
         from_weights, from_rates, by_arrival = _before_spikes(
             rates, padded, arrivals, kept.offsets, heights, rooms, from_weights, from_rates,
@@ -278,7 +291,7 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
             State(before_v, before_i), from_history, from_rates, from_weights, from_current,
             from_delays,
         )  # fmt: skip
-        at_end = from_state if weights_by_products or ends_by_products else None
+        at_end = from_state if by_products else None
         return carry, (by_arrival if perturbed.inputs else None, by_current, at_end)
 
     def chunk_step(carry, x):
@@ -291,11 +304,11 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
                 rates, padded, arrivals.offsets,
             )  # fmt: skip
             by_rates, by_weights, by_offsets = pull(tuple(at_ends))
-            if weights_by_products:
+            if perturbed.weights:
                 from_weights = from_weights + by_weights
-            if ends_by_products and moves_time:
+            if moves_time:
                 from_rates = add_rates(from_rates, by_rates)
-            if ends_by_products and perturbed.inputs:
+            if perturbed.inputs:
                 by_inputs = by_inputs + by_offsets
             carry = (state, history, from_rates, from_weights, *rest)
         return carry, (by_inputs, by_current)

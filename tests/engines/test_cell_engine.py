@@ -251,6 +251,26 @@ def test_a_model_that_is_not_known_needs_preparation():
         run(network())
 
 
+def test_what_does_not_fit_is_an_error_inside_jit_too():
+    model, given = network(), protocol(1)
+    known = rs.CellEngine().prepared(model, given, key=jr.key(0), num_samples=1)
+
+    @eqx.filter_jit
+    def run(model, engine):
+        return engine.spike_trains(model, given, key=jr.key(0), num_samples=1).times
+
+    narrow = tuple(type(room)(1, 1, 1, 1.0) for room in known.rooms)
+    with pytest.raises(Exception, match="fell into one cell"):
+        run(model, rs.CellEngine("refuse", known.layout, narrow))
+    # and so is a network that is connected in another way
+    backwards = eqx.tree_at(lambda m: m.connections, model, model.connections.T)
+    with pytest.raises(Exception, match="connected in another way"):
+        run(backwards, known)
+    with pytest.raises(ValueError, match="prepared for 9 neurons"):
+        alone = rs.Protocol(0.0, 1.0, CELL, max_spikes=9)
+        known.spike_trains(rs.LIF(2, mu1=1.0), alone, key=jr.key(0), num_samples=1)
+
+
 def test_simulate_with_an_engine(trains):
     given = protocol(4)
     arguments = dict(
