@@ -67,9 +67,10 @@ def simulated(network: Network, sources, cells, recurrent: bool, rooms: Rooms, c
     """The response of equal samples."""
     rows = network.weights.shape[0]
     # the cell of an input is told, so that a difference does not move it into another one
+    offsets = network.inputs - cells.astype(network.inputs.dtype)
     listed = listed_inputs(
-        jnp.tile(cells[None], (copies, 1)), jnp.tile((network.inputs - cells)[None], (copies, 1)),
-        jnp.tile((rows - INPUTS + sources)[None], (copies, 1)), CELLS, rows, rooms.inputs,
+        *(jnp.tile(x[None], (copies, 1)) for x in (cells, offsets, rows - INPUTS + sources)),
+        CELLS, rows, rooms.inputs,
     )  # fmt: skip
     given = Given(
         Rates(network.a, network.b, network.threshold, network.reset),

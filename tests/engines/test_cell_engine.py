@@ -266,8 +266,8 @@ def test_what_does_not_fit_is_an_error_inside_jit_too():
     backwards = eqx.tree_at(lambda m: m.connections, model, model.connections.T)
     with pytest.raises(Exception, match="connected in another way"):
         run(backwards, known)
+    alone = rs.Protocol(0.0, 1.0, CELL, max_spikes=9)
     with pytest.raises(ValueError, match="prepared for 9 neurons"):
-        alone = rs.Protocol(0.0, 1.0, CELL, max_spikes=9)
         known.spike_trains(rs.LIF(2, mu1=1.0), alone, key=jr.key(0), num_samples=1)
 
 
