@@ -72,6 +72,7 @@ class Response(NamedTuple):
         early: whether a delay was shorter than a cell.
         most_active: how many neurons were looked at in the busiest cell.
         most_arrivals: how many spikes arrived in the busiest cell of a sample.
+        finite: whether the potentials and currents of each sample are finite at the end.
         slowest: of each sample, the least speed of a spike over a (|v_th| + |v_th - v_to|).
     """
 
@@ -82,6 +83,7 @@ class Response(NamedTuple):
     early: Bool[Array, ""]
     most_active: Int[Array, ""]
     most_arrivals: Int[Array, ""]
+    finite: Bool[Array, " B"]
     slowest: Float[Array, " B"]
 
 
@@ -161,12 +163,13 @@ def _forward(given: Given, sources, rooms: Rooms):
     )  # fmt: skip
     split = chunks.cells, chunks.split(given.inputs, 1), chunks.split(sources, num_rows)
     carry, kept = lax.scan(chunk_step, carry, split)
-    _, history, crowded, bursting, most, slowest = carry
+    state, history, crowded, bursting, most, slowest = carry
+    finite = jnp.all(jnp.isfinite(state.v) & jnp.isfinite(state.i), axis=1)
     if own is None:
         history = chunks.joined(kept.offsets)
     early = jnp.asarray(False) if given.delays is None else jnp.any(given.delays < 1)
     speeds = chunks.joined(kept.speeds)
-    return Response(history, speeds, crowded, bursting, early, *most, slowest), kept
+    return Response(history, speeds, crowded, bursting, early, *most, finite, slowest), kept
 
 
 class _Chunks(NamedTuple):

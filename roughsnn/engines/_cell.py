@@ -123,7 +123,7 @@ class CellEngine(AbstractEngine):
         num_samples = whole_number("num_samples", num_samples, 0)
         slack = number("slack", slack, least=1)
         _check(model, protocol, num_samples)
-        _, needs, engine = self._fitted(model, protocol, num_samples)
+        _, _, needs, engine = self._fitted(model, protocol, num_samples)
         rooms = tuple(
             need.room(room, slack) for need, room in zip(needs, engine.rooms or (), strict=True)
         )
@@ -134,10 +134,10 @@ class CellEngine(AbstractEngine):
         if is_traced((model, protocol.input_current, protocol.input_spikes)):
             layout = self._layout_for(model)
             rooms = self.rooms or _first_rooms(layout)
-            trains, needs = _run(layout, rooms, self.conditions, model, protocol, num_samples)
+            trains, _, wrong = _run(layout, rooms, self.conditions, model, protocol, num_samples)
         else:
-            trains, needs, _ = self._fitted(model, protocol, num_samples)
-        return _refused(trains, needs, protocol.dt0) if throw else trains
+            trains, wrong, _, _ = self._fitted(model, protocol, num_samples)
+        return _refused(trains, wrong, protocol.dt0) if throw else trains
 
     def _layout_for(self, model) -> Layout:
         if self.layout is None:
@@ -156,33 +156,32 @@ class CellEngine(AbstractEngine):
         return self.layout
 
     def _fitted(self, model, protocol, num_samples):
-        """The trains, what they needed, and the engine that had room for them."""
+        """The trains, what is wrong, what they needed, and the engine with room for them."""
         layout = self._layout_for(model)
         rooms = self.rooms or _first_rooms(layout)
         while True:
-            trains, needs = _run(layout, rooms, self.conditions, model, protocol, num_samples)
+            trains, needs, wrong = _run(
+                layout, rooms, self.conditions, model, protocol, num_samples
+            )
             grown = tuple(
                 need.room(room) if need.exceeds(room) else room
                 for need, room in zip(needs, rooms, strict=True)
             )
-            if self.rooms is not None or grown == rooms:
-                return trains, needs, CellEngine(self.conditions, layout, rooms)
+            hopeless = bool(wrong["infinite"]) or bool(wrong["early"])
+            if self.rooms is not None or grown == rooms or hopeless:
+                return trains, wrong, needs, CellEngine(self.conditions, layout, rooms)
             rooms = grown
 
 
 class _Need(eqx.Module):
-    """What a group of neurons had to have room for; see `Response`. `lanes` is how many there are,
-    `coarse` says that a cell is longer than a time constant, and `strays` that the model is
-    connected in another way."""
+    """What a group of neurons had to have room for, see `Response`; `lanes` is how many there are,
+    of all samples."""
 
     inputs: Any
     arrivals: Any
     crowded: Any
     bursting: Any
     active: Any
-    early: Any
-    coarse: Any
-    strays: Any
     lanes: int = eqx.field(static=True)
 
     def exceeds(self, room: Rooms) -> bool:
@@ -227,7 +226,7 @@ def _run(
     layout: Layout, all_rooms: tuple[Rooms, ...], conditions: Policy, model: AbstractNeuron,
     protocol: Protocol, num_samples: int,
 ):  # fmt: skip
-    """The trains, and what each group of neurons needed."""
+    """The trains, what each group of neurons needed, and what is wrong, by name."""
     grid, neurons = protocol.grid, neurons_of(model)
     width = grid.dt0
     start = neurons.initial_state(jr.key(0))
@@ -240,7 +239,11 @@ def _run(
     if network is not None:
         weights, input_weights = dense_weights(network), network.input_weights
     inputs = protocol.inputs(model, num_samples)
-    coarse, stray = step_is_too_long(model, grid.dt0), strays(model, layout)
+    wrong = {
+        "too long": step_is_too_long(model, grid.dt0),
+        "strays": strays(model, layout),
+        "at start": jnp.any(start.v >= neurons.v_th),
+    }
     responses, needs = [], []
     for group, parents, room in zip(layout.groups, layout.parents, all_rooms, strict=True):
         own = np.asarray(group)
@@ -272,7 +275,7 @@ def _run(
             _Need(
                 most_inputs, jnp.maximum(listed.most, response.most_arrivals),
                 listed.crowded | response.crowded, response.bursting, response.most_active,
-                response.early, coarse, stray, max(1, num_samples * len(own)),
+                max(1, num_samples * len(own)),
             )
         )  # fmt: skip
     order = jnp.asarray(layout.order)
@@ -290,15 +293,20 @@ def _run(
     slowest = jnp.min(jnp.stack([r.slowest for r in responses]), axis=0)
     grazes = slowest < tolerance(dtype)
     times = _guarded(times, grazes, conditions)
-    overflowed = count > room
-    for need in needs:
-        overflowed = overflowed | need.crowded | need.bursting | need.early | need.coarse
-        overflowed = overflowed | need.strays
+    wrong["early"] = jnp.any(jnp.stack([response.early for response in responses]))
+    finite = jnp.all(jnp.stack([response.finite for response in responses]), axis=0)
+    wrong["infinite"] = jnp.any(~finite)
+    crowded = [need.crowded | need.bursting for need in needs]
+    crowded = jnp.any(jnp.stack(crowded), axis=0)
+    wrong["crowded"] = jnp.any(crowded)
+    of_all = [wrong[name] for name in ("too long", "strays", "at start", "early")]
+    overflowed = (count > room) | crowded | ~finite | jnp.any(jnp.stack(of_all))
+    wrong["overflowed"] = jnp.any(count > room)
     trains = SpikeTrains(
         times, who, protocol.t0, protocol.t1, overflowed, num_neurons=model.num_neurons,
         grazing=jnp.where(grazes, GRAZES, 0),
     )  # fmt: skip
-    return trains, tuple(needs)
+    return trains, tuple(needs), wrong
 
 
 def _listed(inputs, grid: TimeGrid, num_inputs: int, first: int, num_samples: int, room: int,
@@ -360,41 +368,31 @@ def _current_by_cell(current, grid: TimeGrid, dtype):
 # ---- refusals
 
 
-def _refused(trains: SpikeTrains, needs, dt0: float) -> SpikeTrains:
-    """The trains, or an error that says for what there was no room."""
-    room = trains.max_spikes
-    reasons = [
-        (jnp.any(needs[0].coarse), RESULTS[RESULTS.step_too_long]),
-        (
-            jnp.any(needs[0].strays),
-            "`engine` was prepared for a network that is connected in another way: prepare it "
-            "again, engine.prepared(model, protocol, key=key, num_samples=n).",
-        ),
-        (
-            jnp.any(jnp.stack([jnp.any(need.early) for need in needs])),
-            f"A delay is shorter than a cell of {dt0:g}, which a CellEngine does not compute: let "
-            "`dt0` be at most the shortest delay, or use roughsnn.EventEngine().",
-        ),
-        (
-            jnp.any(jnp.stack([jnp.any(need.crowded | need.bursting) for need in needs])),
-            "More spikes fell into one cell than the engine has room for. Prepare it on trials "
-            "with as many spikes, engine.prepared(model, protocol, key=key, num_samples=n, "
-            "slack=3), or take a shorter dt0. If a neuron fires more than "
-            f"{_MOST_SPIKES} times in a cell, the network is running away.",
-        ),
-        (
-            jnp.any(trains.overflowed),
-            f"More spikes happened than `max_spikes` = {room} has room for. Increase it, or pass "
-            "`throw=False` to get the truncated trains with a flag.",
-        ),
-    ]
+def _refused(trains: SpikeTrains, wrong: dict[str, Any], dt0: float) -> SpikeTrains:
+    """The trains, or an error that says what is wrong and what to do."""
+    messages = {
+        "too long": RESULTS[RESULTS.step_too_long],
+        "strays": "`engine` was prepared for a network that is connected in another way: prepare "
+        "it again, engine.prepared(model, protocol, key=key, num_samples=n).",
+        "at start": RESULTS[RESULTS.event_at_start],
+        "early": f"A delay is shorter than a cell of {dt0:g}, which a CellEngine does not compute: "
+        "let `dt0` be at most the shortest delay, or use roughsnn.EventEngine().",
+        "infinite": "A potential or a synaptic current became infinite or NaN. Check the "
+        "parameters and the inputs.",
+        "crowded": "More spikes fell into one cell than the engine has room for. Prepare it on "
+        "trials with as many spikes, engine.prepared(model, protocol, key=key, num_samples=n, "
+        f"slack=3), or take a shorter dt0. If a neuron fires more than {_MOST_SPIKES} times in a "
+        "cell, the network is running away.",
+        "overflowed": f"More spikes happened than `max_spikes` = {trains.max_spikes} has room for. "
+        "Increase it, or pass `throw=False` to get the truncated trains with a flag.",
+    }
     times = trains.times
-    for wrong, message in reasons:
-        if not is_traced(wrong):
-            if bool(wrong):
+    for name, message in messages.items():
+        if not is_traced(wrong[name]):
+            if bool(wrong[name]):
                 raise EventSolveError(message)
             continue
-        failed = refused_on_host(wrong, message)
+        failed = refused_on_host(wrong[name], message)
         times = jnp.where(failed, jnp.nan, times)
     return trains.with_spikes(times, trains.neurons, trains.overflowed)
 

@@ -230,14 +230,19 @@ def test_grazing_spikes():
         (lambda: network(refractory=0.1), ValueError, "refractory"),
         (lambda: network(synaptic_delays=0.1), ValueError, "synaptic_delays"),
         (lambda: network(axonal_delays=0.1), rs.EventSolveError, "shortest delay"),
+        (lambda: rs.LIF(2, mu1=1.0, v0=1.5), rs.EventSolveError, "at `t0`"),
+        (lambda: rs.LIF(2, mu1=1.0), rs.EventSolveError, "infinite"),
+        (lambda: rs.LIF(2, mu1=50.0), rs.EventSolveError, "time constant"),
     ],
 )
 def test_what_is_not_computed_is_refused_by_name(model, error, text):
-    given = rs.Protocol(0.0, 1.0, 0.25, max_spikes=10) if text == "circle" else protocol(1)
-    if text in ("StochasticLIF", "sigma"):
-        given = rs.Protocol(0.0, 1.0, 0.05, max_spikes=10)
+    refused = model()
+    given = protocol(1)
+    if getattr(refused, "input_weights", None) is None:
+        current = (lambda t: jnp.where(t > 0.5, jnp.nan, 1.0)) if text == "infinite" else None
+        given = rs.Protocol(0.0, 1.0, 0.05, max_spikes=10, input_current=current)
     with pytest.raises(error, match=text):
-        rs.CellEngine().spike_trains(model(), given, key=jr.key(0), num_samples=1)
+        rs.CellEngine().spike_trains(refused, given, key=jr.key(0), num_samples=1)
 
 
 def test_a_model_that_is_not_known_needs_preparation():
