@@ -122,11 +122,13 @@ class Outcome(NamedTuple):
     Attributes:
         spikes: how many there were.
         time: the largest difference of a spike time, in cells; infinite for other spikes.
-        slope: the largest difference of a derivative from a difference of step 1e-6, relative to
-            the larger of it and one, of spikes faster than 1e-3 a cell.
+        slope: the largest difference of a derivative from a central difference, relative to the
+            larger of it and one, of spikes faster than 1e-3 a cell. The difference is that of step
+            1e-6, or the one extrapolated from steps 1e-5 and 1e-6, whichever is nearer: behind a
+            spike that nearly grazes a difference has an error of its own.
         slow: how many spikes are slower.
-        order: for spikes that differ by more than 1e-6 from the difference of step 1e-5, how that
-            falls with a step ten times smaller, as a power; NaN where there is none.
+        orders: for spikes that differ by more than 1e-6 from the difference of step 1e-6, how that
+            has fallen from a step ten times larger, as a power.
         form: the largest difference between copies in a batch, and between rooms.
     """
 
@@ -134,7 +136,7 @@ class Outcome(NamedTuple):
     time: float
     slope: float
     slow: int
-    order: float
+    orders: list[float]
     form: float
 
 
@@ -158,7 +160,7 @@ def judge(rng: np.random.Generator, kind: str) -> Outcome | None:
     copies = np.asarray(again.offsets)[:, : offsets.shape[1]]
     form = float(np.max(np.abs(copies - offsets)))
     if times.size == 0:
-        return Outcome(0, time, 0.0, 0, np.nan, form)
+        return Outcome(0, time, 0.0, 0, [], form)
 
     padded = jnp.asarray(np.pad(places, (0, ROOM - places.size), constant_values=offsets.size))
     rows = slopes(traced, sources, cells, padded, recurrent, rooms)
@@ -183,13 +185,17 @@ def judge(rng: np.random.Generator, kind: str) -> Outcome | None:
         return np.array([by_spike.get(place, np.nan) for place in places])
 
     scale = np.maximum(np.abs(exact), 1)
-    fine, coarse = (np.abs(difference(step) - exact) / scale for step in (_STEP, 10 * _STEP))
+    differences = [difference(step) for step in (_STEP, 10 * _STEP)]
+    fine, coarse = (np.abs(x - exact) / scale for x in differences)
+    # without the part that falls like the square of the step
+    better = (100 * differences[0] - differences[1]) / 99
+    gap = np.minimum(np.abs(better - exact) / scale, fine)
     speeds = np.asarray(response.speeds).reshape(-1)[places]
     fast = speeds > 1e-3
-    slope = float(np.nanmax(fine[fast], initial=0))
-    bent = (coarse > 1e-6) & np.isfinite(fine) & (fine > 0)
-    order = float(np.median(np.log10(coarse[bent] / fine[bent]))) if bent.any() else np.nan
-    return Outcome(times.size, time, slope, int((~fast).sum()), order, form)
+    slope = float(np.nanmax(gap[fast], initial=0))
+    bent = np.isfinite(fine) & np.isfinite(coarse) & (fine > 1e-6)
+    orders = np.log10(coarse[bent] / fine[bent])
+    return Outcome(times.size, time, slope, int((~fast).sum()), list(orders), form)
 
 
 def _with_places(offsets) -> dict[tuple[int, int], tuple[float, int]]:
@@ -224,28 +230,39 @@ def study(networks: int = 1000, seed: int = 0) -> Study:
                 outcomes[kind].append(outcome)
     rows = []
     for kind, found in outcomes.items():
-        orders = [x.order for x in found if np.isfinite(x.order)]
+        orders = [order for x in found for order in x.orders]
         rows.append(
             [kind, len(found), sum(x.spikes for x in found), max(x.time for x in found),
-             max(x.slope for x in found), sum(x.slow for x in found),
-             float(np.median(orders)) if orders else float("nan"), max(x.form for x in found)]
+             max(x.slope for x in found), sum(x.slow for x in found), len(orders),
+             min(orders, default=float("nan")), max(x.form for x in found)]
         )  # fmt: skip
     every = [x for found in outcomes.values() for x in found]
-    orders = [x.order for x in every if np.isfinite(x.order)]
+    orders = [order for x in every for order in x.orders]
     figures = {
         "networks": float(len(every)),
         "spikes": float(sum(x.spikes for x in every)),
         "time_difference": max(x.time for x in every),
         "slope_difference": max(x.slope for x in every),
         "form_difference": max(x.form for x in every),
-        "order_of_difference": float(np.median(orders)) if orders else float("nan"),
+        "spikes_off_by_difference": float(len(orders)),
+        "least_order_of_difference": float(min(orders, default=2.0)),
         "running_away": float(left_out),
     }
     bounds = {
         "time_difference": "<= 1e-10",
         "slope_difference": "<= 1e-6",
         "form_difference": "<= 1e-12",
-        "order_of_difference": ">= 1.8",
+        "least_order_of_difference": ">= 1.8",
     }
-    header = ["networks", "number", "spikes", "time", "slope", "slow spikes", "order", "form"]
+    header = [
+        "networks",
+        "number",
+        "spikes",
+        "time",
+        "slope",
+        "slow spikes",
+        "off",
+        "least order",
+        "form",
+    ]
     return Study(figures, bounds, format_table(header, rows))

@@ -173,7 +173,7 @@ def step(
     `weights` has a last row of zeros, to which free places of `arrivals` point.
     """
     v, i = state
-    (num_samples, num_neurons), dtype = v.shape, v.dtype
+    dtype = v.dtype
     a, b, threshold, reset = (lifted(x, 2) for x in rates)
     to_v, to_i, negative = felt
     rise = -jnp.expm1(-a)
@@ -189,44 +189,63 @@ def step(
     within_reach = (highest >= threshold) & (v + rise * (highest - v) >= threshold)
     active = (end >= threshold) | (within_reach & (end >= threshold - lost))
 
+    known = _Known(rates, state, current, weights, arrivals, highest, active)
+    offsets, speeds, more = _walk_active(known, rooms)
+    by_reset = (reset - threshold)[None] if reset.ndim else reset - threshold
+    by_reset = by_reset * jnp.exp(-lifted(rates.a, 3) * (1 - offsets))
+    end = end + jnp.sum(jnp.where(offsets <= 1, by_reset, 0), axis=0)
+    return State(end, i_end), offsets, speeds, more, jnp.sum(active, dtype=jnp.int32)
+
+
+class _Known(NamedTuple):
+    """What is known at the start of a cell, and who may fire in it."""
+
+    rates: Rates
+    state: State
+    current: Array
+    weights: Array
+    arrivals: Arrivals
+    highest: Array
+    active: Array
+
+
+def _walk_active(known: _Known, rooms: Rooms):
+    """Spikes of the lanes that may fire, in as many rounds as it takes."""
+    (num_samples, num_neurons), dtype = known.state.v.shape, known.state.v.dtype
     size = num_samples * num_neurons
-    flat_v, flat_i, flat_highest = (x.reshape(-1) for x in (v, i, highest))
-    flat_weights = weights.reshape(-1)
-    bits = packed(active)
+    arrivals, current = known.arrivals, known.current
+    flat_v, flat_i, flat_highest = (x.reshape(-1) for x in (*known.state, known.highest))
+    flat_weights = known.weights.reshape(-1)
+    bits = packed(known.active)
     rank = jnp.arange(rooms.lanes(size), dtype=jnp.int32)
-    reset_step = reset - threshold
 
     def look(carry):
-        first, lane, offsets, speeds, moved, more = carry
-        known = jnp.minimum(lane, size - 1)
-        sample, neuron = divided(known, num_neurons)
-        own = lane_parameters(rates, neuron)
+        first, lane, offsets, speeds, more = carry
+        place = jnp.minimum(lane, size - 1)
+        sample, neuron = divided(place, num_neurons)
+        own = lane_parameters(known.rates, neuron)
         lanes = Lanes(
-            flat_v[known], flat_i[known], of_lanes(current, sample, neuron),
-            own.a, own.b, own.threshold, own.reset,
+            flat_v[place], flat_i[place], of_lanes(current, sample, neuron), own.a, own.b,
+            own.threshold, own.reset,
         )  # fmt: skip
         at = arrivals.sources[:, sample] * num_neurons + neuron[None]
+        is_lane = lane < size
         found = walk(
-            lanes, flat_weights[at], arrivals.offsets[:, sample], flat_highest[known], rooms.spikes
-        )
-        by_reset = jnp.where(
-            found.offsets <= 1,
-            lifted(of_lanes(reset_step, sample, neuron), 2)
-            * jnp.exp(-lifted(own.a, 2) * (1 - found.offsets)),
-            0,
-        )
+            lanes, flat_weights[at], arrivals.offsets[:, sample], flat_highest[place],
+            rooms.spikes, is_lane,
+        )  # fmt: skip
 
         def put(values, new):
             return values.at[lane].set(new, mode="drop")
 
         offsets = tuple(map(put, offsets, found.offsets))
         speeds = tuple(map(put, speeds, found.speeds))
-        moved = put(moved, jnp.sum(by_reset, axis=0))
+        more = more.at[sample].max(found.more & is_lane)
         first = first + rank.size
         lane = lax.cond(
             first < bits.total, lambda: places_of(bits, first + rank, size), lambda: lane
         )
-        return first, lane, offsets, speeds, moved, put(more, found.more)
+        return first, lane, offsets, speeds, more
 
     # (one flat array for each number: a short last axis is what a CPU is slowest at)
     blank = tuple(jnp.full(size, NO_SPIKE, dtype) for _ in range(rooms.spikes))
@@ -234,17 +253,14 @@ def step(
     # which lanes are next is carried, as XLA would otherwise work it out again for each number that
     # is looked up for a lane
     carry = (
-        jnp.int32(0), places_of(bits, rank, size), blank, ones, jnp.zeros(size, dtype),
-        jnp.zeros(size, bool),
+        jnp.int32(0), places_of(bits, rank, size), blank, ones, jnp.zeros(num_samples, bool)
     )  # fmt: skip
-    _, _, offsets, speeds, moved, more = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
-
-    def shaped(x):
-        return x.reshape(num_samples, num_neurons)
-
-    after = State(end + shaped(moved), i_end)
-    offsets, speeds = (jnp.stack([shaped(x) for x in values]) for values in (offsets, speeds))
-    return after, offsets, speeds, jnp.any(shaped(more), axis=1), bits.total
+    _, _, offsets, speeds, more = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
+    offsets, speeds = (
+        jnp.stack([x.reshape(num_samples, num_neurons) for x in values])
+        for values in (offsets, speeds)
+    )
+    return offsets, speeds, more
 
 
 def lane_parameters(rates: Rates, neuron: Int[Array, " R"]) -> Rates:

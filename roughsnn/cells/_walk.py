@@ -83,6 +83,7 @@ def walk(
     arrivals: Float[Array, "K R"],
     highest: Float[Array, " R"],
     places: int,
+    live: Bool[Array, " R"],
 ) -> Spikes:
     """The spikes of R lanes in a cell, in their order.
 
@@ -92,6 +93,7 @@ def walk(
         arrivals: their offsets, ascending; 1 with weight 0 for one that there is not.
         highest: a bound of i + c in the cell, which shows that no further spike is possible.
         places: for how many spikes of a lane there is room.
+        live: which lanes may fire at all.
     """
     a, b, c, threshold = lanes.a, lanes.b, lanes.c, lanes.threshold
     # as they go with segments
@@ -177,7 +179,7 @@ def walk(
     zero, none = jnp.zeros(num_lanes, dtype), jnp.zeros(num_lanes, bool)
     count = jnp.zeros(num_lanes, jnp.int32)
     empty = jnp.full((places, num_lanes), NO_SPIKE, dtype)
-    start = _Search(count, empty, jnp.ones_like(empty), zero, zero, count, ~none, none)
+    start = _Search(count, empty, jnp.ones_like(empty), zero, zero, count, live, none)
     ended = lax.while_loop(lambda s: jnp.any(s.live), look, start)
     return Spikes(ended.offsets, ended.speeds, ended.more)
 
