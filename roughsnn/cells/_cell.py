@@ -1,12 +1,12 @@
 """One cell of all neurons: the state at its end and the spikes in it, and the adjoint of both."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ._bits import divided, packed, places_of
 from ._responses import lifted, response
@@ -55,6 +55,40 @@ class Rates(NamedTuple):
     b: Float[Array, "..."]
     threshold: Float[Array, "..."]
     reset: Float[Array, "..."]
+
+
+class Hold(NamedTuple):
+    """Refractory periods: for a time after its spike the potential of a neuron stays at the reset.
+
+    Attributes:
+        period: how long that is, in cells, a number or one for each neuron.
+        left: for how long each neuron is held still.
+    """
+
+    period: Float[Array, "..."]
+    left: Float[Array, "B N"]
+
+
+class Found(NamedTuple):
+    """What happens in a cell; see `Spikes`. The last three are `None` without refractory periods.
+
+    Attributes:
+        offsets: of the spikes.
+        speeds: slopes of the potential just before them.
+        more: which samples had more spikes than there are places.
+        active: how many lanes were looked at.
+        releases: when potentials are let go.
+        release_speeds: their slopes just after that.
+        drops: how far above the reset they would be there without any reset.
+    """
+
+    offsets: Float[Array, "places B N"]
+    speeds: Float[Array, "places B N"]
+    more: Bool[Array, " B"]
+    active: Int[Array, ""]
+    releases: Float[Array, "places_and_1 B N"] | None = None
+    release_speeds: Float[Array, "places_and_1 B N"] | None = None
+    drops: Float[Array, "places_and_1 B N"] | None = None
 
 
 class State(NamedTuple):
@@ -161,23 +195,22 @@ def _by_source(values, sources, num_sources: int):
 def step(
     rates: Rates,
     state: State,
+    hold: Hold | None,
     current: Float[Array, "..."],
     weights: Float[Array, "sources N"],
     arrivals: Arrivals,
     felt: Felt,
     rooms: Rooms,
-):
-    """The state after a cell, the spikes in it as offsets and speeds of shape (places, B, N),
-    which samples had more spikes than there are places, and how many lanes were looked at.
+) -> tuple[State, Any, Found]:
+    """The state after a cell, for how long neurons are held then, and what has happened in it.
 
     `weights` has a last row of zeros, to which free places of `arrivals` point.
     """
     v, i = state
-    dtype = v.dtype
     a, b, threshold, reset = (lifted(x, 2) for x in rates)
     to_v, to_i, negative = felt
     rise = -jnp.expm1(-a)
-    end = jnp.exp(-a) * v + response(a, b, jnp.ones((), dtype)) * i + rise * current + to_v
+    end = jnp.exp(-a) * v + response(a, b, jnp.ones((), v.dtype)) * i + rise * current + to_v
     i_end = jnp.exp(-b) * i + to_i
 
     # Who may fire. The current i + c is at most `highest`. A potential that is below the threshold
@@ -188,13 +221,21 @@ def step(
     lost = rise * (decayed + negative)
     within_reach = (highest >= threshold) & (v + rise * (highest - v) >= threshold)
     active = (end >= threshold) | (within_reach & (end >= threshold - lost))
+    if hold is not None:
+        # one that is let go in this cell is looked at in any case
+        active = jnp.where(hold.left > 0, hold.left < 1, active)
 
-    known = _Known(rates, state, current, weights, arrivals, highest, active)
-    offsets, speeds, more = _walk_active(known, rooms)
-    by_reset = (reset - threshold)[None] if reset.ndim else reset - threshold
-    by_reset = by_reset * jnp.exp(-lifted(rates.a, 3) * (1 - offsets))
-    end = end + jnp.sum(jnp.where(offsets <= 1, by_reset, 0), axis=0)
-    return State(end, i_end), offsets, speeds, more, jnp.sum(active, dtype=jnp.int32)
+    known = _Known(rates, state, hold, current, weights, arrivals, highest, active)
+    found, shift, left = _walk_active(known, rooms)
+    if hold is None:
+        by_reset = (reset - threshold)[None] if reset.ndim else reset - threshold
+        by_reset = by_reset * jnp.exp(-lifted(rates.a, 3) * (1 - found.offsets))
+        end = end + jnp.sum(jnp.where(found.offsets <= 1, by_reset, 0), axis=0)
+        return State(end, i_end), None, found
+    is_held = hold.left >= 1
+    end = jnp.where(is_held | (left >= 0), reset, end + jnp.exp(-a) * shift)
+    left = jnp.where(is_held, hold.left - 1, jnp.maximum(left, 0))
+    return State(end, i_end), left, found
 
 
 class _Known(NamedTuple):
@@ -202,6 +243,7 @@ class _Known(NamedTuple):
 
     rates: Rates
     state: State
+    hold: Hold | None
     current: Array
     weights: Array
     arrivals: Arrivals
@@ -210,17 +252,19 @@ class _Known(NamedTuple):
 
 
 def _walk_active(known: _Known, rooms: Rooms):
-    """Spikes of the lanes that may fire, in as many rounds as it takes."""
+    """Spikes of the lanes that may fire, in as many rounds as it takes; and with refractory periods
+    what resets do to each neuron and for how long it is held after the cell, negative where it is
+    not."""
     (num_samples, num_neurons), dtype = known.state.v.shape, known.state.v.dtype
     size = num_samples * num_neurons
-    arrivals, current = known.arrivals, known.current
+    arrivals, current, hold = known.arrivals, known.current, known.hold
     flat_v, flat_i, flat_highest = (x.reshape(-1) for x in (*known.state, known.highest))
     flat_weights = known.weights.reshape(-1)
     bits = packed(known.active)
     rank = jnp.arange(rooms.lanes(size), dtype=jnp.int32)
 
     def look(carry):
-        first, lane, offsets, speeds, more = carry
+        first, lane, values, more = carry
         place = jnp.minimum(lane, size - 1)
         sample, neuron = divided(place, num_neurons)
         own = lane_parameters(known.rates, neuron)
@@ -228,39 +272,44 @@ def _walk_active(known: _Known, rooms: Rooms):
             flat_v[place], flat_i[place], of_lanes(current, sample, neuron), own.a, own.b,
             own.threshold, own.reset,
         )  # fmt: skip
+        if hold is not None:
+            period = of_lanes(hold.period, sample, neuron)
+            lanes = lanes._replace(refractory=period, held=hold.left.reshape(-1)[place])
         at = arrivals.sources[:, sample] * num_neurons + neuron[None]
         is_lane = lane < size
         found = walk(
             lanes, flat_weights[at], arrivals.offsets[:, sample], flat_highest[place],
             rooms.spikes, is_lane,
         )  # fmt: skip
-
-        def put(values, new):
-            return values.at[lane].set(new, mode="drop")
-
-        offsets = tuple(map(put, offsets, found.offsets))
-        speeds = tuple(map(put, speeds, found.speeds))
+        new = [*found.offsets, *found.speeds]
+        if hold is not None:
+            new += [*found.releases, *found.release_speeds, *found.drops, found.shift, found.held]
+        values = tuple(x.at[lane].set(y, mode="drop") for x, y in zip(values, new, strict=True))
         more = more.at[sample].max(found.more & is_lane)
         first = first + rank.size
         lane = lax.cond(
             first < bits.total, lambda: places_of(bits, first + rank, size), lambda: lane
         )
-        return first, lane, offsets, speeds, more
+        return first, lane, values, more
 
     # (one flat array for each number: a short last axis is what a CPU is slowest at)
-    blank = tuple(jnp.full(size, NO_SPIKE, dtype) for _ in range(rooms.spikes))
-    ones = tuple(jnp.ones(size, dtype) for _ in range(rooms.spikes))
+    fills = [NO_SPIKE] * rooms.spikes + [1.0] * rooms.spikes
+    if hold is not None:
+        places = rooms.spikes + 1
+        fills += [NO_SPIKE] * places + [0.0] * (2 * places) + [0.0, -1.0]
+    blank = tuple(jnp.full(size, fill, dtype) for fill in fills)
     # which lanes are next is carried, as XLA would otherwise work it out again for each number that
     # is looked up for a lane
-    carry = (
-        jnp.int32(0), places_of(bits, rank, size), blank, ones, jnp.zeros(num_samples, bool)
-    )  # fmt: skip
-    _, _, offsets, speeds, more = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
-    offsets, speeds = (
-        jnp.stack([x.reshape(num_samples, num_neurons) for x in values])
-        for values in (offsets, speeds)
-    )
-    return offsets, speeds, more
+    carry = jnp.int32(0), places_of(bits, rank, size), blank, jnp.zeros(num_samples, bool)
+    _, _, values, more = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
+    values = [x.reshape(num_samples, num_neurons) for x in values]
+    offsets, speeds = (jnp.stack(values[n * rooms.spikes :][: rooms.spikes]) for n in (0, 1))
+    found = Found(offsets, speeds, more, bits.total)
+    if hold is None:
+        return found, None, None
+    rest = values[2 * rooms.spikes :]
+    released = (jnp.stack(rest[n * places :][:places]) for n in range(3))
+    return Found(*found[:4], *released), *rest[-2:]
 
 
 def lane_parameters(rates: Rates, neuron: Int[Array, " R"]) -> Rates:
@@ -328,3 +377,91 @@ def cotangents_of_heights(rates: Rates, from_v, offsets, speeds, from_offsets):
             total = total + found[n] * fall * a * jnp.exp(-a * (x[n] - x[m]))
         found[m] = jnp.where(fires[m], -total / speeds[m], 0)
     return jnp.stack(found)
+
+
+class Weights(NamedTuple):
+    """The derivative of a loss in potentials without resets, where refractory periods are.
+
+    Attributes:
+        end: at the end of the cell.
+        slots: offsets of spikes and of releases.
+        heights: at these.
+        a: in the leak rate, but for what depends on it in these potentials.
+        threshold: in the threshold.
+        reset: in the reset.
+        period: in the refractory period.
+        held: in for how long a neuron was held at the start.
+    """
+
+    end: Float[Array, "B N"]
+    slots: Float[Array, "slots B N"]
+    heights: Float[Array, "slots B N"]
+    a: Float[Array, "B N"]
+    threshold: Float[Array, "B N"]
+    reset: Float[Array, "B N"]
+    period: Float[Array, "B N"]
+    held: Float[Array, "B N"]
+
+
+def weights_of_potentials(rates: Rates, from_v, from_held, held, found: Found, from_offsets):
+    r"""As `cotangents_of_heights`, with refractory periods.
+
+    After a release at r the potential is $v(x) - e^{-a(x - r)} (v(r) - v_{to})$ in terms of the one
+    without resets, and moves with r by $-e^{-a(x - r)} v'(r^+)$. So each spike, and the end of the
+    cell, depends on the potential without resets where it is and where it was last let go.
+    """
+    a = lifted(rates.a, 2)
+    places = found.offsets.shape[0]
+    fires, freed = found.offsets <= 1, found.releases <= 1
+    is_held = held >= 1
+    stays = is_held
+    for m in range(places):
+        stays = stays | (fires[m] & ~freed[m + 1])
+    end = jnp.where(stays, 0, from_v)
+    reset = jnp.where(stays, from_v, 0)
+    period = jnp.zeros_like(end)
+    by_spike, by_release = [None] * places, [None] * (places + 1)
+
+    def let_go(m, weight, x):
+        """What hangs on the release of this number, given the weight of what comes after it."""
+        back = jnp.where(freed[m], x - found.releases[m], 0)
+        part = jnp.where(freed[m], weight * jnp.exp(-a * back), 0)
+        return part, -part * found.release_speeds[m], part * back * found.drops[m]
+
+    by_a = jnp.zeros_like(end)
+    weight, x = end, jnp.ones_like(end)
+    for m in reversed(range(places)):
+        part, moved, of_a = let_go(m + 1, weight, x)
+        by_release[m + 1] = -part
+        reset, by_a = reset + part, by_a + of_a
+        moved = jnp.where(freed[m + 1], moved, jnp.where(fires[m], from_held, 0))
+        period = period + moved
+        total = from_offsets[m] + moved
+        by_spike[m] = jnp.where(fires[m], -total / found.speeds[m], 0)
+        weight = jnp.where(fires[m], by_spike[m], weight)
+        x = jnp.where(fires[m], found.offsets[m], x)
+    part, moved, of_a = let_go(0, weight, x)
+    by_release[0] = -part
+    spikes = jnp.stack(by_spike)
+    return Weights(
+        end=end,
+        slots=jnp.concatenate([found.offsets, found.releases]),
+        heights=jnp.concatenate([spikes, jnp.stack(by_release)]),
+        a=by_a + of_a,
+        threshold=-jnp.sum(spikes, axis=0),
+        reset=reset + part,
+        period=period,
+        held=jnp.where(is_held, from_held, jnp.where(freed[0], moved, 0)),
+    )
+
+
+def potentials(rates: Rates, v, i, current, slots: Float[Array, "slots B N"]):
+    """Potential and current at the end of a cell without arrivals and resets, and the potential at
+    offsets in it: linear in v, i and the current."""
+    a, b = lifted(rates.a, 2), lifted(rates.b, 2)
+
+    def at(x):
+        return jnp.exp(-a * x) * v + response(a, b, x) * i - jnp.expm1(-a * x) * current
+
+    heights = [at(jnp.where(x <= 1, x, 1)) for x in slots]
+    return at(jnp.ones_like(v)), jnp.exp(-b) * i, jnp.stack(heights)

@@ -59,7 +59,6 @@ def neurons_of(model: Any) -> LIF:
         for name, what in (
             ("synapses", "synaptic conductances"),
             ("synaptic_delays", "a delay for each synapse"),
-            ("refractory", "absolute refractory periods"),
         ):
             if getattr(model, name) is not None:
                 raise ValueError(

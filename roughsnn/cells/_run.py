@@ -18,6 +18,8 @@ from ._cell import (
     FEW,
     Arrivals,
     Felt,
+    Found,
+    Hold,
     Rates,
     Rooms,
     State,
@@ -30,7 +32,9 @@ from ._cell import (
     lane_parameters,
     negative_by_products,
     num_handfuls,
+    potentials,
     step,
+    weights_of_potentials,
 )
 from ._responses import lifted, response
 from ._walk import NO_SPIKE
@@ -51,6 +55,8 @@ class Given(NamedTuple):
         inputs: when inputs arrive, (T, K, B), ascending; 1 in a free place.
         delays: of the neurons' own spikes, in cells, a number or one for each; `None` where they
             have no synapses with one another.
+        refractory: for how long the potential stays at the reset after a spike, in cells, a number
+            or one for each; `None` for no time at all.
     """
 
     rates: Rates
@@ -59,6 +65,7 @@ class Given(NamedTuple):
     weights: Float[Array, "sources N"]
     inputs: Float[Array, "T K B"]
     delays: Float[Array, "..."] | None
+    refractory: Float[Array, "..."] | None = None
 
 
 class Response(NamedTuple):
@@ -90,8 +97,9 @@ class Response(NamedTuple):
 class _Kept(NamedTuple):
     """What the adjoint needs of every cell."""
 
-    offsets: Array
-    speeds: Array
+    found: Found
+    # for how long neurons are held at the start of the cell
+    held: Array | None
     arrivals: Arrivals
     # where in the list of what could arrive each arrival was; `None` without own synapses
     places: Array | None
@@ -122,7 +130,7 @@ def _forward(given: Given, sources, rooms: Rooms):
     )
 
     def cell_step(carry, x):
-        state, history, crowded, bursting, most, slowest = carry
+        state, held, history, crowded, bursting, most, slowest = carry
         cell, offsets, source, felt = x
         arrivals, places = Arrivals(offsets, source), None
         if own is not None:
@@ -134,18 +142,18 @@ def _forward(given: Given, sources, rooms: Rooms):
         if felt is None:
             felt = felt_by_rows(rates, padded, arrivals)
         current = of_cell(given.current, cell)
-        after, offsets, speeds, more, active = step(
-            rates, state, current, padded, arrivals, felt, rooms
-        )
+        hold = None if held is None else Hold(given.refractory, held)
+        after, left, found = step(rates, state, hold, current, padded, arrivals, felt, rooms)
         # a last chunk goes on past the window
         inside = cell < num_cells
-        slow = jnp.where((offsets <= 1) & inside, speeds / unit, jnp.inf)
+        slow = jnp.where((found.offsets <= 1) & inside, found.speeds / unit, jnp.inf)
         slowest = jnp.minimum(slowest, jnp.min(slow, axis=(0, 2), initial=jnp.inf))
-        most = (jnp.where(inside, jnp.maximum(most[0], active), most[0]), most[1])
+        most = (jnp.where(inside, jnp.maximum(most[0], found.active), most[0]), most[1])
         if own is not None:
-            history = history.at[cell].set(offsets, mode="drop")
-        carry = (after, history, crowded, bursting | (more & inside), most, slowest)
-        return carry, _Kept(offsets, speeds, arrivals, places, state)
+            history = history.at[cell].set(found.offsets, mode="drop")
+        bursting = bursting | (found.more & inside)
+        carry = (after, left, history, crowded, bursting, most, slowest)
+        return carry, _Kept(found, held, arrivals, places, state)
 
     def chunk_step(carry, x):
         cells, offsets, source = x
@@ -158,17 +166,18 @@ def _forward(given: Given, sources, rooms: Rooms):
     none = jnp.zeros(num_samples, bool)
     shape = (num_cells, rooms.spikes, num_samples, num_neurons)
     carry = (
-        given.start, None if own is None else jnp.full(shape, NO_SPIKE, dtype), none, none,
+        given.start, None if given.refractory is None else jnp.zeros_like(given.start.v),
+        None if own is None else jnp.full(shape, NO_SPIKE, dtype), none, none,
         (jnp.int32(0), jnp.int32(0)), jnp.full(num_samples, jnp.inf, dtype),
     )  # fmt: skip
     split = chunks.cells, chunks.split(given.inputs, 1), chunks.split(sources, num_rows)
     carry, kept = lax.scan(chunk_step, carry, split)
-    state, history, crowded, bursting, most, slowest = carry
+    state, _, history, crowded, bursting, most, slowest = carry
     finite = jnp.all(jnp.isfinite(state.v) & jnp.isfinite(state.i), axis=1)
     if own is None:
-        history = chunks.joined(kept.offsets)
+        history = chunks.joined(kept.found.offsets)
     early = jnp.asarray(False) if given.delays is None else jnp.any(given.delays < 1)
-    speeds = chunks.joined(kept.speeds)
+    speeds = chunks.joined(kept.found.speeds)
     return Response(history, speeds, crowded, bursting, early, *most, finite, slowest), kept
 
 
@@ -239,20 +248,47 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
         ))  # fmt: skip
 
     def cell_step(carry, x):
-        from_state, from_history, from_rates, from_weights, from_current, from_delays = carry
+        (
+            from_state,
+            from_held,
+            from_history,
+            from_rates,
+            from_weights,
+            from_current,
+            from_delays,
+            from_period,
+        ) = carry
         cell, kept, from_offsets = x
         from_v, from_i = from_state
         if own is not None:
             from_offsets = from_history.at[cell].get(mode="fill", fill_value=0)
-        heights = cotangents_of_heights(rates, from_v, kept.offsets, kept.speeds, from_offsets)
+        found = kept.found
         state = kept.states
         if state is None:
             state = State(*jnp.zeros((2, num_samples, num_neurons), dtype))
-        _, pull = jax.vjp(
-            lambda rates, v, i, current: free_run(rates, v, i, current, kept.offsets),
-            rates, *state, of_cell(given.current, cell),
-        )  # fmt: skip
-        by_rates, before_v, before_i, by_current = pull((from_v, from_i, heights))
+        current = of_cell(given.current, cell)
+        if given.refractory is None:
+            slots = found.offsets
+            heights = cotangents_of_heights(rates, from_v, slots, found.speeds, from_offsets)
+            _, pull = jax.vjp(
+                lambda rates, v, i, current: free_run(rates, v, i, current, slots),
+                rates, *state, current,
+            )  # fmt: skip
+            by_rates, before_v, before_i, by_current = pull((from_v, from_i, heights))
+        else:
+            by = weights_of_potentials(rates, from_v, from_held, kept.held, found, from_offsets)
+            slots, heights, from_v, from_held = by.slots, by.heights, by.end, by.held
+            _, pull = jax.vjp(
+                lambda rates, v, i, current: potentials(rates, v, i, current, slots),
+                rates, *state, current,
+            )  # fmt: skip
+            by_rates, before_v, before_i, by_current = pull((from_v, from_i, heights))
+            by_rates = by_rates._replace(
+                a=by_rates.a + _of_parameter(by.a, rates.a),
+                threshold=_of_parameter(by.threshold, rates.threshold),
+                reset=_of_parameter(by.reset, rates.reset),
+            )
+            from_period = from_period + _of_parameter(by.period, given.refractory)
         from_rates = add_rates(from_rates, by_rates)
 
         arrivals = kept.arrivals
@@ -278,7 +314,7 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
             by_arrival = by_arrival[: arrivals.offsets.shape[0]]
         # and what they do to spikes that come after them in the cell
         from_weights, from_rates, by_arrival = _before_spikes(
-            rates, padded, arrivals, kept.offsets, heights, rooms, from_weights, from_rates,
+            rates, padded, arrivals, slots, heights, rooms, from_weights, from_rates,
             by_arrival, by_spikes,
         )  # fmt: skip
         if own is not None:
@@ -291,16 +327,16 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
         elif shares_current:
             from_current, by_current = from_current + by_current, None
         carry = (
-            State(before_v, before_i), from_history, from_rates, from_weights, from_current,
-            from_delays,
+            State(before_v, before_i), from_held, from_history, from_rates, from_weights,
+            from_current, from_delays, from_period,
         )  # fmt: skip
-        at_end = from_state if by_products else None
+        at_end = State(from_v, from_i) if by_products else None
         return carry, (by_arrival if perturbed.inputs else None, by_current, at_end)
 
     def chunk_step(carry, x):
         carry, (by_inputs, by_current, at_ends) = lax.scan(cell_step, carry, x, reverse=True)
         if at_ends is not None:
-            state, history, from_rates, from_weights, *rest = carry
+            state, held, history, from_rates, from_weights, *rest = carry
             arrivals = x[1].arrivals
             _, pull = jax.vjp(
                 lambda *given: felt_by_products(*given, arrivals.sources),
@@ -313,7 +349,7 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
                 from_rates = add_rates(from_rates, by_rates)
             if perturbed.inputs:
                 by_inputs = by_inputs + by_offsets
-            carry = (state, history, from_rates, from_weights, *rest)
+            carry = (state, held, history, from_rates, from_weights, *rest)
         return carry, (by_inputs, by_current)
 
     from_offsets = cotangents.offsets
@@ -328,17 +364,20 @@ def _(kept, cotangents, perturbed, given, sources, rooms):
     state = State(*jnp.zeros((2, num_samples, num_neurons), dtype))
     zeros = jax.tree.map(jnp.zeros_like, (rates, padded, given.current[0]))
     from_delays = None if own is None else jnp.zeros(num_neurons, dtype)
-    carry = (state, in_carry, *zeros, from_delays)
+    from_held = from_period = None
+    if given.refractory is not None:
+        from_held, from_period = jnp.zeros_like(state.v), jnp.zeros_like(given.refractory)
+    carry = (state, from_held, in_carry, *zeros, from_delays, from_period)
     carry, (by_inputs, by_current) = lax.scan(
         chunk_step, carry, (chunks.cells, kept, beside), reverse=True
     )
-    from_state, _, from_rates, from_weights, from_current, from_delays = carry
+    from_state, _, _, from_rates, from_weights, from_current, from_delays, from_period = carry
     if given.delays is not None and given.delays.ndim == 0:
         from_delays = jnp.sum(from_delays)
     return Given(
         from_rates, from_state,
         from_current[None] if by_current is None else chunks.joined(by_current), from_weights[:-1],
-        None if by_inputs is None else chunks.joined(by_inputs), from_delays,
+        None if by_inputs is None else chunks.joined(by_inputs), from_delays, from_period,
     )  # fmt: skip
 
 
@@ -392,6 +431,11 @@ def _before_spikes(
     carry = (jnp.int32(0), spikes, from_weights.reshape(-1), from_rates, by_arrival)
     carry = lax.while_loop(lambda c: c[0] < bits.total, look, carry)
     return carry[2].reshape(padded.shape), *carry[3:]
+
+
+def _of_parameter(values: Float[Array, "B N"], parameter):
+    """Derivatives of all neurons in a number that they share, or in one of each."""
+    return jnp.sum(values) if parameter.ndim == 0 else jnp.sum(values, axis=0)
 
 
 def _added(total, neuron, values):

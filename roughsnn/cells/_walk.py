@@ -39,6 +39,8 @@ class Lanes(NamedTuple):
         b: decay rate of the synaptic current, per cell.
         threshold: where it fires.
         reset: potential after a spike.
+        refractory: for how long it stays there, in cells; `None` for no time at all.
+        held: for how long it has to stay there still; `None` likewise.
     """
 
     v: Float[Array, " R"]
@@ -48,20 +50,42 @@ class Lanes(NamedTuple):
     b: Float[Array, "..."]
     threshold: Float[Array, "..."]
     reset: Float[Array, "..."]
+    refractory: Float[Array, "..."] | None = None
+    held: Float[Array, " R"] | None = None
 
 
 class Spikes(NamedTuple):
-    """Spikes of R lanes in a cell.
+    """Spikes of R lanes in a cell. The last five are `None` without refractory periods.
 
     Attributes:
         offsets: for each place, the offset of the spike; `NO_SPIKE` in a free one.
         speeds: the slope of the potential there, just before the spike, per cell.
         more: whether there was another spike for which there is no place.
+        releases: when the potential is let go in this cell, first of a period that began in an
+            earlier one, then after each spike; `NO_SPIKE` where it is not.
+        release_speeds: its slope just after that.
+        drops: how far above the reset the potential would be there without any reset.
+        shift: what all resets add to C by the end of the cell.
+        held: for how long it is held after the cell; negative where it is not.
     """
 
     offsets: Float[Array, "places R"]
     speeds: Float[Array, "places R"]
     more: Bool[Array, " R"]
+    releases: Float[Array, "places_and_1 R"] | None = None
+    release_speeds: Float[Array, "places_and_1 R"] | None = None
+    drops: Float[Array, "places_and_1 R"] | None = None
+    shift: Float[Array, " R"] | None = None
+    held: Float[Array, " R"] | None = None
+
+
+class _Held(NamedTuple):
+    """What refractory periods add to a search, see `Spikes`."""
+
+    releases: Float[Array, "places_and_1 R"]
+    release_speeds: Float[Array, "places_and_1 R"]
+    drops: Float[Array, "places_and_1 R"]
+    held: Float[Array, " R"]
 
 
 class _Search(NamedTuple):
@@ -75,6 +99,7 @@ class _Search(NamedTuple):
     segment: Int[Array, " R"]
     live: Bool[Array, " R"]
     more: Bool[Array, " R"]
+    held: _Held | None
 
 
 def walk(
@@ -118,6 +143,7 @@ def walk(
     number = jnp.arange(num_arrivals + 1, dtype=jnp.int32)[:, None]
     lane = jnp.arange(num_lanes, dtype=jnp.int32)
     place = jnp.arange(places, dtype=jnp.int32)[:, None]
+    release_place = jnp.arange(places + 1, dtype=jnp.int32)[:, None]
     tolerance = 4 * float(jnp.finfo(dtype).eps)
     scale = 0.5 * tolerance * (jnp.abs(threshold) + jnp.abs(step))
 
@@ -126,6 +152,17 @@ def walk(
 
     def slope(x, level, amount):
         return a * jnp.exp(-a * x) * (amount - level - b * growth(a, b, x) * amount)
+
+    def released(x):
+        """What is added to C where the potential is let go at x from its reset, in which segment
+        that is, the slope of the potential there, and its drop."""
+        k = jnp.sum(arrivals <= x[None], axis=0, dtype=jnp.int32)
+        at = k * num_lanes + lane
+        own_amount, own_level = amount.reshape(-1)[at], level.reshape(-1)[at]
+        grown = own_level + a * growth(a, b, x) * own_amount
+        shift = (lanes.reset - c) * jnp.exp(a * x) - grown
+        slope = a * (own_amount * jnp.exp(-b * x) + c - lanes.reset)
+        return shift, k, slope, -shift * jnp.exp(-a * x)
 
     def look(s: _Search) -> _Search:
         # the first segment that ends above the threshold, or whose top may be above it
@@ -165,23 +202,60 @@ def walk(
         # after a spike another one needs a current that can bring it; after a top below the
         # threshold the next segments are looked at
         again = lanes.reset + (1 - jnp.exp(-a)) * (highest - lanes.reset) >= threshold
+        shift = s.shift + jnp.where(hit, step * jnp.exp(a * x), 0)
+        cursor, segment = jnp.where(hit, x, s.cursor), jnp.where(hit, k, k + 1)
+        held = s.held
+        if held is not None:
+            free_at = x + lanes.refractory
+            freed = hit & (free_at < 1)
+            by_release, at_release, release_speed, drop = released(jnp.minimum(free_at, 1))
+            shift = jnp.where(freed, by_release, shift)
+            cursor = jnp.where(freed, free_at, cursor)
+            segment = jnp.where(freed, at_release, segment)
+            again = again & freed
+            after = (release_place == s.count[None] + 1) & freed[None]
+            held = _Held(
+                jnp.where(after, free_at[None], held.releases),
+                jnp.where(after, release_speed[None], held.release_speeds),
+                jnp.where(after, drop[None], held.drops),
+                jnp.where(hit & ~freed, free_at - 1, held.held),
+            )
         return _Search(
             s.count + hit.astype(s.count.dtype),
             jnp.where(own_place, x[None], s.offsets),
             jnp.where(own_place, slope(x, own_level, own_amount)[None], s.speeds),
-            s.shift + jnp.where(hit, step * jnp.exp(a * x), 0),
-            jnp.where(hit, x, s.cursor),
-            jnp.where(hit, k, k + 1),
+            shift,
+            cursor,
+            segment,
             found & ~more & (~hit | again),
             more,
+            held,
         )
 
     zero, none = jnp.zeros(num_lanes, dtype), jnp.zeros(num_lanes, bool)
     count = jnp.zeros(num_lanes, jnp.int32)
     empty = jnp.full((places, num_lanes), NO_SPIKE, dtype)
-    start = _Search(count, empty, jnp.ones_like(empty), zero, zero, count, live, none)
+    start = _Search(count, empty, jnp.ones_like(empty), zero, zero, count, live, none, None)
+    if lanes.held is not None:
+        ends = (lanes.held > 0) & (lanes.held < 1)
+        by_release, at_release, release_speed, drop = released(jnp.clip(lanes.held, 0, 1))
+        before = (release_place == 0) & ends[None]
+        held = _Held(
+            jnp.where(before, lanes.held[None], NO_SPIKE),
+            jnp.where(before, release_speed[None], 0),
+            jnp.where(before, drop[None], 0),
+            -jnp.ones_like(zero),
+        )
+        start = start._replace(
+            shift=jnp.where(ends, by_release, 0), cursor=jnp.where(ends, lanes.held, 0),
+            segment=jnp.where(ends, at_release, 0), held=held,
+        )  # fmt: skip
     ended = lax.while_loop(lambda s: jnp.any(s.live), look, start)
-    return Spikes(ended.offsets, ended.speeds, ended.more)
+    found = Spikes(ended.offsets, ended.speeds, ended.more)
+    if ended.held is None:
+        return found
+    releases, release_speeds, drops, left = ended.held
+    return Spikes(*found[:3], releases, release_speeds, drops, ended.shift, left)
 
 
 def _first_row(flags: Bool[Array, "rows R"]) -> Int[Array, " R"]:

@@ -68,7 +68,8 @@ class CellEngine(AbstractEngine):
     plus something for each spike and for each arrival; that of [`roughsnn.EventEngine`][] grows
     with the number of events times the number of neurons.
 
-    It computes networks of `LIF` neurons without noise, with current synapses, and with
+    It computes networks of `LIF` neurons without noise, with current synapses, refractory periods,
+    and with
 
     - axonal delays of at least a cell; or
     - no delay and no circle in `connections`: layers, or any order of neurons in which spikes go
@@ -256,6 +257,10 @@ def _run(
         if layout.is_delayed:
             rows = [weights, *rows]
             delays = network.axonal_delays.astype(dtype) / width
+        refractory = None if network is None else network.refractory
+        if refractory is not None:
+            refractory = refractory.astype(dtype) / width
+            refractory = refractory if refractory.ndim == 0 else refractory[own]
         num_rows, most_inputs = first + num_inputs, listed.most
         if parents and not layout.is_delayed:
             rows += [weights[np.ix_(np.asarray(layout.groups[m]), own)] for m in parents]
@@ -267,7 +272,7 @@ def _run(
         )
         given = Given(
             rates, state, current if current.shape[2] == 1 else current[:, :, own],
-            matrix.astype(dtype), listed.offsets, delays,
+            matrix.astype(dtype), listed.offsets, delays, refractory,
         )  # fmt: skip
         response = respond(given, listed.sources, room)
         responses.append(response)

@@ -35,21 +35,21 @@ def known(seed: int, kind: str):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_spikes_and_every_derivative(kind):
-    recurrent = "recurrent" in kind
+    unused = {"delays": "recurrent", "refractory": "refractory"}
 
     def loss(network, sources, cells, happens, weights):
-        offsets = simulated(network, sources, cells, recurrent, ROOMS).offsets
+        offsets = simulated(network, sources, cells, kind, ROOMS).offsets
         return jnp.sum(jnp.where(happens, offsets * weights, 0))
 
     value, gradient = jax.jit(loss), jax.jit(jax.grad(loss))
     total = 0
     for seed in range(4):
         plain, network, sources, cells = known(seed, kind)
-        response = simulated(network, sources, cells, recurrent, ROOMS)
+        response = simulated(network, sources, cells, kind, ROOMS)
         assert not (response.crowded[0] | response.bursting[0] | response.early)
         offsets = np.asarray(response.offsets)
         times, neurons, _ = in_order(offsets)
-        expected, who = looped(plain, np.asarray(sources), recurrent)
+        expected, who = looped(plain, np.asarray(sources), kind)
         np.testing.assert_array_equal(neurons, who)
         np.testing.assert_allclose(times, expected, rtol=0, atol=1e-10)
         total += times.size
@@ -57,7 +57,9 @@ def test_spikes_and_every_derivative(kind):
         rng = np.random.default_rng(seed)
         beside = sources, cells, happens, rng.normal(size=offsets.shape)
         slopes = gradient(network, *beside)
-        for name in network._fields if recurrent else network._fields[:-1]:
+        for name in network._fields:
+            if unused.get(name, "") not in kind:
+                continue
             here = getattr(network, name)
             direction = rng.normal(size=here.shape)
             ends = [
@@ -73,10 +75,11 @@ def test_spikes_and_every_derivative(kind):
 
 def test_results_do_not_depend_on_rooms_lanes_or_batch():
     """The same numbers to the last bits, however the work is cut up."""
-    _, network, sources, cells = known(1, "recurrent, rates of each")
-    first = simulated(network, sources, cells, True, ROOMS)
+    kind = "recurrent and refractory, rates of each"
+    _, network, sources, cells = known(1, kind)
+    first = simulated(network, sources, cells, kind, ROOMS)
     for rooms, copies in ((Rooms(SPIKES, 40, 7, 0.1), 1), (Rooms(SPIKES, 30, 6, 0.5), 3)):
-        other = simulated(network, sources, cells, True, rooms, copies)
+        other = simulated(network, sources, cells, kind, rooms, copies)
         for copy in range(copies):
             np.testing.assert_allclose(
                 other.offsets[:, : ROOMS.spikes, copy], first.offsets[:, :, 0], rtol=0, atol=1e-13
@@ -86,7 +89,7 @@ def test_results_do_not_depend_on_rooms_lanes_or_batch():
 def test_what_does_not_fit_is_flagged():
     _, network, sources, cells = known(0, "recurrent")
     network = network._replace(current=jnp.full(NEURONS, 8.0))
-    assert simulated(network, sources, cells, True, Rooms(SPIKES, 40, 1, 1.0)).bursting[0]
-    assert simulated(network, sources, cells, True, Rooms(SPIKES, 2, 9, 1.0)).crowded[0]
+    assert simulated(network, sources, cells, "recurrent", Rooms(SPIKES, 40, 1, 1.0)).bursting[0]
+    assert simulated(network, sources, cells, "recurrent", Rooms(SPIKES, 2, 9, 1.0)).crowded[0]
     early = network._replace(delays=jnp.asarray(0.5))
-    assert simulated(early, sources, cells, True, Rooms(SPIKES, 40, 9, 1.0)).early
+    assert simulated(early, sources, cells, "recurrent", Rooms(SPIKES, 40, 9, 1.0)).early

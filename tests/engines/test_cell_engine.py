@@ -43,7 +43,7 @@ def protocol(count: int, start: float = 0.0, **changes) -> rs.Protocol:
     return rs.Protocol(start, start + WINDOW, CELL, **given)
 
 
-def looped(model, spikes, current=0.4, delays=None):
+def looped(model, spikes, current=0.4, delays=None, refractory=None):
     """One trial by the event loop."""
     full = np.ones(COUNT)
     weights = np.asarray(model.effective_weights)
@@ -53,6 +53,7 @@ def looped(model, spikes, current=0.4, delays=None):
     found = spikes_of(
         0.7 * full, 0.9 * full, full, 0 * full, current * full, rows, inputs,
         v0=0 * full, i0=0 * full, duration=WINDOW, delays=delays,
+        refractory=refractory,
     )  # fmt: skip
     return [t for t, _ in found], [n for _, n in found]
 
@@ -90,6 +91,15 @@ def test_delays_and_sparse_connections():
     for trains in by_model:
         assert of(trains, 0)[1] == neurons
         np.testing.assert_allclose(of(trains, 0)[0], times, rtol=0, atol=1e-10 * CELL)
+
+
+def test_refractory_periods():
+    model = network(refractory=np.linspace(0.1, 0.9, COUNT))
+    trains = rs.CellEngine().spike_trains(model, protocol(2), key=jr.key(0), num_samples=2)
+    for sample, spikes in enumerate(trials(2)):
+        times, neurons = looped(model, spikes, refractory=np.asarray(model.refractory))
+        assert of(trains, sample)[1] == neurons
+        np.testing.assert_allclose(of(trains, sample)[0], times, rtol=0, atol=1e-10 * CELL)
 
 
 def test_single_precision_late_windows_and_batch_sizes(trains):
@@ -227,7 +237,6 @@ def test_grazing_spikes():
         (lambda: rs.StochasticLIF(2), TypeError, "StochasticLIF"),
         (lambda: rs.LIF(2, sigma=0.1), ValueError, "sigma"),
         (lambda: rs.SpikingNetwork(rs.LIF(2), jnp.ones((2, 2))), ValueError, "circle"),
-        (lambda: network(refractory=0.1), ValueError, "refractory"),
         (lambda: network(synaptic_delays=0.1), ValueError, "synaptic_delays"),
         (lambda: network(axonal_delays=0.1), rs.EventSolveError, "shortest delay"),
         (lambda: rs.LIF(2, mu1=1.0, v0=1.5), rs.EventSolveError, "at `t0`"),
