@@ -9,14 +9,14 @@ from ._arrivals import merged as merged
 from ._cell import Rates as Rates
 from ._cell import Rooms as Rooms
 from ._cell import State as State
+from ._forward import Given as Given
+from ._forward import Response as Response
 from ._layout import Layout as Layout
 from ._layout import dense_weights as dense_weights
 from ._layout import is_known as is_known
 from ._layout import layout_of as layout_of
 from ._layout import neurons_of as neurons_of
 from ._layout import strays as strays
-from ._run import Given as Given
-from ._run import Response as Response
 from ._run import respond as respond
 from ._trains import collected as collected
 from ._trains import side_by_side as side_by_side

@@ -54,38 +54,39 @@ class Lanes(NamedTuple):
     held: Float[Array, " R"] | None = None
 
 
+class Released(NamedTuple):
+    """What refractory periods bring about in R lanes in a cell.
+
+    Attributes:
+        offsets: when the potential is let go in this cell, first of a period that began in an
+            earlier one, then after each spike; `NO_SPIKE` where it is not.
+        speeds: its slope just after that.
+        drops: how far above the reset the potential would be there without any reset.
+        shift: what all resets add to C by the end of the cell.
+        left: for how long it is held after the cell; negative where it is not.
+    """
+
+    offsets: Float[Array, "places_and_1 R"]
+    speeds: Float[Array, "places_and_1 R"]
+    drops: Float[Array, "places_and_1 R"]
+    shift: Float[Array, " R"]
+    left: Float[Array, " R"]
+
+
 class Spikes(NamedTuple):
-    """Spikes of R lanes in a cell. The last five are `None` without refractory periods.
+    """Spikes of R lanes in a cell.
 
     Attributes:
         offsets: for each place, the offset of the spike; `NO_SPIKE` in a free one.
         speeds: the slope of the potential there, just before the spike, per cell.
         more: whether there was another spike for which there is no place.
-        releases: when the potential is let go in this cell, first of a period that began in an
-            earlier one, then after each spike; `NO_SPIKE` where it is not.
-        release_speeds: its slope just after that.
-        drops: how far above the reset the potential would be there without any reset.
-        shift: what all resets add to C by the end of the cell.
-        held: for how long it is held after the cell; negative where it is not.
+        released: `None` without refractory periods.
     """
 
     offsets: Float[Array, "places R"]
     speeds: Float[Array, "places R"]
     more: Bool[Array, " R"]
-    releases: Float[Array, "places_and_1 R"] | None = None
-    release_speeds: Float[Array, "places_and_1 R"] | None = None
-    drops: Float[Array, "places_and_1 R"] | None = None
-    shift: Float[Array, " R"] | None = None
-    held: Float[Array, " R"] | None = None
-
-
-class _Held(NamedTuple):
-    """What refractory periods add to a search, see `Spikes`."""
-
-    releases: Float[Array, "places_and_1 R"]
-    release_speeds: Float[Array, "places_and_1 R"]
-    drops: Float[Array, "places_and_1 R"]
-    held: Float[Array, " R"]
+    released: Released | None
 
 
 class _Search(NamedTuple):
@@ -99,7 +100,7 @@ class _Search(NamedTuple):
     segment: Int[Array, " R"]
     live: Bool[Array, " R"]
     more: Bool[Array, " R"]
-    held: _Held | None
+    released: Released | None
 
 
 def walk(
@@ -204,8 +205,8 @@ def walk(
         again = lanes.reset + (1 - jnp.exp(-a)) * (highest - lanes.reset) >= threshold
         shift = s.shift + jnp.where(hit, step * jnp.exp(a * x), 0)
         cursor, segment = jnp.where(hit, x, s.cursor), jnp.where(hit, k, k + 1)
-        held = s.held
-        if held is not None:
+        so_far = s.released
+        if so_far is not None:
             free_at = x + lanes.refractory
             freed = hit & (free_at < 1)
             by_release, at_release, release_speed, drop = released(jnp.minimum(free_at, 1))
@@ -214,11 +215,12 @@ def walk(
             segment = jnp.where(freed, at_release, segment)
             again = again & freed
             after = (release_place == s.count[None] + 1) & freed[None]
-            held = _Held(
-                jnp.where(after, free_at[None], held.releases),
-                jnp.where(after, release_speed[None], held.release_speeds),
-                jnp.where(after, drop[None], held.drops),
-                jnp.where(hit & ~freed, free_at - 1, held.held),
+            so_far = Released(
+                jnp.where(after, free_at[None], so_far.offsets),
+                jnp.where(after, release_speed[None], so_far.speeds),
+                jnp.where(after, drop[None], so_far.drops),
+                shift,
+                jnp.where(hit & ~freed, free_at - 1, so_far.left),
             )
         return _Search(
             s.count + hit.astype(s.count.dtype),
@@ -229,7 +231,7 @@ def walk(
             segment,
             found & ~more & (~hit | again),
             more,
-            held,
+            so_far,
         )
 
     zero, none = jnp.zeros(num_lanes, dtype), jnp.zeros(num_lanes, bool)
@@ -240,22 +242,18 @@ def walk(
         ends = (lanes.held > 0) & (lanes.held < 1)
         by_release, at_release, release_speed, drop = released(jnp.clip(lanes.held, 0, 1))
         before = (release_place == 0) & ends[None]
-        held = _Held(
+        shift = jnp.where(ends, by_release, 0)
+        so_far = Released(
             jnp.where(before, lanes.held[None], NO_SPIKE),
-            jnp.where(before, release_speed[None], 0),
-            jnp.where(before, drop[None], 0),
+            jnp.where(before, release_speed[None], 0), jnp.where(before, drop[None], 0), shift,
             -jnp.ones_like(zero),
-        )
+        )  # fmt: skip
         start = start._replace(
-            shift=jnp.where(ends, by_release, 0), cursor=jnp.where(ends, lanes.held, 0),
-            segment=jnp.where(ends, at_release, 0), held=held,
+            shift=shift, cursor=jnp.where(ends, lanes.held, 0),
+            segment=jnp.where(ends, at_release, 0), released=so_far,
         )  # fmt: skip
     ended = lax.while_loop(lambda s: jnp.any(s.live), look, start)
-    found = Spikes(ended.offsets, ended.speeds, ended.more)
-    if ended.held is None:
-        return found
-    releases, release_speeds, drops, left = ended.held
-    return Spikes(*found[:3], releases, release_speeds, drops, ended.shift, left)
+    return Spikes(ended.offsets, ended.speeds, ended.more, ended.released)
 
 
 def _first_row(flags: Bool[Array, "rows R"]) -> Int[Array, " R"]:
