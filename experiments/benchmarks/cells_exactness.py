@@ -273,7 +273,7 @@ def study(networks: int = 1000, seed: int = 0) -> Study:
         "slope",
         "slow spikes",
         "off",
-        "least order",
+        "order",
         "form",
     ]
     return Study(figures, bounds, format_table(header, rows))

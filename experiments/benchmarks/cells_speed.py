@@ -5,9 +5,11 @@ recurrent neurons with a delay of one cell. The competitor is a clock-driven ste
 exact propagators, written as one `jax.lax.scan` for each layer, with the product of inputs and
 weights taken out of the loop, and SuperSpike's derivative; its loss is the mean time of output
 spikes on the grid. A neuron fires in at most some 3 % of the cells on both sides. Every round times
-each candidate once.
+each candidate once. The first two networks are also computed by the event engine, on the same grid
+with Heun's scheme.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -48,6 +50,10 @@ CASES = {
 }
 
 
+# these are also computed from event to event, and by how much faster cells have to be
+EVENTS = {"4-16-2": 5, "100-128-10": 20}
+
+
 def study(repeats: int = 15, cases: tuple[str, ...] = tuple(CASES)) -> Study:
     """Time both sides of each case.
 
@@ -73,12 +79,26 @@ def study(repeats: int = 15, cases: tuple[str, ...] = tuple(CASES)) -> Study:
                 [name, kind, 1e3 * m.wall_seconds, m.temp_bytes / 2**20, m.compile_seconds,
                  100 * share[kind]]
             )  # fmt: skip
+    for name in EVENTS:
+        if name not in cases:
+            continue
+        candidates, share = _candidates(CASES[name], events=True)
+        measured = compare(candidates, 3)
+        label = f"{name}_events_over_cells"
+        figures[label] = paired_ratio(measured["events"], measured["cells"])
+        bounds[label] = f">= {EVENTS[name]}"
+        for kind, m in measured.items():
+            rows.append(
+                [f"{name} again", kind, 1e3 * m.wall_seconds, m.temp_bytes / 2**20,
+                 m.compile_seconds, 100 * share[kind]]
+            )  # fmt: skip
     header = ["network", "loss and gradient", "ms", "scratch MiB", "compile s", "lanes firing %"]
     return Study(figures, bounds, format_table(header, rows))
 
 
-def _candidates(case: Case):
-    """Both sides, and the share of neurons that fire in a cell on each."""
+def _candidates(case: Case, events: bool = False):
+    """The cell engine beside the surrogate or the event engine, and the share of neurons that fire
+    in a cell on each side."""
     rng = np.random.default_rng(0)
     trials = []
     for _ in range(case.batch):
@@ -96,10 +116,11 @@ def _candidates(case: Case):
     )
     outputs = sum(case.sizes) - case.sizes[-1]
 
-    def exact(weights):
+    def exact(weights, spikes, engine=engine):
+        given = eqx.tree_at(lambda p: p.input_spikes, protocol, spikes)
         network = eqx.tree_at(lambda m: (m.weights, m.input_weights), model, weights)
         trains = engine.spike_trains(
-            network, protocol, key=jr.key(0), num_samples=case.batch, throw=False
+            network, given, key=jr.key(0), num_samples=case.batch, throw=False
         )
         kept = trains.neurons >= outputs
         return jnp.sum(jnp.where(kept, trains.times, 0)) / case.batch, jnp.sum(trains.mask)
@@ -109,7 +130,7 @@ def _candidates(case: Case):
         np.add.at(raster, (times.astype(int), sample, neurons), 1)
     raster = jnp.asarray(raster)
 
-    def surrogate(weights):
+    def surrogate(weights, raster):
         fired = _by_clock(case, *weights, raster)
         time = jnp.arange(case.cells, dtype=jnp.float32)[:, None, None]
         return jnp.sum(time * fired[-1]) / case.batch, sum(jnp.sum(x) for x in fired)
@@ -117,9 +138,13 @@ def _candidates(case: Case):
     weights = model.weights, model.input_weights
     candidates, share = {}, {}
     lanes = case.cells * case.batch * sum(case.sizes)
-    for name, loss in (("cells", exact), ("surrogate", surrogate)):
-        candidates[name] = (jax.value_and_grad(loss, has_aux=True), (weights,))
-        share[name] = float(jax.jit(loss)(weights)[1]) / lanes
+    other = ("surrogate", surrogate, raster)
+    if events:
+        by_events = partial(exact, engine=rs.EventEngine(conditions="ignore"))
+        other = ("events", by_events, spikes)
+    for name, loss, inputs in (("cells", exact, spikes), other):
+        candidates[name] = (jax.value_and_grad(loss, has_aux=True), (weights, inputs))
+        share[name] = float(eqx.filter_jit(loss)(weights, inputs)[1]) / lanes
     return candidates, share
 
 
