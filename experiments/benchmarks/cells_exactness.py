@@ -137,6 +137,8 @@ class Outcome(NamedTuple):
             nearest: a large step takes spikes across arrivals, where the second derivative jumps,
             and a small one feels rounding.
         slow: how many spikes are slower.
+        unmatched: how many spikes are gained or lost within every step, so that no difference is
+            theirs.
         orders: for spikes that differ by more than 1e-6 from the difference of a step ten times
             larger, how much less they differ from that of the plain step, as a power.
         form: the largest difference between copies in a batch, and between rooms.
@@ -146,6 +148,7 @@ class Outcome(NamedTuple):
     time: float
     slope: float
     slow: int
+    unmatched: int
     orders: list[float]
     form: float
 
@@ -169,7 +172,7 @@ def judge(rng: np.random.Generator, kind: str) -> Outcome | None:
     copies = np.asarray(again.offsets)[:, : offsets.shape[1]]
     form = float(np.max(np.abs(copies - offsets)))
     if times.size == 0:
-        return Outcome(0, time, 0.0, 0, [], form)
+        return Outcome(0, time, 0.0, 0, 0, [], form)
 
     padded = jnp.asarray(np.pad(places, (0, ROOM - places.size), constant_values=offsets.size))
     rows = slopes(traced, sources, cells, padded, kind, rooms)
@@ -201,12 +204,13 @@ def judge(rng: np.random.Generator, kind: str) -> Outcome | None:
     coarse, fine, finer, finest = (np.abs(x - exact) / scale for x in found)
     # without the part that falls like the square of the step
     better = np.abs((100 * found[1] - found[0]) / 99 - exact) / scale
-    gap = np.nanmin([fine, better, finer, finest], axis=0)
-    fast = speeds > 1e-3
-    slope = float(np.nanmax(gap[fast], initial=0))
+    gap = np.fmin.reduce([fine, better, finer, finest])
+    fast, unmatched = speeds > 1e-3, np.isnan(gap)
+    slope = float(np.max(gap[fast & ~unmatched], initial=0))
     bent = np.isfinite(fine) & (coarse > 1e-6) & (fine > 0)
     orders = np.log10(coarse[bent] / fine[bent])
-    return Outcome(times.size, time, slope, int((~fast).sum()), list(orders), form)
+    slow, lost = int((~fast).sum()), int(unmatched.sum())
+    return Outcome(times.size, time, slope, slow, lost, list(orders), form)
 
 
 def _with_places(offsets) -> dict[tuple[int, int], tuple[float, int]]:
@@ -256,7 +260,8 @@ def study(networks: int = 1000, seed: int = 0) -> Study:
         "slope_difference": max(x.slope for x in every),
         "form_difference": max(x.form for x in every),
         "spikes_off_by_large_step": float(len(orders)),
-        "order_of_difference": float(np.median(orders)) if orders else 2.0,
+        "order_of_difference": float(np.median(orders)) if orders else float("nan"),
+        "spikes_without_difference": float(sum(x.unmatched for x in every)),
         "running_away": float(left_out),
     }
     bounds = {

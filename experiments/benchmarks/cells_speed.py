@@ -111,9 +111,7 @@ def _candidates(case: Case, events: bool = False):
     model = _network(case, rng)
     room = (30 if case.recurrent else 8) * sum(case.sizes)
     protocol = rs.Protocol(0.0, float(case.cells), 1.0, max_spikes=room, input_spikes=spikes)
-    engine = rs.CellEngine("ignore").prepared(
-        model, protocol, key=jr.key(0), num_samples=case.batch, slack=1.0
-    )
+    engine = rs.CellEngine("ignore").prepared(model, protocol, num_samples=case.batch, slack=1.0)
     outputs = sum(case.sizes) - case.sizes[-1]
 
     def exact(weights, spikes, engine=engine):

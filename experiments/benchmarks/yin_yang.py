@@ -65,10 +65,10 @@ def protocol(inputs: rs.SpikeTrains, hidden: int) -> rs.Protocol:
     return rs.Protocol(0.0, _WINDOW, _STEP, max_spikes=6 * (hidden + _CLASSES), input_spikes=inputs)
 
 
-def responder(model: rs.SpikingNetwork, hidden: int, inputs: rs.SpikeTrains, key: Any):
+def responder(model: rs.SpikingNetwork, hidden: int, inputs: rs.SpikeTrains):
     """A function that gives the response of the network to each point, cell by cell."""
     engine = rs.CellEngine("leave-out").prepared(
-        model, protocol(inputs, hidden), key=key, num_samples=len(inputs), slack=2.0
+        model, protocol(inputs, hidden), num_samples=len(inputs), slack=2.0
     )
 
     def respond(model: rs.SpikingNetwork, inputs: rs.SpikeTrains, key: Any) -> rs.SpikeTrains:
@@ -130,7 +130,7 @@ def study(
     accuracies, seconds = [], []
     for seed in range(seeds):
         model = network(hidden, jr.key(seed))
-        respond = responder(model, hidden, train.inputs[:_LOOKED_AT], jr.key(seed))
+        respond = responder(model, hidden, train.inputs[:_LOOKED_AT])
         result = rs.fit(
             model, train, simulate=respond, loss=loss,
             optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),

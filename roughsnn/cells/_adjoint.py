@@ -12,23 +12,33 @@ from ._cell import Found, Rates, Releases
 from ._responses import lifted, response
 
 
+def potentials(rates: Rates, v, i, current, slots: Float[Array, "slots B N"]):
+    """Potential and current at the end of a cell without arrivals and resets, and the potential at
+    offsets in it: linear in v, i and the current."""
+    a, b = lifted(rates.a, 2), lifted(rates.b, 2)
+
+    def at(x):
+        return jnp.exp(-a * x) * v + response(a, b, x) * i - jnp.expm1(-a * x) * current
+
+    heights = [at(jnp.where(x <= 1, x, 1)) for x in slots]
+    return at(jnp.ones_like(v)), jnp.exp(-b) * i, jnp.stack(heights)
+
+
 def free_run(rates: Rates, v, i, current, offsets: Float[Array, "places B N"]):
     """Potential and current at the end of a cell without arrivals, whose spikes are at `offsets`,
     and how far the potential is above the threshold just before each of these: linear in v, i and
     the current."""
-    a, b, threshold, reset = (lifted(x, 2) for x in rates)
-    fires = offsets <= 1
-    fall = reset - threshold
-    end = jnp.exp(-a) * v + response(a, b, jnp.ones((), v.dtype)) * i - jnp.expm1(-a) * current
-    heights = []
-    for m in range(offsets.shape[0]):
+    a, threshold, reset = (lifted(x, 2) for x in (rates.a, rates.threshold, rates.reset))
+    end, i_end, heights = potentials(rates, v, i, current, offsets)
+    fires, fall = offsets <= 1, reset - threshold
+    above = []
+    for m, height in enumerate(heights):
         x = jnp.where(fires[m], offsets[m], 1)
         end = end + jnp.where(fires[m], fall * jnp.exp(-a * (1 - x)), 0)
-        height = jnp.exp(-a * x) * v + response(a, b, x) * i - jnp.expm1(-a * x) * current
         for n in range(m):
             height = height + jnp.where(fires[m], fall * jnp.exp(-a * (x - offsets[n])), 0)
-        heights.append(height - threshold)
-    return end, jnp.exp(-b) * i, jnp.stack(heights)
+        above.append(height - threshold)
+    return end, i_end, jnp.stack(above)
 
 
 def cotangents_of_heights(rates: Rates, from_v, offsets, speeds, from_offsets):
@@ -135,15 +145,3 @@ def weights_of_potentials(
         period=period,
         held=jnp.where(is_held, from_held, jnp.where(freed[0], moved, 0)),
     )
-
-
-def potentials(rates: Rates, v, i, current, slots: Float[Array, "slots B N"]):
-    """Potential and current at the end of a cell without arrivals and resets, and the potential at
-    offsets in it: linear in v, i and the current."""
-    a, b = lifted(rates.a, 2), lifted(rates.b, 2)
-
-    def at(x):
-        return jnp.exp(-a * x) * v + response(a, b, x) * i - jnp.expm1(-a * x) * current
-
-    heights = [at(jnp.where(x <= 1, x, 1)) for x in slots]
-    return at(jnp.ones_like(v)), jnp.exp(-b) * i, jnp.stack(heights)

@@ -20,7 +20,7 @@ class Layout(eqx.Module):
     Attributes:
         groups: the neurons of each group.
         parents: for each group, the earlier groups that have synapses into it.
-        is_delayed: whether there is one group, whose spikes arrive later.
+        is_delayed: whether there is one group, whose spikes reach itself later.
     """
 
     groups: tuple[tuple[int, ...], ...] = eqx.field(static=True)
@@ -79,27 +79,26 @@ def layout_of(model: Any) -> Layout:
     if not isinstance(model, SpikingNetwork):
         return Layout((everyone,), ((),), False)
     if model.axonal_delays is not None:
-        return Layout((everyone,), ((0,),), True)
+        return Layout((everyone,), ((),), True)
     leads = connected(model)
-    level = np.zeros(count, int)
-    for _ in range(count + 1):
-        below = np.where(leads, level[:, None] + 1, 0).max(axis=0, initial=0)
-        if (below == level).all():
-            break
-        level = below
-    else:
+    # round by round the neurons all of whose parents have been placed
+    groups, unplaced = [], leads.sum(axis=0)
+    while (ready := np.flatnonzero(unplaced == 0)).size:
+        groups.append(tuple(map(int, ready)))
+        unplaced = unplaced - leads[ready].sum(axis=0)
+        unplaced[ready] = -1
+    if (unplaced > 0).any():
         raise ValueError(
             "`connections` lead in a circle, and spikes arrive at once: in a CellEngine a neuron "
             "must not act on itself within a cell. Give the network `axonal_delays` of at least a "
             "cell (dt0), or connections without circles, such as roughsnn.layered_connections(...)"
             f"{_where_all(model)}. Or use roughsnn.EventEngine()."
         )
-    groups = tuple(tuple(map(int, np.flatnonzero(level == n))) for n in range(level.max() + 1))
     parents = tuple(
         tuple(m for m in range(n) if leads[np.ix_(groups[m], groups[n])].any())
         for n in range(len(groups))
     )
-    return Layout(groups, parents, False)
+    return Layout(tuple(groups), parents, False)
 
 
 def _where_all(model: SpikingNetwork) -> str:
@@ -125,8 +124,9 @@ def strays(model: Any, layout: Layout) -> Any:
     """Whether a network has a synapse for which its layout has no place."""
     if not isinstance(model, SpikingNetwork):
         return jnp.asarray(False)
-    if layout.is_delayed or model.axonal_delays is not None:
-        return jnp.asarray(not layout.is_delayed or model.axonal_delays is None)
+    is_delayed = model.axonal_delays is not None
+    if is_delayed or layout.is_delayed:
+        return jnp.asarray(is_delayed != layout.is_delayed)
     if model.connections is None:
         return jnp.asarray(True)
     is_list = isinstance(model.connections, SparseConnections)

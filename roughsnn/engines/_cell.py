@@ -12,7 +12,6 @@ import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from .._checks import IntLike, RealLike, number, whole_number
 from .._host_errors import refused_on_host
@@ -80,7 +79,7 @@ class CellEngine(AbstractEngine):
 
     For a network that is only known inside a JAX transformation (in [`roughsnn.fit`][]) say
     beforehand how it is connected and how much room it needs, by `prepared`. Outside, both is found
-    as it goes.
+    as it goes, in each call by running again with more room: prepare it for many calls.
 
     Attributes:
         conditions: what happens where a trial is differentiated in which a spike only grazes its
@@ -107,7 +106,6 @@ class CellEngine(AbstractEngine):
         model: AbstractNeuron,
         protocol: Protocol,
         *,
-        key: PRNGKeyArray,
         num_samples: IntLike,
         slack: RealLike = 1.5,
     ) -> "CellEngine":
@@ -117,7 +115,6 @@ class CellEngine(AbstractEngine):
         Args:
             model: the model, outside of any JAX transformation.
             protocol: what is done to it, with input spikes or currents like those to come.
-            key: random key.
             num_samples: how many trials to look at.
             slack: how much more room there is to be than these trials need, as a factor.
         """
@@ -146,7 +143,7 @@ class CellEngine(AbstractEngine):
                 raise ValueError(
                     "`engine` does not know who is connected to whom, as the model is only known "
                     "inside a JAX transformation here (such as the step of roughsnn.fit). Prepare "
-                    "it beforehand: engine.prepared(model, protocol, key=key, num_samples=n)."
+                    "it beforehand: engine.prepared(model, protocol, num_samples=n)."
                 )
             return layout_of(model)
         if self.layout.order.size != model.num_neurons:
@@ -262,7 +259,7 @@ def _run(
             refractory = refractory.astype(dtype) / width
             refractory = refractory if refractory.ndim == 0 else refractory[own]
         num_rows, most_inputs = first + num_inputs, listed.most
-        if parents and not layout.is_delayed:
+        if parents:
             rows += [weights[np.ix_(np.asarray(layout.groups[m]), own)] for m in parents]
             spikes = side_by_side([responses[m].offsets for m in parents])
             listed = merged(listed, spikes, num_rows, room.arrivals)
@@ -378,14 +375,14 @@ def _refused(trains: SpikeTrains, wrong: dict[str, Any], dt0: float) -> SpikeTra
     messages = {
         "too long": RESULTS[RESULTS.step_too_long],
         "strays": "`engine` was prepared for a network that is connected in another way: prepare "
-        "it again, engine.prepared(model, protocol, key=key, num_samples=n).",
+        "it again, engine.prepared(model, protocol, num_samples=n).",
         "at start": RESULTS[RESULTS.event_at_start],
         "early": f"A delay is shorter than a cell of {dt0:g}, which a CellEngine does not compute: "
         "let `dt0` be at most the shortest delay, or use roughsnn.EventEngine().",
         "infinite": "A potential or a synaptic current became infinite or NaN. Check the "
         "parameters and the inputs.",
         "crowded": "More spikes fell into one cell than the engine has room for. Prepare it on "
-        "trials with as many spikes, engine.prepared(model, protocol, key=key, num_samples=n, "
+        "trials with as many spikes, engine.prepared(model, protocol, num_samples=n, "
         f"slack=3), or take a shorter dt0. If a neuron fires more than {_MOST_SPIKES} times in a "
         "cell, the network is running away.",
         "overflowed": f"More spikes happened than `max_spikes` = {trains.max_spikes} has room for. "

@@ -124,7 +124,7 @@ def test_gradient_is_that_of_the_event_engine():
     fine = rs.Protocol(
         0.0, WINDOW, CELL / 32, max_spikes=120, input_spikes=given.input_spikes, input_current=0.4
     )
-    engine = rs.CellEngine().prepared(model, given, key=jr.key(0), num_samples=2)
+    engine = rs.CellEngine().prepared(model, given, num_samples=2)
 
     def loss(model, engine, protocol):
         trains = engine.spike_trains(model, protocol, key=jr.key(0), num_samples=2)
@@ -184,7 +184,7 @@ def test_stop_after_and_room():
 def test_training():
     """A network learns the time of its first output spike, with the engine prepared beforehand."""
     model, given = network(), protocol(2)
-    engine = rs.CellEngine().prepared(model, given, key=jr.key(0), num_samples=2, slack=3)
+    engine = rs.CellEngine().prepared(model, given, num_samples=2, slack=3)
 
     def loss(trains, _):
         first = rs.first_spike_times(trains, 1)[:, -1, 0]
@@ -211,7 +211,7 @@ def test_grazing_spikes():
             input_weights=weight[None, None],
         )  # fmt: skip
 
-    known = rs.CellEngine().prepared(model(jnp.ones(())), given, key=jr.key(0), num_samples=1)
+    known = rs.CellEngine().prepared(model(jnp.ones(())), given, num_samples=1)
 
     def spike_time(weight, conditions):
         engine = rs.CellEngine(conditions, known.layout, known.rooms)
@@ -267,7 +267,7 @@ def test_a_model_that_is_not_known_needs_preparation():
 
 def test_what_does_not_fit_is_an_error_inside_jit_too():
     model, given = network(), protocol(1)
-    known = rs.CellEngine().prepared(model, given, key=jr.key(0), num_samples=1)
+    known = rs.CellEngine().prepared(model, given, num_samples=1)
 
     @eqx.filter_jit
     def run(model, engine):
