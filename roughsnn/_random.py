@@ -37,6 +37,11 @@ def key_words(key: PRNGKeyArray) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
     return data[..., 0], data[..., -1]
 
 
+def key_of_marks(key: PRNGKeyArray) -> PRNGKeyArray:
+    """The key of the marks of a trial, from that which the trial's events are given."""
+    return jax.random.fold_in(key, 1)
+
+
 def event_key(key: PRNGKeyArray, index: Int[Array, ""], number: Int[Array, ""]) -> PRNGKeyArray:
     """The key of event `number` of component `index`."""
     words = threefry2x32(key_words(key), (index.astype(jnp.uint32), number.astype(jnp.uint32)))
@@ -50,7 +55,11 @@ def uniform_from_key(key: PRNGKeyArray) -> Float[Array, ""]:
     result keeps full relative precision near 0, where -log u is large: -log u reaches 22.9 in
     float32 and 37.4 in float64 (a uniform number of `jax.random` in float32 stops at 15.9).
     """
-    high, low = key_words(key)
+    return uniform_from_words(*key_words(key))
+
+
+def uniform_from_words(high: UInt32[Array, "*n"], low: UInt32[Array, "*n"]) -> Float[Array, "*n"]:
+    """The same from the two words of a key."""
     dtype = jnp.result_type(float)
     if dtype == jnp.float64:
         u = (high.astype(dtype) + (low >> jnp.uint32(11)).astype(dtype) * 2.0**-21 + 2.0**-22) * (

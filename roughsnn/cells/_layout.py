@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..networks import SparseConnections, SpikingNetwork
-from ..neurons import LIF
+from ..neurons import LIF, StochasticLIF
 
 _OTHERWISE = "Use roughsnn.EventEngine(), which takes any model."
 
@@ -42,18 +42,18 @@ class Layout(eqx.Module):
         return allowed
 
 
-def neurons_of(model: Any) -> LIF:
+def neurons_of(model: Any) -> LIF | StochasticLIF:
     """The neurons of a model that can be computed cell by cell, refused by name if it cannot."""
     neurons = model.neurons if isinstance(model, SpikingNetwork) else model
-    if type(neurons) is not LIF:
+    if type(neurons) not in (LIF, StochasticLIF):
         raise TypeError(
-            "`model` must be made of roughsnn.LIF neurons for a CellEngine, got "
-            f"{type(neurons).__name__}. {_OTHERWISE}"
+            "`model` must be made of roughsnn.LIF or roughsnn.StochasticLIF neurons for a "
+            f"CellEngine, got {type(neurons).__name__}. {_OTHERWISE}"
         )
-    if neurons.sigma is not None:
+    if isinstance(neurons, LIF) and neurons.sigma is not None:
         raise ValueError(
-            "`model` has noise between spikes (`sigma`), which a CellEngine does not draw. "
-            f"{_OTHERWISE}"
+            "`model` is made of LIF neurons with noise of their current (`sigma`), which a "
+            f"CellEngine does not draw. {_OTHERWISE}"
         )
     if isinstance(model, SpikingNetwork):
         for name, what in (

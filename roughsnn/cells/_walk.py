@@ -191,7 +191,7 @@ def walk(
         right = jnp.where(inside, top, jnp.maximum(right, left))
         at_left, at_right = (height(x, own_level, own_amount) for x in (left, right))
         hit = found & ((at_right >= 0) | (own_end >= 0) | (at_left >= 0))
-        x = _root(
+        x = root(
             left, right, at_left, at_right, slope(left, own_level, own_amount), hit,
             lambda x: (height(x, own_level, own_amount), slope(x, own_level, own_amount)),
             tolerance, scale,
@@ -282,7 +282,7 @@ def _offset_of_growth(a, b, value):
     return jnp.where(is_zero, value, logarithm / jnp.where(is_zero, 1, rate))
 
 
-def _root(left, right, at_left, at_right, slope_left, needed, function, tolerance, scale):
+def root(left, right, at_left, at_right, slope_left, needed, function, tolerance, scale):
     """Where a function that rises from `left` to `right` is zero: Newton's steps, kept in a
     bracket, from the zero of the parabola through both ends."""
     width = right - left

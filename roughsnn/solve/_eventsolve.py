@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray, PyTree
 
 from .._checks import IntLike, RealLike, optional_whole_number, whole_number, window
+from .._random import key_of_marks
 from ..drivers import BrownianGrid, TimeGrid, as_grid_driver, check_driver, jumps_of
 from ..event_sde import AbstractEventSDE
 from ._adjoints import AbstractEventAdjoint, ReverseMode, Settings
@@ -233,7 +234,7 @@ def _solve(
         limited = controller is not None or (max_steps is not None and max_steps < needed)
         max_steps = needed if max_steps is None else min(max_steps, needed)
     settings = Settings(
-        solver=solver, grid=grid, key=jax.random.fold_in(key, 1), controller=controller, subs=subs,
+        solver=solver, grid=grid, key=key_of_marks(key), controller=controller, subs=subs,
         meter=progress_meter, max_events=max_events, stop_after=stop_after, max_steps=max_steps,
         limited=limited, save_event_states=save_event_states, conditions=conditions, origin=origin,
     )  # fmt: skip

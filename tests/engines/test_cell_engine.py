@@ -234,7 +234,7 @@ def test_grazing_spikes():
 @pytest.mark.parametrize(
     ("model", "error", "text"),
     [
-        (lambda: rs.StochasticLIF(2), TypeError, "StochasticLIF"),
+        (lambda: rs.AdaptiveStochasticLIF(2), TypeError, "AdaptiveStochasticLIF"),
         (lambda: rs.LIF(2, sigma=0.1), ValueError, "sigma"),
         (lambda: rs.SpikingNetwork(rs.LIF(2), jnp.ones((2, 2))), ValueError, "circle"),
         (lambda: network(synaptic_delays=0.1), ValueError, "synaptic_delays"),
