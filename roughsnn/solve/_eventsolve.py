@@ -34,6 +34,11 @@ from ._solution import EventSolution, raise_unless_successful
 _ADAPTIVE_STEPS = 4096
 
 
+def key_of_marks(key: PRNGKeyArray) -> PRNGKeyArray:
+    """The key from which a solve with `key` draws the keys of its events."""
+    return jax.random.fold_in(key, 1)
+
+
 def eventsolve(
     sde: AbstractEventSDE,
     t0: RealLike,
@@ -233,7 +238,7 @@ def _solve(
         limited = controller is not None or (max_steps is not None and max_steps < needed)
         max_steps = needed if max_steps is None else min(max_steps, needed)
     settings = Settings(
-        solver=solver, grid=grid, key=jax.random.fold_in(key, 1), controller=controller, subs=subs,
+        solver=solver, grid=grid, key=key_of_marks(key), controller=controller, subs=subs,
         meter=progress_meter, max_events=max_events, stop_after=stop_after, max_steps=max_steps,
         limited=limited, save_event_states=save_event_states, conditions=conditions, origin=origin,
     )  # fmt: skip
