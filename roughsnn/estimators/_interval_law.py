@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from roughsnn.drivers import TimeGrid
-from roughsnn.neurons import ResettingStochasticLIF
+from roughsnn.neurons import AbstractNeuron, ResettingStochasticLIF
 from roughsnn.protocol import has_row_per_sample
 
 from .._checks import IntLike, RealLike, whole_number, window
@@ -43,17 +43,19 @@ class IntervalLaw(eqx.Module):
             noise paths.
     """
 
-    edges: Float[Array, " cells+1"]
-    survival: Float[Array, " cells+1"]
+    edges: Float[Array, " edges"]
+    survival: Float[Array, " edges"]
 
     @property
-    def probabilities(self) -> Float[Array, " cells+1"]:
+    def probabilities(self) -> Float[Array, " edges"]:
         """Of the interval to end at each of the edges; what lasts longer counts at the last."""
         ends = jnp.concatenate([self.survival[:-1] - self.survival[1:], self.survival[-1:] * 2])
         starts = jnp.concatenate([jnp.zeros_like(ends[:1]), ends[:-1]])
         return (starts + ends) / 2
 
-    def mean(self, values: Float[Array, "cells+1 *features"]) -> Float[Array, "*features"]:
+    def mean(
+        self, values: Float[Array | np.ndarray, "edges *features"]
+    ) -> Float[Array, "*features"]:
         r"""The expectation of functions of the interval, given by their values at the edges.
 
         $E f = \sum_k p_k f_k$. The derivatives of any number of functions come from those of the
@@ -64,7 +66,7 @@ class IntervalLaw(eqx.Module):
         """
         return jnp.tensordot(self.probabilities, jnp.asarray(values, self.survival.dtype), 1)
 
-    def quantiles(self, levels: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    def quantiles(self, levels: Float[Array | np.ndarray, "*n"]) -> Float[Array, "*n"]:
         """The times before which the interval ends with the given probabilities, without
         derivatives; at most the last edge.
 
@@ -76,7 +78,7 @@ class IntervalLaw(eqx.Module):
 
 
 def interval_law(
-    neuron: ResettingStochasticLIF,
+    neuron: AbstractNeuron,
     longest: RealLike,
     dt0: RealLike,
     *,
@@ -105,7 +107,7 @@ def interval_law(
     ```python
     def mean_features(neuron):
         law = rs.interval_law(neuron, 8.0, 0.004, key=key, num_paths=1000, input_current=1.5)
-        return law.mean(features)  # shape (cells + 1, n), at jnp.arange(cells + 1) * 0.004
+        return law.mean(features)  # shape (edges, n), at jnp.arange(cells + 1) * 0.004
 
     jacobian = jax.jacfwd(mean_features)(neuron)  # of all of them, from one pass
     ```
