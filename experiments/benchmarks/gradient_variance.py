@@ -7,8 +7,8 @@ central differences of sampled intervals, by a loop written apart. Then a networ
 with a steep threshold and a loss that is not a sum over spikes, by the removal of single spikes.
 
 An estimate's standard deviation is that of one trial, in units of the derivative. The tail index is
-Hill's, of the largest 0.2 % of the estimates and at least 20: a distribution with an index below 2 has no variance,
-below 1 no mean.
+Hill's, of the largest 0.2 % of the estimates and at least 20: a distribution with an index below 2
+has no variance, below 1 no mean.
 """
 
 import dataclasses
@@ -142,8 +142,8 @@ def study(
     names = list(found)
     table = (
         f"{trials} trials of the conditional estimators, half as many of the others, {differences} "
-        "of the differences; for each estimator: distance from the differences in standard errors; standard deviation of one trial in "
-        "units of the derivative; tail index\n"
+        "of the differences; for each estimator: distance from the differences in standard errors; "
+        "standard deviation of one trial in units of the derivative; tail index\n"
         + format_table(["point", "feature", "parameter", "differences", *names], rows)
         + "\n\n"
         + format_table(["cost of a gradient, 256 trials", ""], [[k, v] for k, v in cost.items()])
