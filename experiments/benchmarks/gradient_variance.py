@@ -11,7 +11,6 @@ Hill's, of the largest 0.2 % of the estimates and at least 20: a distribution wi
 has no variance, below 1 no mean.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -33,29 +32,20 @@ CONDITIONAL = ("interval law", "conditional")
 _OFF = np.array([-0.3, np.log(1.3), np.log(1.3), np.log(0.7), 0.3, np.log(1.3), 0.0])
 
 
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """Parameters of a neuron, in the order of `PARAMETERS`, and how far its intervals are followed.
-
-    The drive is the drift at the threshold without leak, the reset the distance from there.
-    """
-
-    theta: np.ndarray
-    longest: float
-
-
-def _fitted(sigma: float, reset: float, longest: float, off: bool = False) -> Point:
+def _fitted(sigma: float, reset: float, off: bool = False) -> np.ndarray:
+    """Parameters of a neuron, in the order of `PARAMETERS`: the drive is the drift at the threshold
+    without leak, the reset the distance from there."""
     theta = np.array([1.225, np.log(0.05), np.log(sigma), np.log(20.0), reset, np.log(0.01), 0.0])
     change = _OFF.copy()
     change[[0, 4]] *= theta[[0, 4]]
-    return Point(theta + off * change, longest)
+    return theta + off * change
 
 
 POINTS = {
-    "low light": _fitted(0.9, 1.055, 8.0),
-    "low light, 30 % off": _fitted(0.9, 1.055, 16.0, off=True),
-    "high light": _fitted(1.8, 1.051, 16.0),
-    "high light, 30 % off": _fitted(1.8, 1.051, 24.0, off=True),
+    "low light": _fitted(0.9, 1.055),
+    "low light, 30 % off": _fitted(0.9, 1.055, off=True),
+    "high light": _fitted(1.8, 1.051),
+    "high light, 30 % off": _fitted(1.8, 1.051, off=True),
 }
 
 
@@ -81,7 +71,9 @@ def study(
     differences: int = 1_000_000,
     network_trials: int = 4096,
     network_differences: int = 65536,
+    longest: float = 12.0,
     dt0: float = 0.01,
+    block: int = 1024,
     rounds: int = 10,
     seed: int = 0,
 ) -> Study:
@@ -92,19 +84,30 @@ def study(
         differences: trials of the central differences at each point.
         network_trials: trials of each estimator for the network.
         network_differences: trials of its central differences.
-        dt0: step, in mean intervals.
+        longest: how far an interval is followed, in mean intervals; one that goes on counts as
+            long as that.
+        dt0: step.
+        block: trials of one call.
         rounds: rounds of the measurement of time.
         seed: of all random numbers.
     """
     figures: dict[str, float] = {}
     rows = []
     worst = {name: dict(z=0.0, spread=0.0, tail=np.inf) for name in CONDITIONAL}
+    estimators = _estimators(longest, dt0)
     for number, (name, point) in enumerate(POINTS.items()):
         key = jr.fold_in(jr.key(seed), number)
         truth, truth_error = derivatives_of_intervals(
-            point.theta, features, point.longest, dt0, differences, jr.fold_in(key, 0)
+            point, features, longest, dt0, differences, jr.fold_in(key, 0)
         )
-        found = _estimates(point, dt0, trials, jr.fold_in(key, 1))
+        theta = jnp.asarray(point, jnp.result_type(float))
+        found = {}
+        for estimator, of_trials in estimators.items():
+            # the others cost more
+            count = trials if estimator in CONDITIONAL else trials // 2
+            keys = jr.split(jr.fold_in(key, 1), count).reshape(-1, min(block, count))
+            values = [np.asarray(of_trials(theta, some), float) for some in keys]
+            found[estimator] = np.concatenate(values)
         for f, feature in enumerate(FEATURES):
             for i, parameter in enumerate(PARAMETERS):
                 row = [name, feature, parameter, f"{truth[f, i]:.4f} ± {truth_error[f, i]:.4f}"]
@@ -132,7 +135,7 @@ def study(
         ):
             figures[f"{estimator}: {figure}"] = float(value)
             bounds[f"{estimator}: {figure}"] = bound
-    cost = _cost(POINTS["low light"], dt0, rounds)
+    cost = _cost(POINTS["low light"], longest, dt0, rounds)
     figures |= cost
     bounds |= {name: "<= 1.5" for name in cost if name.startswith("time of conditional")}
     of_network, network_table = _network_part(network_trials, network_differences, seed)
@@ -162,51 +165,44 @@ def _hill(values: np.ndarray, share: float = 0.002) -> float:
     return 1 / excess if excess > 0 else np.inf
 
 
-def _estimates(point: Point, dt0: float, trials: int, key) -> dict[str, np.ndarray]:
-    """By each estimator, of each trial the derivatives of each feature by each parameter."""
-    theta = jnp.asarray(point.theta, jnp.result_type(float))
-    edges = jnp.arange(round(point.longest / dt0) + 1) * dt0
+def _estimators(longest: float, dt0: float) -> dict[str, Callable]:
+    """By name, functions of parameters and keys: with each key, of a trial of its own, the
+    derivatives of each feature by each parameter."""
+    edges = jnp.arange(round(longest / dt0) + 1) * dt0
     values = jnp.stack(features(edges), axis=-1)
 
     def by_law(theta, key):
         model, current = neuron(theta)
-        law = rs.interval_law(
-            model, point.longest, dt0, key=key, num_paths=1, input_current=current
-        )
+        law = rs.interval_law(model, longest, dt0, key=key, num_paths=1, input_current=current)
         return law.mean(values)
 
-    out = {"interval law": _in_blocks(jax.jacfwd(by_law), theta, trials, key)}
-    for name, estimator in {
-        "conditional": rs.Conditional(),
-        "pathwise": rs.Pathwise(),
-        "score function": rs.ScoreFunction(controls=0),
-    }.items():
-
-        def both(theta, key, estimator=estimator):
-            gradients = [
-                estimator(theta, one_interval(point, dt0, 1), _of_feature(f), key).gradient
+    def by(estimator):
+        def both(theta, key):
+            simulate = one_interval(longest, dt0, 1)
+            found = [
+                estimator(theta, simulate, _of_feature(f), key).gradient
                 for f in range(len(FEATURES))
             ]
-            return jnp.stack(gradients)
+            return jnp.stack(found)
 
-        count = trials if name in CONDITIONAL else trials // 2
-        out[name] = _in_blocks(both, theta, count, key)
-    return out
+        return both
+
+    functions = {
+        "interval law": jax.jacfwd(by_law),
+        "conditional": by(rs.Conditional()),
+        "pathwise": by(rs.Pathwise()),
+        "score function": by(rs.ScoreFunction(controls=0)),
+    }
+    return {name: jax.jit(jax.vmap(f, in_axes=(None, 0))) for name, f in functions.items()}
 
 
-def _in_blocks(function: Callable, theta, trials: int, key, block: int = 1024) -> np.ndarray:
-    together = jax.jit(lambda keys: jax.vmap(lambda key: function(theta, key))(keys))
-    keys = jr.split(key, trials).reshape(-1, min(block, trials))
-    return np.concatenate([np.asarray(together(some), float) for some in keys])
-
-
-def one_interval(point: Point, dt0: float, samples: int) -> Callable:
+def one_interval(longest: float, dt0: float, samples: int) -> Callable:
     """A way to draw trials that end at their first spike."""
 
     def simulate(theta, key):
         model, current = neuron(theta)
         return rs.simulate_trials(
-            model, 0.0, point.longest, dt0, key=key, num_samples=samples, max_spikes=1,
+            model, 0.0, longest, dt0, key=key, num_samples=samples, max_spikes=1,
             stop_after=1, input_current=current, throw=False,
         )  # fmt: skip
 
@@ -221,20 +217,22 @@ def _of_feature(number: int) -> rs.MeanLoss:
     return rs.MeanLoss(loss)
 
 
-def _cost(point: Point, dt0: float, rounds: int, samples: int = 256) -> dict[str, float]:
+def _cost(
+    point: np.ndarray, longest: float, dt0: float, rounds: int, samples: int = 256
+) -> dict[str, float]:
     """Time of a gradient in all parameters, in units of that of the pathwise one."""
-    theta = jnp.asarray(point.theta, jnp.result_type(float))
-    edges = jnp.arange(round(point.longest / dt0) + 1) * dt0
+    theta = jnp.asarray(point, jnp.result_type(float))
+    edges = jnp.arange(round(longest / dt0) + 1) * dt0
     values = jnp.stack(features(edges), axis=-1)
 
     def law(theta, key):
         model, current = neuron(theta)
         return rs.interval_law(
-            model, point.longest, dt0, key=key, num_paths=samples, input_current=current
+            model, longest, dt0, key=key, num_paths=samples, input_current=current
         ).mean(values)
 
     def by(estimator):
-        simulate = one_interval(point, dt0, samples)
+        simulate = one_interval(longest, dt0, samples)
         return lambda theta, key: estimator(theta, simulate, _of_feature(0), key).gradient
 
     args = (theta, jr.key(0))
