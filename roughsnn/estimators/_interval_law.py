@@ -23,7 +23,7 @@ from roughsnn.drivers import TimeGrid
 from roughsnn.neurons import AbstractNeuron, ResettingStochasticLIF
 from roughsnn.protocol import has_row_per_sample
 
-from .._checks import IntLike, RealLike, whole_number, window
+from .._checks import IntLike, RealLike, number, whole_number
 from .._random import normals
 
 # what of the intensity can count in a cell: with more than this the spike is in the cell but for
@@ -125,7 +125,10 @@ def interval_law(
         ValueError: several neurons, noise of the current, or an input that changes.
     """
     check_renewal(neuron, input_current, "interval_law")
-    _, longest, dt0 = window(0.0, longest, dt0)
+    longest = number("longest", longest, positive=True)
+    dt0 = number("dt0", dt0, positive=True)
+    if dt0 > longest:
+        raise ValueError(f"`dt0` must be at most `longest`, got dt0={dt0} and longest={longest}.")
     grid = TimeGrid(0.0, longest, dt0)
     paths = whole_number("num_paths", num_paths, 1)
     current = jnp.asarray(0.0 if input_current is None else input_current)
