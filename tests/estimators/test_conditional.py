@@ -1,5 +1,6 @@
 """The conditional estimator against closed forms, and against the law of an interval."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -91,6 +92,24 @@ def test_strata_have_the_mean_of_the_sum_over_all_cells():
     error = difference.std(0, ddof=1) / np.sqrt(200)
     assert np.all(np.abs(difference.mean(0)) < 4 * error)
     assert np.all(error > 0)
+
+    # and that mean is the derivative of the expected loss
+    levels = np.random.default_rng(0).uniform(size=(20_000, 8, 3))
+    step = {"sigma": 0.03, "mu1": 0.02}
+
+    def mean_loss(name, value):
+        other = eqx.tree_at(lambda n: getattr(n, name), neuron, jnp.asarray(value))
+        law = rs.interval_law(other, 4.0, 0.02, key=jr.key(7), num_paths=20_000, input_current=2.4)
+        last = np.minimum(np.asarray(law.quantiles(levels)).sum(-1), 4.0)
+        return np.mean(np.square(last.mean(axis=1) - 2.0))
+
+    for i, name in enumerate(("sigma", "mu1")):
+        at, h = float(getattr(neuron, name)), step[name]
+        truth = (mean_loss(name, at + h) - mean_loss(name, at - h)) / (2 * h)
+        mean = found[:, 0, i].mean()
+        error = found[:, 0, i].std(ddof=1) / np.sqrt(200)
+        # a difference with common numbers, good to a few percent
+        assert abs(mean - truth) < 4 * error + 0.05 * abs(truth)
 
 
 def test_wrong_settings_are_refused_by_name():
