@@ -68,9 +68,9 @@ def neuron(theta) -> tuple[rs.ResettingStochasticLIF, Any]:
 
 def study(
     trials: int = 4096,
-    differences: int = 1_000_000,
-    network_trials: int = 4096,
-    network_differences: int = 65536,
+    differences: int = 524288,
+    network_trials: int = 2048,
+    network_differences: int = 16384,
     longest: float = 12.0,
     dt0: float = 0.01,
     block: int = 1024,

@@ -85,7 +85,7 @@ class Conditional(AbstractGradientEstimator):
     recorded: ClassVar[tuple[str, ...]] = ("unfinished",)
 
     points: IntLike | None = eqx.field(
-        default=4, static=True, converter=partial(optional_whole_number, "points", least=1)
+        default=8, static=True, converter=partial(optional_whole_number, "points", least=1)
     )
     longest: RealLike | None = eqx.field(
         default=None,

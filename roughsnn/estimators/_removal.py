@@ -12,7 +12,6 @@ from jaxtyping import Array, Bool, Int
 
 from roughsnn.drivers import BrownianNoise
 from roughsnn.networks import SpikingNetwork
-from roughsnn.solve import freeze
 from roughsnn.trials import Trials
 
 from .._checks import IntLike, RealLike, count_field, number
@@ -45,8 +44,7 @@ class SpikeRemoval(AbstractGradientEstimator):
     rate, and what is taken is paid for by the derivative of the probability of the noise
     (Girsanov): in $\nabla\log\lambda$ and $\nabla\Lambda$ the tangent follows
     $d(\nabla v) = \dots - \kappa \nabla v\,dt$, and $(L - b)\,\nabla W$ is added,
-    $\nabla W = \int \kappa \nabla v\,dB / \sigma$, with a baseline b from other trials. Derivatives
-    in sigma itself are not damped, as their weight would be the larger the smaller the step.
+    $\nabla W = \int \kappa \nabla v\,dB / \sigma$, with a baseline b from other trials.
 
     **Unbiased** for every loss of the trains, smooth or not, of a sample or of a mean, at the end
     of the window as inside it, and for all parameters of neurons that fire by an intensity
@@ -65,7 +63,7 @@ class SpikeRemoval(AbstractGradientEstimator):
     currents and weights, at the price of $\kappa \int E|\nabla v|^2 / \sigma^2\,dt / 2$ times the
     variance of the loss. The study `gradient-variance` prints it.
 
-    It costs a pass over the trials with derivatives (two with damping), `removals + insertions`
+    It costs a pass over the trials with derivatives, `removals + insertions`
     simulations without, and the losses of as many alternatives to each trial. The trials themselves
     need no derivatives, `EventEngine(adjoint=NoGradient())` will do.
 
@@ -107,11 +105,11 @@ class SpikeRemoval(AbstractGradientEstimator):
             trials = draw_trials(simulate, model, key, "SpikeRemoval")
             trains = frozen(trials.trains)
             trials = dataclasses.replace(trials, trains=trains)
-            walks = self._walks(trials)
+            if self.damping:
+                _require_noise_of_potential(trials)
+            walk = replay(trials, 0.0, self.damping)
             # the last of the keys that trials could be drawn with, as no sample is that large
-            removed, counts, inserted, ends = self._drawn(
-                trials, walks[0], jr.fold_in(key, 2**31 - 1)
-            )
+            removed, counts, inserted, ends = self._drawn(trials, walk, jr.fold_in(key, 2**31 - 1))
             spikes, (sample, place) = removed
             alternatives = run_again(trials, _joined(spikes, inserted[0]))
             counted = ~trials.failed[:, None] & ~alternatives.overflowed
@@ -119,14 +117,12 @@ class SpikeRemoval(AbstractGradientEstimator):
             changes = jnp.where(counted, lax.stop_gradient(changes), 0)
             removing, inserting = jnp.split(changes, [self.removals], axis=1)
 
-            slope = jnp.zeros((), trains.times.dtype)
-            for walk in walks:
-                log_hazards = walk.log_hazards[sample, place]
-                slope += zero_with_derivative(-counts * removing, log_hazards)
-                at_ends = walk.dead_ends.reshape(len(trains), -1)[inserted[1]]
-                slope += zero_with_derivative(ends * inserting, at_ends)
+            log_hazards = walk.log_hazards[sample, place]
+            slope = zero_with_derivative(-counts * removing, log_hazards)
+            at_ends = walk.dead_ends.reshape(len(trains), -1)[inserted[1]]
+            slope += zero_with_derivative(ends * inserting, at_ends)
             if self.damping:
-                slope += self._of_noise(loss, trials, walks[0])
+                slope += self._of_noise(loss, trials, walk)
             diagnostics = {
                 "felt": jnp.mean((removing != 0) & (counts > 0), dtype=trains.times.dtype),
                 "failed": jnp.mean(alternatives.overflowed, dtype=trains.times.dtype),
@@ -135,24 +131,6 @@ class SpikeRemoval(AbstractGradientEstimator):
 
         (value, (trains, diagnostics)), gradient = differentiate(objective, model, trainable)
         return GradientEstimate(value, gradient, trains, diagnostics)
-
-    def _walks(self, trials: Trials) -> list[Replay]:
-        """One along the trials; with damping one for all parameters but sigma, which is damped, and
-        one for sigma."""
-        if not self.damping:
-            return [replay(trials, 0.0)]
-        _require_noise_of_potential(trials)
-
-        def sigma(model):
-            return model.neurons.sigma if isinstance(model, SpikingNetwork) else model.sigma
-
-        model, protocol = trials.model, trials.protocol
-        rest = eqx.tree_at(sigma, model, lax.stop_gradient(sigma(model)))
-        alone = eqx.tree_at(sigma, freeze(model), sigma(model))
-        return [
-            replay(dataclasses.replace(trials, model=rest), 0.0, self.damping),
-            replay(dataclasses.replace(trials, model=alone, protocol=freeze(protocol)), 0.0),
-        ]
 
     def _drawn(self, trials: Trials, walk: Replay, key):
         """Spikes to remove and dead times to end, evenly drawn from those of each trial, and for
