@@ -68,7 +68,7 @@ def neuron(theta) -> tuple[rs.ResettingStochasticLIF, Any]:
 
 def study(
     trials: int = 4096,
-    differences: int = 524288,
+    differences: int = 131072,
     network_trials: int = 2048,
     network_differences: int = 16384,
     longest: float = 12.0,
