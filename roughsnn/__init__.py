@@ -31,10 +31,14 @@ from .engines import Simulation as Simulation
 from .estimators import AbstractGradientEstimator as AbstractGradientEstimator
 from .estimators import AbstractRuleWithMemory as AbstractRuleWithMemory
 from .estimators import Against as Against
+from .estimators import Conditional as Conditional
 from .estimators import GradientEstimate as GradientEstimate
+from .estimators import IntervalLaw as IntervalLaw
 from .estimators import Pathwise as Pathwise
 from .estimators import PathwiseWithBoundary as PathwiseWithBoundary
 from .estimators import ScoreFunction as ScoreFunction
+from .estimators import SpikeRemoval as SpikeRemoval
+from .estimators import interval_law as interval_law
 from .event_sde import AbstractEventSDE as AbstractEventSDE
 from .event_sde import EventSDE as EventSDE
 from .event_sde import StructuredDiffusion as StructuredDiffusion

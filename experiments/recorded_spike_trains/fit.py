@@ -263,9 +263,10 @@ def plan_for(settings: Settings, parts: list[list[Part]], model: str) -> Plan:
     dt0 = settings.dt0 or float(np.clip(shortest / 32, 0.001, 0.0025))
     intervals = settings.warm_up + settings.sequence + settings.overlap
     window = float(slowest * (intervals + 6 * min(spread, 2.0) * np.sqrt(intervals)))
+    longest = float(slowest * (1 + 8 * min(spread, 2.0)))
     return Plan(
         model, settings.sequence, settings.warm_up, window, dt0, settings.batch,
-        settings.overlap, prior=settings.prior,
+        settings.overlap, prior=settings.prior, longest=longest,
     )  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 A loss here is the squared norm of a residual: the difference of two mean signatures, or of two mean
 embeddings under a signature kernel. With a term for a prior about the start it is minimised by a
-trust-region least-squares method, on a large simulated sample whose noise is kept, with the
-Jacobian by central differences; a round ends where nothing improves, and the ends of several, which
+trust-region least-squares method, on a large simulated sample whose noise is kept. The Jacobian is
+exact for a neuron that forgets at its spikes, see `law`, and by central differences for others; a
+round ends where nothing improves, and the ends of several, which
 have noise of their own, are averaged. See the experiment's page for why not by stochastic steps
 along pathwise gradients.
 """
@@ -25,6 +26,7 @@ import roughsnn as rs
 from roughsnn.signatures import event_signature
 from roughsnn.training.progress import Progress
 
+from .law import exact_jacobian, has_law
 from .models import MODELS, Parameters
 from .remembering import Memory
 from .splitting import IntervalClock, Part, on_clock, sequences
@@ -59,6 +61,7 @@ class Plan:
         data: recorded sequences at most, evenly spread where there are more.
         prior: standard deviation of a parameter about its start before anything was recorded, see
             `fit`.
+        longest: how far an interval is followed where its law is computed.
     """
 
     model: str
@@ -70,6 +73,7 @@ class Plan:
     sequences: int = 1
     data: int = 1000
     prior: float = 1.0
+    longest: float = 10.0
 
     @property
     def spikes(self) -> int:
@@ -361,8 +365,21 @@ def fit(
     def with_prior(values, x):
         return np.append(values, weight * (x - start))
 
+    by_law = has_law(template)
+
+    def of_law(x, key):
+        at = jnp.asarray(x, flat.dtype)
+        values, slopes = exact_jacobian(at, template, targets, key, plan, sequences_on_clock)
+        return np.append(np.asarray(values, float), np.ravel(np.asarray(slopes, float)))
+
+    def both(x, key):
+        """Residual and Jacobian; the minimiser asks for the second where it has had the first."""
+        flat_both = memory.recall("law", of_law, x, key)
+        count = flat_both.size // (1 + start.size)
+        return flat_both[:count], flat_both[count:].reshape(count, start.size)
+
     def evaluate(x, key):
-        values = with_prior(found(x, key)[0], x)
+        values = with_prior(both(x, key)[0] if by_law else found(x, key)[0], x)
         history[-1].append(float(values @ values))
         bar.update(1, min(history[-1]))
         return values
@@ -372,9 +389,8 @@ def fit(
         return np.asarray(jacobian(at, template, targets, key, plan), float)
 
     def slopes(x, key):
-        return np.concatenate(
-            [memory.recall("slopes", differences, x, key), weight * np.eye(start.size)]
-        )
+        found = both(x, key)[1] if by_law else memory.recall("slopes", differences, x, key)
+        return np.concatenate([found, weight * np.eye(start.size)])
 
     def fresh(x):
         # the mean of the residuals, as of one sample of the size of all

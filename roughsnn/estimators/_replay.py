@@ -14,7 +14,15 @@ $$
 where the second sum is over the neurons that are past their dead intensity at the end, with
 $e_k = \Lambda_k - \alpha_k$. The rest of the change moves the spike,
 $d\tau_n = -(1 - \varphi)\,\delta_n / \lambda$, and all that follows from it.
+
+A walk in place ($\varphi = 1$, no spike moves) also says each $d\log\lambda(\tau_n)$, and $\delta$
+at each end of a dead time, where $\Lambda = \alpha$. It can be damped: the derivative of potentials
+is then taken back to 0 at a rate $\kappa$, $d(dv) = \dots - \kappa\,dv\,dt$, and the probability
+density of the noise changes by the factor $1 + dW$, $dW = \int \kappa\,dv\,dB / \sigma$, instead
+(Girsanov).
 """
+
+from typing import Any
 
 import diffrax as dfx
 import equinox as eqx
@@ -24,6 +32,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from roughsnn.drivers import AbstractGridDriver, Jumps, TimeGrid, as_grid_driver, jumps_of
+from roughsnn.networks import NetworkState, SpikingNetwork
 from roughsnn.neurons import AbstractNeuron
 from roughsnn.protocol import checked_current, current_of_sample, randomness
 from roughsnn.solve import chosen_solver, clock_of, differentiable_stages, marcus_flow
@@ -36,22 +45,36 @@ class Replay(eqx.Module):
     trains: the spike trains; the times have the part of their derivative that moves spikes.
     log_weights: of each trial; only the derivative has a meaning.
     excess: integrated intensity less alpha of each neuron at the end, differentiable.
+    log_hazards: log lambda at each spike, without what its own threshold has to do with it.
+    dead_ends: integrated intensity less alpha of each neuron, at the end of its dead time where
+        that is in the step; only the derivative has a meaning.
+    has_dead_end: whether it is.
+    spikes_before: how many spikes of the trial come before each step.
+    noise_weights: the W of each trial, for damping; 0 but for its derivative.
     """
 
     trains: SpikeTrains
     log_weights: Float[Array, " samples"]
     excess: Float[Array, "samples K"]
+    log_hazards: Float[Array, "samples max_spikes"]
+    dead_ends: Float[Array, "samples steps K"]
+    has_dead_end: Bool[Array, "samples steps K"]
+    spikes_before: Int[Array, "samples steps"]
+    noise_weights: Float[Array, " samples"]
 
 
 def share_kept(excess: Array, ramp: float) -> tuple[Array, Array]:
-    r"""$\varphi(e) = 1 - e^{-e/\epsilon}$ for $e > 0$, else 0, and its derivative."""
+    r"""$\varphi(e) = 1 - e^{-e/\epsilon}$ for $e > 0$, else 0, and its derivative. An epsilon of 0
+    keeps all."""
+    if ramp == 0:
+        return jnp.ones_like(excess), jnp.zeros_like(excess)
     excess = lax.stop_gradient(excess)
     decay = jnp.exp(-jnp.maximum(excess, 0) / ramp)
     return 1 - decay, jnp.where(excess >= 0, decay / ramp, 0)
 
 
-def replay(trials: Trials, ramp: float) -> Replay:
-    """Walk along the trials again; `ramp` is the epsilon of `share_kept`."""
+def replay(trials: Trials, ramp: float, damping: float = 0.0) -> Replay:
+    """Walk along the trials again; `ramp` is the epsilon of `share_kept`, `damping` kappa."""
     trains, protocol, model = trials.trains, trials.protocol, trials.model
     grid, given = protocol.grid, trials.engine.solver
     currents = checked_current(model, protocol.input_current, len(trains))
@@ -67,15 +90,15 @@ def replay(trials: Trials, ramp: float) -> Replay:
         driver = as_grid_driver(driver, grid)
         dtype = jnp.result_type(*jax.tree.leaves(y0))
         walk = _Walk(
-            model, solver, driver, jumps_of(driver, dtype), grid, origin, args, ramp,
+            model, solver, driver, jumps_of(driver, dtype), grid, origin, args, ramp, damping,
             protocol.stop_after, lax.stop_gradient(times), neurons,
         )  # fmt: skip
         return walk.run(y0)
 
     index = jnp.arange(len(trains), dtype=jnp.int32)
-    times, log_weights, excess = jax.vmap(one)(index, trains.times, trains.neurons)
+    times, *walked = jax.vmap(one)(index, trains.times, trains.neurons)
     again = trains.with_spikes(times, trains.neurons, trains.overflowed)
-    return Replay(again, log_weights, excess)
+    return Replay(again, *walked)
 
 
 class _Carry(eqx.Module):
@@ -90,6 +113,9 @@ class _Carry(eqx.Module):
     jump: Int[Array, ""] | None
     driver_state: PyTree
     log_weight: Float[Array, ""]
+    # kappa dv of the cell, 0 but for its derivative; and the weight of the noise so far
+    damped: Float[Array, " K"] | None
+    noise_weight: Float[Array, ""]
 
 
 class _Walk(eqx.Module):
@@ -101,6 +127,7 @@ class _Walk(eqx.Module):
     origin: float | None = eqx.field(static=True)
     args: object
     ramp: float = eqx.field(static=True)
+    damping: float = eqx.field(static=True)
     stop_after: int | None = eqx.field(static=True)
     times: Float[Array, " max_spikes"]
     neurons: Int[Array, " max_spikes"]
@@ -119,16 +146,28 @@ class _Walk(eqx.Module):
             jump=None if self.jumps is None else self.jumps.num_at_start(),
             driver_state=None if self.driver is None else self.driver.start(zero),
             log_weight=jnp.zeros((), dtype),
+            damped=self._damped(y0),
+            noise_weight=jnp.zeros((), dtype),
         )
         length = self.grid.num_cells + self.times.shape[0]
         length += 0 if self.jumps is None else len(self.jumps)
         step = jax.checkpoint(lambda carry, _: self._step(carry), prevent_cse=False)
-        last, (times, numbers) = lax.scan(step, first, None, length=length)
+        last, steps = lax.scan(step, first, None, length=length)
         excess = self.model.event(self._time(last.cell, last.x), last.y, self.args) - last.offset
         kept, _ = share_kept(excess, self.ramp)
         weight = last.log_weight - jnp.sum(kept * excess)
-        spikes = jnp.full_like(self.times, jnp.inf).at[numbers].set(times, mode="drop")
-        return spikes, weight, excess
+        spikes = jnp.full_like(self.times, jnp.inf).at[steps.number].set(steps.time, mode="drop")
+        hazards = jnp.zeros_like(self.times).at[steps.number].set(steps.log_hazard, mode="drop")
+        return (
+            spikes, weight, excess, hazards, steps.dead_end, steps.has_dead_end,
+            steps.spikes_before, last.noise_weight,
+        )  # fmt: skip
+
+    def _damped(self, y) -> Array | None:
+        if self.damping == 0:
+            return None
+        v = potential(y)
+        return self.damping * (v - lax.stop_gradient(v))
 
     def _time(self, cell, x) -> Float[Array, ""]:
         """The time that the model is given, of a place in a cell."""
@@ -171,7 +210,10 @@ class _Walk(eqx.Module):
             piece = self.driver.piece(carry.driver_state, cell, x, cell_end)
 
         def drift(x, y, args):
-            return self.model.drift(self._time(cell, x), y, args)
+            dy = self.model.drift(self._time(cell, x), y, args)
+            if carry.damped is None:
+                return dy
+            return with_potential(dy, potential(dy) - carry.damped)
 
         def diffusion(x, y, args):
             return self.model.diffusion(self._time(cell, x), y, args)
@@ -185,11 +227,23 @@ class _Walk(eqx.Module):
             return out, self.model.event(self._time(cell, x_new), out, self.args)
 
         (y_next, level), (y_dot, hazards) = jax.jvp(reach, (x_next,), (jnp.ones_like(x_next),))
+        noise_weight = carry.noise_weight
+        if carry.damped is not None:
+            noise = lax.stop_gradient(self._noise(cell, x, x_next, y, piece))
+            added = jnp.sum(carry.damped * noise)
+            noise_weight = noise_weight + jnp.where(running, added, 0)
+        before = self.model.event(self._time(cell, x), y, self.args) - carry.offset
+        after = level - carry.offset
+        alive = running & (before < 0) & (after >= 0)
+        share = lax.stop_gradient(-before / jnp.where(alive, after - before, 1))
+        dead_end = jnp.where(alive, before + share * (after - before), 0)
+
         fires = is_event & (jnp.arange(level.shape[0], dtype=jnp.int32) == neuron)
         excess = jnp.sum(jnp.where(fires, level - carry.offset, 0))
         hazard = jnp.where(is_event, jnp.sum(jnp.where(fires, hazards, 0)), 1)
         kept, slope = share_kept(excess, self.ramp)
-        weight = kept * jnp.log(hazard) - (kept - slope) * excess
+        log_hazard = jnp.log(hazard)
+        weight = kept * log_hazard - (kept - slope) * excess
 
         # what of the spike is not kept in its place moves, and the state there with it
         shift = (1 - kept) * (lax.stop_gradient(excess) - excess) / lax.stop_gradient(hazard)
@@ -222,9 +276,51 @@ class _Walk(eqx.Module):
             jump=None if carry.jump is None else carry.jump + is_jump.astype(jnp.int32),
             driver_state=driver_state,
             log_weight=carry.log_weight + jnp.where(is_event, weight, 0),
+            damped=carry.damped,
+            noise_weight=noise_weight,
         )
-        since = grid.begin(cell, x.dtype) + x_next
-        return new, (since, jnp.where(is_event, carry.number, room))
+        if carry.damped is not None:
+            damped = jnp.where(new_cell > carry.cell, self._damped(new.y), carry.damped)
+            new = eqx.tree_at(lambda c: c.damped, new, damped)
+        return new, _Step(
+            time=grid.begin(cell, x.dtype) + x_next,
+            number=jnp.where(is_event, carry.number, room),
+            log_hazard=log_hazard,
+            dead_end=dead_end,
+            has_dead_end=alive,
+            spikes_before=carry.number,
+        )
+
+    def _noise(self, cell, x, x_next, y, piece) -> Float[Array, " K"]:
+        """What the noise moves the potentials by in a step, over its variance in a unit of time."""
+        control = dfx.ControlTerm(
+            lambda x, y, args: self.model.diffusion(self._time(cell, x), y, args), piece
+        )
+        moved = potential(control.vf_prod(x, y, self.args, control.contr(x, x_next)))
+        neurons = self.model.neurons if isinstance(self.model, SpikingNetwork) else self.model
+        return moved / jnp.square(neurons.sigma)
+
+
+class _Step(eqx.Module):
+    time: Float[Array, ""]
+    # of the spike in this step; the room for spikes where there is none
+    number: Int[Array, ""]
+    log_hazard: Float[Array, ""]
+    dead_end: Float[Array, " K"]
+    has_dead_end: Bool[Array, " K"]
+    spikes_before: Int[Array, ""]
+
+
+def potential(y: Any) -> Float[Array, " K"]:
+    """The potentials in the state of neurons, or of a network of them."""
+    return y.neurons.v if isinstance(y, NetworkState) else y.v
+
+
+def with_potential(y: Any, v: Float[Array, " K"]) -> Any:
+    """The state with other potentials."""
+    if isinstance(y, NetworkState):
+        return y._replace(neurons=y.neurons._replace(v=v))
+    return y._replace(v=v)
 
 
 def _where(pred, a, b):
