@@ -12,11 +12,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from roughsnn.drivers import BrownianNoise, TimeGrid
-from roughsnn.protocol import Protocol, has_row_per_sample
-from roughsnn.spikes import SpikeTrains
-
 from .._checks import IntLike, RealLike, count_field, number, optional_whole_number
+from ..drivers import BrownianNoise, TimeGrid
+from ..protocol import Protocol, has_row_per_sample
+from ..spikes import SpikeTrains
 from ._base import AbstractGradientEstimator, GradientEstimate, differentiate, draw_trials, scalar
 from ._changes import frozen, loss_changes
 from ._interval_law import check_renewal, survival, walk_from

@@ -13,15 +13,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from roughsnn.event_sde import AbstractEventSDE
-from roughsnn.networks import NetworkState
-from roughsnn.neurons import AbstractNeuron
-from roughsnn.protocol import checked_current, current_of_sample, randomness
-from roughsnn.solve import RESULTS, NoGradient, eventsolve, freeze, key_of_marks
-from roughsnn.spikes import SpikeTrains
-from roughsnn.trials import Trials
-
-from .._random import event_key, key_words
+from .._random import event_key, key_of_marks, key_words
+from ..event_sde import AbstractEventSDE
+from ..networks import NetworkState
+from ..neurons import AbstractNeuron
+from ..protocol import checked_current, current_of_sample, randomness
+from ..solve import RESULTS, NoGradient, eventsolve, freeze
+from ..spikes import SpikeTrains
+from ..trials import Trials
 
 # room for what a change brings about, beside what the trial had room for
 _MORE_ROOM = 8

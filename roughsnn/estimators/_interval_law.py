@@ -19,12 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from roughsnn.drivers import TimeGrid
-from roughsnn.neurons import AbstractNeuron, ResettingStochasticLIF
-from roughsnn.protocol import has_row_per_sample
-
 from .._checks import IntLike, RealLike, number, whole_number
 from .._random import normals
+from ..drivers import TimeGrid
+from ..neurons import AbstractNeuron, ResettingStochasticLIF
+from ..protocol import has_row_per_sample
 
 # what of the intensity can count in a cell: with more than this the spike is in the cell but for
 # a chance of e^-50, and a potential far above the threshold makes no infinite numbers

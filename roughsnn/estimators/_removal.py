@@ -10,11 +10,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Int
 
-from roughsnn.drivers import BrownianNoise
-from roughsnn.networks import SpikingNetwork
-from roughsnn.trials import Trials
-
 from .._checks import IntLike, RealLike, count_field, number
+from ..drivers import BrownianNoise
+from ..networks import SpikingNetwork
+from ..trials import Trials
 from ._base import AbstractGradientEstimator, GradientEstimate, differentiate, draw_trials, scalar
 from ._changes import frozen, loss_changes, shifted
 from ._forks import ThresholdChange, run_again

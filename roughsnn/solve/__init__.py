@@ -19,7 +19,6 @@ from ._assumptions import increment_structure as increment_structure
 from ._assumptions import report as report
 from ._assumptions import tolerance as tolerance
 from ._eventsolve import eventsolve as eventsolve
-from ._eventsolve import key_of_marks as key_of_marks
 from ._forward import EligibilityTraces as EligibilityTraces
 from ._forward import ForwardMode as ForwardMode
 from ._guard import CLIPPED as CLIPPED

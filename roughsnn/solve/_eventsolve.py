@@ -35,11 +35,6 @@ from ._solution import EventSolution, raise_unless_successful
 _ADAPTIVE_STEPS = 4096
 
 
-def key_of_marks(key: PRNGKeyArray) -> PRNGKeyArray:
-    """The key from which a solve with `key` draws the keys of its events."""
-    return jax.random.fold_in(key, 1)
-
-
 def eventsolve(
     sde: AbstractEventSDE,
     t0: RealLike,
