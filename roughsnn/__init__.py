@@ -70,6 +70,7 @@ from .neurons import StochasticExponential as StochasticExponential
 from .neurons import StochasticLIF as StochasticLIF
 from .neurons import StochasticQuadratic as StochasticQuadratic
 from .protocol import Protocol as Protocol
+from .readouts import LeakyReadout as LeakyReadout
 from .runs import CheckpointError as CheckpointError
 from .runs import Checkpoints as Checkpoints
 from .runs import RunFolder as RunFolder

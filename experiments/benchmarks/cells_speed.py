@@ -133,14 +133,26 @@ def _candidates(case: Case, events: bool = False):
         time = jnp.arange(case.cells, dtype=jnp.float32)[:, None, None]
         return jnp.sum(time * fired[-1]) / case.batch, sum(jnp.sum(x) for x in fired)
 
+    by_clock = rs.ClockEngine(surrogate=rs.SuperSpike(), reset="attached", max_delay=1.0)
+    ends = jnp.arange(1, case.cells + 1, dtype=jnp.float32)[None, :, None]
+
+    def clock(weights, spikes):
+        given = eqx.tree_at(lambda p: p.input_spikes, protocol, spikes)
+        network = eqx.tree_at(lambda m: (m.weights, m.input_weights), model, weights)
+        trains = by_clock.spike_trains(
+            network, given, key=jr.key(0), num_samples=case.batch, throw=False
+        )
+        fired = trains.presence.values
+        return jnp.sum(ends * fired[..., outputs:]) / case.batch, jnp.sum(fired)
+
     weights = model.weights, model.input_weights
     candidates, share = {}, {}
     lanes = case.cells * case.batch * sum(case.sizes)
-    other = ("surrogate", surrogate, raster)
+    sides = [("cells", exact, spikes), ("surrogate", surrogate, raster), ("clock", clock, spikes)]
     if events:
         by_events = partial(exact, engine=rs.EventEngine(conditions="ignore"))
-        other = ("events", by_events, spikes)
-    for name, loss, inputs in (("cells", exact, spikes), other):
+        sides[1:] = [("events", by_events, spikes)]
+    for name, loss, inputs in sides:
         candidates[name] = (jax.value_and_grad(loss, has_aux=True), (weights, inputs))
         share[name] = float(eqx.filter_jit(loss)(weights, inputs)[1]) / lanes
     return candidates, share

@@ -1,6 +1,7 @@
 """Networks by the clock: spikes at the ends of steps, on the host or with surrogate derivatives.
 
-Other rooms call it; users meet it as `simulate_on_grid` and `ClockEngine`.
+`__all__` is empty: users meet it as [`roughsnn.simulate_on_grid`][] and
+[`roughsnn.ClockEngine`][].
 """
 
 from ._steps import HALF as HALF
@@ -14,15 +15,4 @@ from ._surrogate_steps import SurrogateSteps as SurrogateSteps
 from ._trains import listed_spikes as listed_spikes
 from ._trains import never_by_time as never_by_time
 
-__all__ = [
-    "HALF",
-    "Steps",
-    "SurrogateSteps",
-    "arriving_inputs",
-    "chosen_solver",
-    "input_steps",
-    "listed_spikes",
-    "never_by_time",
-    "on_own_clock",
-    "run_trial",
-]
+__all__ = []

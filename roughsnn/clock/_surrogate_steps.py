@@ -105,10 +105,10 @@ class SurrogateSteps(Steps):
         return jnp.floor(total / self.grid.dt0 + HALF).astype(jnp.int32)
 
     def longest_lag(self):
-        """The longest delay in steps, as an array."""
+        """The longest delay in steps, as an array; `None` without delays."""
         lags = self._lags()
         if lags is None:
-            return jnp.zeros((), jnp.int32)
+            return None
         network = self.network
         if lags.ndim == 2 and network.connections is not None:
             lags = jnp.where(network.connections, lags, 0)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..drivers import TimeGrid
-from ..solve import refused_where_used
+from ..solve import ConditionsError, refused_where_used
 
 
 def listed_spikes(
@@ -56,4 +56,4 @@ _BY_TIME = (
 
 
 def _complain(refused):
-    raise NotImplementedError(_BY_TIME)
+    raise ConditionsError(_BY_TIME)

@@ -149,27 +149,24 @@ class ClockEngine(AbstractEngine):
         inputs = protocol.inputs(model, num_samples)
         numbers = None if inputs is None else input_steps(inputs, protocol.grid)
         operands = (model, key, current, inputs, numbers)
-        steps = self._steps(model, protocol, current)
-        longest = steps.longest_lag()
-        if self.max_delay is None:
+        longest = self._steps(model, protocol, current).longest_lag()
+        depth = 0
+        if longest is None:
+            pass
+        elif self.max_delay is None:
             if is_traced(longest):
                 raise ValueError(
                     "`engine` does not know how long delays can be, as the network is only known "
                     "inside a JAX transformation here (such as the step of roughsnn.fit). Say it: "
                     "ClockEngine(..., max_delay=...)."
                 )
-            depth = int(longest)
+            depth = int(longest) + 1
         else:
-            depth = int(np.floor(self.max_delay / protocol.dt0 + HALF))
-        is_delayed = steps.network is not None and steps.network._is_delayed
+            depth = int(np.floor(self.max_delay / protocol.dt0 + HALF)) + 1
         mesh = trial_mesh(num_samples, operands)
-        trains, wrong = _run(
-            self, operands, protocol, num_samples, depth + 1 if is_delayed else 0, mesh
-        )
-        wrong |= {
-            "too long": step_is_too_long(model, protocol.dt0),
-            "late": jnp.logical_and(longest > depth, is_delayed),
-        }
+        trains, wrong = _run(self, operands, protocol, num_samples, depth, mesh)
+        wrong["too long"] = step_is_too_long(model, protocol.dt0)
+        wrong["late"] = jnp.asarray(False) if longest is None else longest >= depth
         return _refused(trains, wrong, self.max_delay) if throw else trains
 
     def _steps(self, model, protocol: Protocol, current, depth: int = 0) -> SurrogateSteps:

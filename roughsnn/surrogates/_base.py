@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.lax as lax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -22,6 +23,8 @@ def _width(value: Any) -> Any:
     if callable(value) and not eqx.is_array(value):
         return value
     array = real_array("beta", value)
+    # (a weak type would be another one after a step of training)
+    array = lax.convert_element_type(array, array.dtype)
     known = not isinstance(array, jax.core.Tracer)
     if known and not np.all((np.asarray(array) >= 0) & np.isfinite(np.asarray(array))):
         raise ValueError(f"`beta` must be finite and not negative, got {value}.")
