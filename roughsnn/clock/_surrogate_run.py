@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
@@ -31,7 +32,17 @@ def run_trial(
         every: keep the state only before every so many steps, and go through those in between
             again in the backward pass; `None` for before each.
     """
-    core, wires = steps.core, steps.wires()
+    wires = steps.wires()
+    matrices = None
+    if wires is not None and wires.matrices is not None and (wires.lags is None or wires.by_neuron):
+        matrices, wires = wires.matrices, wires._replace(matrices=None)
+    return _run(steps, matrices, wires, keys, arriving, every)
+
+
+def _plain_run(steps, matrices, wires, keys, arriving, every):
+    core = steps.core
+    if matrices is not None:
+        wires = wires._replace(matrices=matrices)
     cells = jnp.arange(steps.grid.num_cells, dtype=jnp.int32)
 
     def one(carry, given):
@@ -41,6 +52,56 @@ def run_trial(
     finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(carry.y)]
     fires = spikes > 0 if fires is None else fires
     return spikes, fires, jnp.all(jnp.stack(finite))
+
+
+@eqx.filter_custom_jvp
+def _run(steps, matrices, wires, keys, arriving, every):
+    """The run, with the matrices of weights beside the other synapses."""
+    return _plain_run(steps, matrices, wires, keys, arriving, every)
+
+
+@_run.def_jvp
+def _(primals, tangents):
+    """A weight acts by what arrives. Its derivative is that of an input which arrives beside, so
+    that one product of all spikes with all of these takes the place of one in every step."""
+    steps, matrices, wires, keys, arriving, every = primals
+    moved_steps, moved_matrices, moved_wires, _, moved_arriving, _ = tangents
+    parts = [] if matrices is None else [x for x in moved_matrices if x is not None]
+    if parts and arriving is None:
+        shape = steps.grid.num_cells, matrices[0].shape[1]
+        dtype = jnp.result_type(*jax.tree.leaves(jax.eval_shape(steps.core.initial_state, keys[0])))
+        arriving = (jnp.zeros(shape, dtype),) * len(matrices)
+        moved_arriving = (None,) * len(matrices)
+    leaves, tree = jax.tree.flatten((steps, wires, arriving))
+    moved = tree.flatten_up_to((moved_steps, moved_wires, moved_arriving))
+    # what arrives from inputs is at the end of the list
+    first = len(leaves) - (len(arriving) if parts else 0)
+    chosen = [n for n, x in enumerate(moved) if x is not None or n >= first]
+
+    def run(values):
+        changed = list(leaves)
+        for n, value in zip(chosen, values, strict=True):
+            changed[n] = value
+        steps, wires, arriving = jax.tree.unflatten(tree, changed)
+        spikes, *rest = _plain_run(steps, matrices, wires, keys, arriving, every)
+        return spikes, rest
+
+    spikes, linear, rest = jax.linearize(run, [leaves[n] for n in chosen], has_aux=True)
+    if parts:
+        sent = _sent_by_step(spikes, wires)
+        for n, part in enumerate(moved_matrices, start=first):
+            beside = jnp.zeros_like(leaves[n]) if part is None else sent @ part.astype(sent.dtype)
+            moved[n] = beside if moved[n] is None else moved[n] + beside
+    return (spikes, *rest), (linear([moved[n] for n in chosen]), None, None)
+
+
+def _sent_by_step(spikes, wires):
+    """What leaves every neuron for the synapses in each step: its spikes of some steps before."""
+    if wires.lags is None:
+        return spikes
+    step = jnp.arange(spikes.shape[0], dtype=jnp.int32)[:, None] - wires.lags[None]
+    neuron = jnp.broadcast_to(jnp.arange(spikes.shape[1], dtype=jnp.int32)[None], step.shape)
+    return jnp.where(step >= 0, spikes[jnp.maximum(step, 0), neuron], 0)
 
 
 def _scanned(one: Callable, carry: Any, given: Any, every: int | None) -> tuple[Any, Any]:
