@@ -29,7 +29,7 @@ def listed_spikes(
 
 @jax.custom_jvp
 def never_by_time(times: Float[Array, " S"], spikes: Float[Array, "steps K"]):
-    """The times; who asks for their derivative is refused at run time.
+    """The times; who asks for their derivative is refused at run time (in forward mode it is NaN).
 
     Times on a grid do not move, so that a loss of theirs would have a derivative of zero, and
     training would stand still without a word.
@@ -41,7 +41,7 @@ def never_by_time(times: Float[Array, " S"], spikes: Float[Array, "steps K"]):
 def _(primals, tangents):
     times, moved = primals[0], tangents[1]
     asked = jnp.broadcast_to(jnp.sum(moved).astype(times.dtype), times.shape)
-    (asked,) = refused_where_used([asked], jnp.asarray(True), [], _complain)
+    (asked,) = refused_where_used([asked], jnp.asarray(True), [], _complain, forward=False)
     return times, asked
 
 

@@ -86,9 +86,9 @@ class AbstractSurrogate(eqx.Module):
         """The surrogate of a training step: `beta` as it is then, where it is a schedule."""
         if not callable(self.beta) or eqx.is_array(self.beta):
             return self
-        return eqx.tree_at(
-            lambda s: s.beta, self, jnp.asarray(self.beta(step), jnp.result_type(float))
-        )
+        with jax.numpy_dtype_promotion("standard"):  # schedules multiply numbers of steps
+            beta = jnp.asarray(self.beta(step), jnp.result_type(float))
+        return eqx.tree_at(lambda s: s.beta, self, beta)
 
     def scaled(self, x: Float[Array, "*n"]) -> tuple[Float[Array, "..."], Float[Array, "*n"]]:
         r"""$\beta$ and $\beta x$, in the precision of $x$."""

@@ -203,6 +203,14 @@ def test_one_gradient_however_it_is_computed():
         moved = eqx.tree_at(lambda m: m.weights, model, weights)
         return value_and_gradient(moved, engine(), protocol())[1].weights
 
+    def of_weights(weights):
+        moved = eqx.tree_at(lambda m: m.weights, model, weights)
+        return loss_of_presence(rs.Simulation(protocol(), 2, engine())(moved, jr.key(3)))
+
+    move = jnp.ones_like(model.weights)
+    forward = jax.jvp(of_weights, (model.weights,), (move,))[1]
+    np.testing.assert_allclose(forward, jnp.sum(gradient.weights), rtol=1e-10)
+
     batch = jax.vmap(one)(jnp.stack([model.weights, 0 * model.weights]))
     np.testing.assert_allclose(batch[0], gradient.weights, atol=1e-12 * scale)
     alone = rs.Simulation(protocol(input_spikes=trials()[0]), 1, engine())(model, jr.key(3))
@@ -305,6 +313,35 @@ def test_misuse_is_refused():
         eqx.filter_jit(rs.Simulation(protocol(), 2, rs.ClockEngine()))(model, jr.key(0))
     with pytest.raises(Exception, match="reset"):
         rs.ClockEngine(reset="soft")
+
+
+def test_a_schedule_of_the_width_in_fit():
+    """The steps of stochastic gradient descent are those with the width of each step."""
+
+    def few(trains, observed):
+        return jnp.mean(trains.presence_by_neuron**2)
+
+    def simulation(surrogate):
+        return rs.Simulation(protocol(), 2, engine(surrogate))
+
+    def fitted(model, surrogate, steps):
+        return rs.fit(
+            model, None, simulate=simulation(surrogate), loss=few, optimiser=optax.sgd(1e-4),
+            num_steps=steps, key=jr.key(1), progress=False, trainable=lambda m: m.weights,
+        ).model  # fmt: skip
+
+    schedule = lambda step: 2.0 + 3.0 * step  # noqa: E731
+    gradual = fitted(network(), rs.FastSigmoid(schedule), 2)
+    first = fitted(network(), rs.FastSigmoid(2.0), 1)
+    same = fitted(network(), rs.FastSigmoid(2.0), 2)
+    np.testing.assert_array_equal(
+        fitted(network(), rs.FastSigmoid(schedule), 1).weights, first.weights
+    )
+    slope = eqx.filter_grad(lambda m: few(simulation(rs.FastSigmoid(5.0))(m, jr.key(0)), None))(
+        first
+    ).weights
+    np.testing.assert_allclose(gradual.weights, first.weights - 1e-4 * slope, rtol=1e-12)
+    assert not np.allclose(gradual.weights, same.weights, rtol=1e-6)
 
 
 def test_fit_trains_a_classifier():
