@@ -142,6 +142,7 @@ def _candidates(case: Case, events: bool = False):
         trains = by_clock.spike_trains(
             network, given, key=jr.key(0), num_samples=case.batch, throw=False
         )
+        assert trains.presence is not None
         fired = trains.presence.values
         return jnp.sum(ends * fired[..., outputs:]) / case.batch, jnp.sum(fired)
 

@@ -178,6 +178,7 @@ class SurrogateSteps(Steps):
             if sent.ndim == 2:
                 return [jnp.sum(sent * part, axis=0) for part in wires.matrices]
             return [sent @ part.astype(sent.dtype) for part in wires.matrices]
+        assert wires.ends is not None
         pre, post = wires.ends
         by_synapse = sent if lags is not None and not wires.by_neuron else sent[pre]
         zeros = jnp.zeros_like(spikes)

@@ -39,8 +39,8 @@ class AbstractSurrogate(eqx.Module):
 
     $$ \mathrm d s = h(x)\,\mathrm d x , $$
 
-    with the surrogate derivative $h$, which is what a subclass writes, as `derivative`. It works in
-    forward and in reverse mode; a second derivative is that of $h$.
+    with the surrogate derivative $h$, which is what a subclass writes, as `derivative`. It works
+    once, in forward or in reverse mode; second derivatives are for `Relaxed`.
 
     Attributes:
         beta: steepness $\beta \ge 0$, one over the width, in the inverse unit of the event function
