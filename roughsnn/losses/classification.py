@@ -281,7 +281,9 @@ class ReadoutCrossEntropy(AbstractClassificationLoss):
 
     def __check_init__(self):
         if self.over not in ("max", "mean", None):
-            raise ValueError(f"`over` is {self.over!r}; it must be 'max', 'mean' or None.")
+            raise ValueError(
+                f"`over` is {self.over!r}; it must be 'max' or 'mean', or None for reduced scores."
+            )
 
     def logits(self, generated: Any) -> Float[Array, "samples classes"]:
         """Maximum or mean over time of the potentials, over the temperature."""
