@@ -3,9 +3,10 @@
 A surrogate gradient is not the derivative of the loss, so differences of the loss cannot check it.
 
 1. With smooth spikes (`rs.Relaxed`) the network has a true gradient, by the same code but for the
-   spike itself: central differences of step 1e-6 along random directions of all parameters, for
-   networks with delays, refractory periods, conductances, escape noise, noise of the membrane and
-   adaptation, dense and sparse. Their error is that of rounding, some 1e-9 of the gradient.
+   spike itself: central differences along random directions of all parameters, for networks with
+   delays, refractory periods, conductances, escape noise, noise of the membrane and adaptation,
+   dense and sparse. How much the loss bends differs from network to network, so that the best of
+   three steps of the difference counts, 1e-5 to 1e-7.
 2. With whole spikes: the gradient in weights, leak, threshold and reset of networks of LIF neurons
    against a loop over their equations written apart, for each surrogate and both kinds of reset.
 
@@ -24,6 +25,8 @@ from ._study import Study, format_table
 
 SIZE, INPUTS, WINDOW, STEP, SAMPLES = 8, 3, 2.0, 0.05, 3
 DECAY, CURRENT = 8.0, 0.6
+# steps of the differences
+DIFFERENCES = (1e-5, 1e-6, 1e-7)
 SURROGATES = (
     rs.SuperSpike, rs.AsymptoticSuperSpike, rs.FastSigmoid, rs.SigmoidDerivative, rs.EsserTriangle,
     rs.Arctangent,
@@ -89,7 +92,8 @@ def _protocol(rng):
 
 def _models(rng):
     """One random network of each kind."""
-    weights = rng.normal(0.2, 1.0, (SIZE, SIZE))
+    weights = rng.normal(0.2, 0.5, (SIZE, SIZE))
+    escape = rs.SigmoidIntensity()
     inputs = rng.normal(1.5, 1.0, (INPUTS, SIZE))
     # the same synapses in all networks, so that they are one program
     mask = np.random.default_rng(0).random((SIZE, SIZE)) < 0.5
@@ -108,11 +112,16 @@ def _models(rng):
             lif, weights, mask, synapses=rs.ConductanceSynapses(), synaptic_delays=delays
         ),
         "escape noise, membrane noise, adaptation, sparse": network(
-            rs.AdaptiveStochasticLIF(SIZE, mu1=5.0, mu2=DECAY, sigma=0.3, v0=v0),
+            rs.AdaptiveStochasticLIF(
+                SIZE, mu1=5.0, mu2=DECAY, sigma=0.3, v0=v0, intensity=escape
+            ),
             weights[mask], rs.SparseConnections.from_mask(mask), synaptic_delays=delays[mask],
         ),
         "quadratic, escape noise": network(
-            rs.StochasticQuadratic(SIZE, mu1=5.0, mu2=DECAY, sigma=None, v0=v0), weights
+            rs.StochasticQuadratic(
+                SIZE, mu1=5.0, mu2=DECAY, sigma=None, v0=v0, intensity=escape
+            ),
+            weights,
         ),
     }  # fmt: skip
 
@@ -121,7 +130,7 @@ def _smooth(networks: int, directions: int, seed: int):
     engine = rs.ClockEngine(
         surrogate=rs.Relaxed(rs.SigmoidDerivative(4.0)), reset="attached", max_delay=5 * STEP
     )
-    rng, worst, compared, step = np.random.default_rng(seed), {}, 0, 1e-6
+    rng, worst, compared = np.random.default_rng(seed), {}, 0
     for _ in range(networks):
         protocol = _protocol(rng)
         for kind, model in _models(rng).items():
@@ -138,9 +147,9 @@ def _smooth(networks: int, directions: int, seed: int):
                     model = eqx.combine(jax.tree.unflatten(tree, moved), rest)
                     return float(_value(model, engine, protocol))
 
-                difference = (at(step) - at(-step)) / (2 * step)
+                differences = [(at(step) - at(-step)) / (2 * step) for step in DIFFERENCES]
                 product = sum(float(jnp.sum(g * d)) for g, d in zip(slopes, moves, strict=True))
-                error = abs(difference - product) / norm
+                error = min(abs(difference - product) for difference in differences) / norm
                 worst[kind] = max(worst.get(kind, 0.0), error)
                 compared += 1
     return worst, compared
