@@ -188,6 +188,7 @@ def _apart(seed: int):
         (None, None, None), is_leaf=lambda x: x is None,
     )  # fmt: skip
     raster, given = np.zeros((round(WINDOW / STEP), SAMPLES, INPUTS)), protocol.input_spikes
+    assert given is not None
     for sample in range(SAMPLES):
         for time, n in zip(given.times[sample], given.neurons[sample], strict=True):
             raster[int(time / STEP), sample, int(n)] += 1
