@@ -74,6 +74,7 @@ from .neurons import StochasticExponential as StochasticExponential
 from .neurons import StochasticLIF as StochasticLIF
 from .neurons import StochasticQuadratic as StochasticQuadratic
 from .protocol import Protocol as Protocol
+from .readouts import LeakyReadout as LeakyReadout
 from .runs import CheckpointError as CheckpointError
 from .runs import Checkpoints as Checkpoints
 from .runs import RunFolder as RunFolder
@@ -118,6 +119,14 @@ from .spikes import lv as lv
 from .spikes import marcus_lift as marcus_lift
 from .spikes import psth as psth
 from .spikes import spike_rates as spike_rates
+from .surrogates import AbstractSurrogate as AbstractSurrogate
+from .surrogates import Arctangent as Arctangent
+from .surrogates import AsymptoticSuperSpike as AsymptoticSuperSpike
+from .surrogates import EsserTriangle as EsserTriangle
+from .surrogates import FastSigmoid as FastSigmoid
+from .surrogates import Relaxed as Relaxed
+from .surrogates import SigmoidDerivative as SigmoidDerivative
+from .surrogates import SuperSpike as SuperSpike
 from .training import EarlyStop as EarlyStop
 from .training import FitResult as FitResult
 from .training import FitStatus as FitStatus

@@ -16,25 +16,15 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from ._checks import IntLike, RealLike, whole_number, window
-from ._random import event_key, normals
-from .drivers import LinearPiece, TimeGrid
-from .networks import NEVER, Inputs, SpikingNetwork, taken, waiting
+from .clock import HALF, Steps, chosen_solver, on_own_clock
+from .drivers import TimeGrid
+from .networks import Inputs, taken
 from .neurons import AbstractNeuron
 from .protocol import checked_current, has_row_per_sample
-from .solve import (
-    RESULTS,
-    EventSolveError,
-    clock_of,
-    differentiable_stages,
-    levy_area_for,
-    solver_for_noise,
-    step_is_too_long,
-)
+from .solve import RESULTS, EventSolveError, step_is_too_long
 from .spikes import SpikeTrains
 from .spikes.steps import step_numbers
 
-# half a step, or a little less: what was meant to be half is rounded up
-_HALF = 0.5 + 1e-4
 # the spikes of so many (sample, step, neuron) are kept on the device at once
 _ROOM = 2**28
 
@@ -100,19 +90,11 @@ def simulate_on_grid(
     current = checked_current(model, input_current, num_samples)
     rows = has_row_per_sample(current)
     args = current[0] if rows else current
-    y0 = jax.eval_shape(model.initial_state, jr.key(0))
-    y0 = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y0)
-    solver = solver_for_noise(model, y0, args) if solver is None else solver
-    solver = differentiable_stages(solver)
-    if levy_area_for(solver) is not dfx.BrownianIncrement and model.noise_shape is not None:
-        raise ValueError(
-            f"`solver` {type(solver).__name__} needs Levy areas, which a simulation on the grid "
-            "does not draw: use diffrax.Euler() or diffrax.Heun()."
-        )
+    solver = chosen_solver(model, solver, args)
     if step_is_too_long(model, grid.dt0):
         raise EventSolveError(RESULTS[RESULTS.step_too_long])
     inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, grid.t0)
-    steps = _on_own_clock(_Steps(model, solver, grid, args))
+    steps = on_own_clock(_Steps(model, solver, grid, args))
     index = jnp.arange(num_samples, dtype=jnp.int32)
     numbers = None if inputs is None else step_numbers(inputs.trains, grid)
     carry, tables = _begin(steps, key, index, numbers, inputs, current if rows else None)
@@ -151,20 +133,6 @@ def _trains(samples, cells, neurons, num_samples, model, grid) -> SpikeTrains:
     )  # fmt: skip
 
 
-def _on_own_clock(steps: "_Steps") -> "_Steps":
-    """The steps by a clock that starts at zero where nothing asks for absolute time.
-
-    Raises:
-        ValueError: absolute time is asked for, and does not tell the steps apart.
-    """
-    y0 = jax.eval_shape(steps.core.initial_state, jr.key(0))
-    y0 = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y0)
-    origin, args = clock_of(steps.core, steps.grid, y0, steps.args)
-    if origin not in (None, 0.0):
-        return steps
-    return _Steps(steps.model, steps.solver, steps.grid.from_zero(), args)
-
-
 class _Carry(eqx.Module):
     y: Any
     # what arrives, by step modulo the longest delay: one for each kind of jump
@@ -185,39 +153,8 @@ class _Tables(eqx.Module):
     lags: Any
 
 
-class _Steps(eqx.Module):
-    """One step of all neurons of one sample."""
-
-    model: AbstractNeuron
-    solver: dfx.AbstractSolver
-    grid: TimeGrid
-    args: Any
-
-    @property
-    def network(self) -> SpikingNetwork | None:
-        return self.model if isinstance(self.model, SpikingNetwork) else None
-
-    @property
-    def core(self) -> Any:
-        """The model without its delays, which are kept in rings here."""
-        if self.network is None:
-            return self.model
-        return eqx.tree_at(
-            lambda n: (n.axonal_delays, n.synaptic_delays), self.model, (None, None),
-            is_leaf=lambda x: x is None,
-        )  # fmt: skip
-
-    @property
-    def is_extended(self) -> bool:
-        """Whether the state has more than that of the neurons; delays add nothing to it here."""
-        return self.network is not None and self.core._is_extended
-
-    @property
-    def num_rings(self) -> int:
-        """Conductances tell positive from negative weights."""
-        if self.network is None:
-            return 0
-        return 1 if self.network.synapses is None else 2
+class _Steps(Steps):
+    """One step of all neurons of one sample; what is sent is put into rings, spike by spike."""
 
     def lags(self):
         """The delays in steps: of each synapse where there is a list of them, else of all."""
@@ -227,51 +164,16 @@ class _Steps(eqx.Module):
         edges = jnp.arange(len(network.listed), dtype=jnp.int32)
         delays = network.delays_of(edges, network.listed.pre)
         # Half a step, up to rounding, is rounded up.
-        return jnp.floor(delays / self.grid.dt0 + _HALF).astype(jnp.int32)
-
-    def time(self, cell, dtype):
-        """The time at which a step begins."""
-        return jnp.asarray(self.grid.t0, dtype) + self.grid.begin(cell, dtype)
-
-    def advance(self, core, y, noise_key, cell):
-        dtype = jnp.result_type(*jax.tree.leaves(y))
-        # The solver's time is that since the start of the step, whose length is then exact.
-        zero, width = jnp.zeros((), dtype), self.grid.width(cell, dtype)
-        begin = self.time(cell, dtype)
-
-        def drift(x, y, args):
-            return core.drift(begin + x, y, args)
-
-        def diffusion(x, y, args):
-            return core.diffusion(begin + x, y, args)
-
-        terms: Any = dfx.ODETerm(drift)
-        if core.noise_shape is not None:
-            slope = normals(noise_key, cell, core.noise_shape, dtype) / jnp.sqrt(width)
-            terms = dfx.MultiTerm(terms, dfx.ControlTerm(diffusion, LinearPiece(slope)))
-        state = self.solver.init(terms, zero, width, y, self.args)
-        return self.solver.step(terms, zero, width, y, self.args, state, made_jump=False)[0]
+        return jnp.floor(delays / self.grid.dt0 + HALF).astype(jnp.int32)
 
     def step(self, tables: _Tables, carry: _Carry, cell):
-        core, grid, y = self.core, self.grid, carry.y
-        dtype = jnp.result_type(*jax.tree.leaves(y))
-        t_new = self.time(cell + 1, dtype)
+        core, y = self.core, carry.y
+        t_new = self.time(cell + 1, jnp.result_type(*jax.tree.leaves(y)))
         y = self.advance(core, y, tables.noise_keys, cell)
-        k = core.num_neurons
-        extended = self.is_extended
-        neurons = self.network.neurons if self.network is not None else core
-        inner = y.neurons if extended else y
-        fires = neurons.event(t_new, inner, self.args) >= -_rounding(inner, dtype)
-        if extended and y.held_for is not None:
-            # what is left now, and what was left when the step began
-            left = y.held_for
-            fires = fires & (~waiting(left) | (left <= -_HALF * grid.dt0))
-            held = jnp.where(left <= (1 - _HALF) * grid.dt0, NEVER, left)
-            again = jnp.where(fires, self.network.refractory, held)
-            y = y._replace(held_for=again.astype(left.dtype))
-        who = jnp.arange(k, dtype=jnp.int32)
-        marks = jax.vmap(lambda n: core.mark(event_key(tables.mark_keys, n, cell)))(who)
-        y = core.fire(t_new, y, fires, marks, self.args)
+        _, fires, may_fire = self.crossing(core, y, t_new)
+        fires = fires if may_fire is None else fires & may_fire
+        y = self.held(y, fires)
+        y = core.fire(t_new, y, fires, self.marks(core, tables.mark_keys, cell), self.args)
         rings, pointer = carry.rings, carry.pointer
         if self.network is not None:
             rings = self._send(rings, fires, cell, tables.lags)
@@ -280,21 +182,8 @@ class _Steps(eqx.Module):
             rings = tuple(ring.at[now].set(0) for ring in rings)
             if tables.input_steps is not None:
                 arriving, pointer = self._take_inputs(tables, arriving, pointer, cell)
-            y = self._receive(y, arriving)
+            y = self.receive(y, arriving)
         return _Carry(y, rings, pointer), fires
-
-    def _parts(self, weights):
-        if self.num_rings == 1:
-            return (weights,)
-        return jnp.maximum(weights, 0), jnp.minimum(weights, 0)
-
-    def _receive(self, y, arriving):
-        network = self.network
-        if not self.is_extended:
-            return network.neurons.receive(y, arriving[0])
-        if network.synapses is None:
-            return network._receive(y, arriving[0], None, None)
-        return network._receive(y, None, *arriving)
 
     def _send(self, rings, fires, cell, lags):
         """Puts what the spikes of this step bring into the rings, one neuron after the other."""
@@ -303,7 +192,7 @@ class _Steps(eqx.Module):
             sent = fires.astype(network.weights.dtype)
             return tuple(
                 ring.at[cell % depth].add(sent @ part)
-                for ring, part in zip(rings, self._parts(network.effective_weights), strict=True)
+                for ring, part in zip(rings, self.parts(network.effective_weights), strict=True)
             )
         listed = network.listed
 
@@ -313,7 +202,7 @@ class _Steps(eqx.Module):
             edges, targets = listed.of(k)
             lag = lags if lags.ndim == 0 else taken(lags, edges, 0)
             slot = jnp.broadcast_to((cell + lag) % depth, targets.shape)
-            parts = self._parts(network.weights_of(edges))
+            parts = self.parts(network.weights_of(edges))
             rings = tuple(
                 ring.at[slot, targets].add(part.astype(ring.dtype), mode="drop")
                 for ring, part in zip(rings, parts, strict=True)
@@ -332,20 +221,11 @@ class _Steps(eqx.Module):
 
         def take(state):
             pointer, arriving = state
-            parts = self._parts(self.network.input_weights[rows[pointer]])
+            parts = self.parts(self.network.input_weights[rows[pointer]])
             return pointer + 1, [a + p for a, p in zip(arriving, parts, strict=True)]
 
         pointer, arriving = lax.while_loop(due, take, (pointer, arriving))
         return arriving, pointer
-
-
-def _rounding(state, dtype):
-    """How far a potential that reaches its threshold may be below it by rounding."""
-    v = getattr(state, "v", None)
-    if v is None:
-        return 0.0
-    # (not of a potential that has become infinite)
-    return 8 * float(jnp.finfo(dtype).eps) * jnp.where(jnp.isfinite(v), jnp.abs(v), 0)
 
 
 def _begin(steps: _Steps, key, index, numbers, inputs, currents):
@@ -360,7 +240,7 @@ def _begin(steps: _Steps, key, index, numbers, inputs, currents):
     if steps.network is not None:
         depth = int(jnp.max(lags, initial=0)) + 1
         ring = jnp.zeros((n, depth, core.num_neurons), dtype)
-        rings = (ring,) * steps.num_rings
+        rings = (ring,) * steps.num_parts
     input_steps = rows = pointer = None
     if inputs is not None:
         trains = inputs.trains

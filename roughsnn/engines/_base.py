@@ -1,6 +1,7 @@
 """What an engine is."""
 
 import abc
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
@@ -38,6 +39,10 @@ class AbstractEngine(eqx.Module):
             throw: whether to raise an error when a trial outgrows its room or fails. With
                 `throw=False` such trials are flagged in `trains.overflowed`.
         """
+
+    def at_step(self, step: Any) -> "AbstractEngine":
+        """The engine of a training step, by its number; by default the same in all of them."""
+        return self
 
     def trials(
         self,

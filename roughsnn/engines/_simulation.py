@@ -1,5 +1,7 @@
 """`Simulation`: a protocol, the engine that computes it, and how many trials are drawn."""
 
+from typing import Any
+
 import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
@@ -67,6 +69,13 @@ class Simulation(eqx.Module):
         """Spike trains of the model, with batch shape `(num_samples,)`."""
         return self.engine.spike_trains(
             model, self.protocol, key=key, num_samples=self.num_samples, throw=self.throw
+        )
+
+    def at_step(self, step: Any) -> "Simulation":
+        """The simulation of a training step, by its number, where the engine changes with it, as a
+        [`roughsnn.ClockEngine`][] does whose surrogate has a schedule."""
+        return Simulation(
+            self.protocol, self.num_samples, self.engine.at_step(step), throw=self.throw
         )
 
     def trials(self, model: AbstractNeuron, key: PRNGKeyArray) -> Trials:

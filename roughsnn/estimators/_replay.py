@@ -31,13 +31,13 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from roughsnn.drivers import AbstractGridDriver, Jumps, TimeGrid, as_grid_driver, jumps_of
-from roughsnn.networks import NetworkState, SpikingNetwork
-from roughsnn.neurons import AbstractNeuron
-from roughsnn.protocol import checked_current, current_of_sample, randomness
-from roughsnn.solve import chosen_solver, clock_of, differentiable_stages, marcus_flow
-from roughsnn.spikes import SpikeTrains
-from roughsnn.trials import Trials
+from ..drivers import AbstractGridDriver, Jumps, TimeGrid, as_grid_driver, jumps_of
+from ..networks import NetworkState, SpikingNetwork
+from ..neurons import AbstractNeuron
+from ..protocol import checked_current, current_of_sample, randomness
+from ..solve import chosen_solver, clock_of, differentiable_stages, marcus_flow
+from ..spikes import SpikeTrains
+from ..trials import Trials
 
 
 class Replay(eqx.Module):

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 from roughsnn._checks import IntLike, RealLike, number, whole_number
 from roughsnn._shown import is_known
 from roughsnn.spikes import SpikeTrains, first_spike_times
+from roughsnn.spikes.presence import first_time
 
 from .comparable import require_sample
 
@@ -133,7 +134,9 @@ class FirstSpikeCrossEntropy(AbstractClassificationLoss):
 
     A silent output neuron has no gradient of its own; the others do, relative to it. If none
     fires, the sample moves nothing and counts as wrong (see [silent
-    neurons](../how-to/train.md#silent-neurons)).
+    neurons](../how-to/train.md#silent-neurons)). By surrogate derivatives of the presence of
+    spikes, of a [`roughsnn.ClockEngine`][], silent neurons have one: by how much earlier the first
+    spike would be if there were one.
 
     Attributes:
         temperature: $\vartheta$, in the unit of time.
@@ -177,6 +180,9 @@ class FirstSpikeCrossEntropy(AbstractClassificationLoss):
         """First spike times of the output neurons, `silent_at` for those that do not fire."""
         times = _first(trains, self.outputs)
         late = trains.durations[:, None] if self.silent_at is None else self.silent_at
+        if trains.presence is not None:
+            late = jnp.broadcast_to(jnp.asarray(late, times.dtype), times.shape)
+            return first_time(_selected(trains, self.outputs).presence, late)
         return jnp.where(jnp.isfinite(times), times, jnp.asarray(late, times.dtype))
 
     def logits(self, generated: SpikeTrains) -> Float[Array, "samples classes"]:
@@ -202,8 +208,9 @@ class SpikeCountCrossEntropy(AbstractClassificationLoss):
     With $n_{bc}$ the number of spikes of the output neuron of class c in sample b, the scores are
     $z_{bc} = n_{bc} / \vartheta$. A sample in which no output neuron fires is undecided.
 
-    Counts have no pathwise derivative. The loss needs an estimator that knows how they change:
-    [`roughsnn.ScoreFunction`][] or [`roughsnn.PathwiseWithBoundary`][], with stochastic neurons.
+    Counts have no pathwise derivative. The loss needs an estimator that knows how they change,
+    [`roughsnn.ScoreFunction`][] or [`roughsnn.PathwiseWithBoundary`][], with stochastic neurons; or
+    surrogate derivatives of the presence of spikes, by a [`roughsnn.ClockEngine`][].
 
     Attributes:
         outputs: numbers of the output neurons in the order of the classes; default: all neurons.
@@ -223,7 +230,7 @@ class SpikeCountCrossEntropy(AbstractClassificationLoss):
 
     def logits(self, generated: SpikeTrains) -> Float[Array, "samples classes"]:
         """Numbers of spikes over the temperature."""
-        return self._counts(generated).astype(generated.times.dtype) / self.temperature
+        return _selected(generated, self.outputs).presence_by_neuron / self.temperature
 
     def undecided(self, generated: SpikeTrains) -> Bool[Array, " samples"]:
         """Samples in which no output neuron fires."""
@@ -245,15 +252,17 @@ class ReadoutCrossEntropy(AbstractClassificationLoss):
     $$
 
     A readout that integrates and does not fire has a gradient whatever the hidden neurons do, as
-    long as some of them fire.
+    long as some of them fire. [`roughsnn.LeakyReadout`][] is one for the spikes of every engine.
 
     Attributes:
-        over: `"max"` or `"mean"` over time.
+        over: `"max"` or `"mean"` over time; `None` where what was generated has no axis of times,
+            as one number is made of each readout already.
         outputs: numbers of the readouts in the order of the classes; default: all.
         temperature: $\vartheta$, in the unit of the potential.
         readout: function from what the model generated to the potentials, shape
-            `(samples, times, neurons)`; default: they are what it generated. With
-            `rs.simulate_solution` for example `lambda solution: solution.ys.v`.
+            `(samples, times, neurons)`, with `over=None` `(samples, neurons)`; default: they are
+            what it generated. With `rs.simulate_solution` for example
+            `lambda solution: solution.ys.v`.
 
     Raises:
         ValueError: a setting out of range, at construction; an array of another shape or without
@@ -263,7 +272,7 @@ class ReadoutCrossEntropy(AbstractClassificationLoss):
     Zenke & Vogels (2021), Neural Comput. 33:899.
     """
 
-    over: str = eqx.field(default="max", static=True)
+    over: str | None = eqx.field(default="max", static=True)
     outputs: Outputs = _outputs_field()
     temperature: RealLike = eqx.field(
         default=1.0, static=True, converter=partial(number, "temperature", positive=True)
@@ -271,22 +280,27 @@ class ReadoutCrossEntropy(AbstractClassificationLoss):
     readout: Callable[[Any], Array] | None = eqx.field(default=None, static=True)
 
     def __check_init__(self):
-        if self.over not in ("max", "mean"):
-            raise ValueError(f"`over` is {self.over!r}; it must be 'max' or 'mean'.")
+        if self.over not in ("max", "mean", None):
+            raise ValueError(
+                f"`over` is {self.over!r}; it must be 'max' or 'mean', or None for reduced scores."
+            )
 
     def logits(self, generated: Any) -> Float[Array, "samples classes"]:
         """Maximum or mean over time of the potentials, over the temperature."""
         values = generated if self.readout is None else self.readout(generated)
         shape = getattr(values, "shape", None)
-        if shape is None or len(shape) != 3 or 0 in shape:
+        axes = "(samples, neurons)" if self.over is None else "(samples, times, neurons)"
+        if shape is None or len(shape) != axes.count(",") + 1 or 0 in shape:
             found = f"shape {shape}" if shape is not None else f"a {type(values).__name__}"
             raise ValueError(
-                f"the potentials are {found}; they must be an array of shape (samples, times, "
-                "neurons). Give `readout`, a function from what `simulate` returns to them."
+                f"the potentials are {found}; they must be an array of shape {axes}. Give "
+                "`readout`, a function from what `simulate` returns to them."
             )
         if self.outputs is not None:
-            _check_outputs(self.outputs, shape[2])
+            _check_outputs(self.outputs, shape[-1])
             values = values[..., np.array(self.outputs)]
+        if self.over is None:
+            return values / self.temperature
         reduced = jnp.max(values, axis=1) if self.over == "max" else jnp.mean(values, axis=1)
         return reduced / self.temperature
 

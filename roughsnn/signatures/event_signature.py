@@ -11,8 +11,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._checks import IntLike, whole_number
+from ..spikes.marcus import marcus_lift
 from ..spikes.trains import SpikeTrains
 from ._levels import weighted_levels
+from .truncated import signature
 
 # Bytes of states that the trains computed together may hold.
 _STATES = 64 * 2**20
@@ -44,6 +46,9 @@ def event_signature(
     increments alone; the integral of a polynomial is a Gauss-Legendre sum without error; and the
     sum over events is added into the words with the letter of the event in place $p + 1$.
     Reverse mode needs nothing but the low levels either, as no state of the high ones is read.
+
+    Of trains that hold the presence of spikes it is the signature of their path through the whole
+    grid, which costs as many events as there are steps.
 
     Derivatives in both modes and of any order, in the times, the window and both scales. At a tie
     the derivative is that of moving the tied spikes together, shared equally among them.
@@ -82,6 +87,10 @@ def event_signature(
     num_coordinates = sum(channels**level for level in range(1, depth + 1))
     if size == 0:
         return jnp.zeros((*batch, num_coordinates), dtype)
+    if trains.presence is not None:
+        path = marcus_lift(trains, scale=scale, time_scale=time_scale)
+        found = signature(path, depth).astype(dtype)
+        return found if level_weights is None else weighted_levels(found, depth, level_weights)
 
     pieces = 2 * num_spikes + 1
     states = pieces * sum(channels**level for level in range(depth // 2 + 1)) * dtype.itemsize * 4

@@ -33,6 +33,8 @@ def refused_where_used(
     refused: Array,
     told: Sequence[Array],
     complain: Callable[..., None],
+    *,
+    forward: bool = True,
 ) -> list[Array]:
     """The derivatives as they are; where one of a sample is asked for that is `refused`, the host
     is told at run time.
@@ -47,14 +49,21 @@ def refused_where_used(
         told: scalars that `complain` needs.
         complain: called on the host with which samples are refused and asked for, and with `told`,
             as NumPy arrays of the shape of the batch; it has to raise.
+        forward: whether it does so in forward mode, too, where nobody can tell who uses a tangent;
+            else tangents that are refused are NaN there.
     """
     return _refused_p.bind(
-        *derivatives, refused, *told, num_derivatives=len(derivatives), complain=complain
-    )
+        *derivatives, refused, *told, num_derivatives=len(derivatives), complain=complain,
+        forward=forward,
+    )  # fmt: skip
 
 
-def _refused(*args, num_derivatives, complain):
+def _refused(*args, num_derivatives, complain, forward):
     derivatives, (refused, *told) = args[:num_derivatives], args[num_derivatives:]
+    if not forward:
+        of = [refused.reshape(refused.shape + (1,) * (x.ndim - refused.ndim)) for x in derivatives]
+        return [x * jnp.where(y, jnp.nan, 1).astype(x.dtype)
+                for x, y in zip(derivatives, of, strict=True)]  # fmt: skip
     asked = jnp.zeros(refused.shape, bool)
     for x in derivatives:
         asked = asked | jnp.any(x != 0, axis=tuple(range(refused.ndim, x.ndim)))
@@ -76,8 +85,8 @@ def _refused(*args, num_derivatives, complain):
             for x in derivatives]  # fmt: skip
 
 
-def _on_its_own(*args, num_derivatives, complain):
-    run = partial(_refused, num_derivatives=num_derivatives, complain=complain)
+def _on_its_own(*args, **params):
+    run = partial(_refused, **params)
     return jax.jit(run)(*args)
 
 
@@ -88,7 +97,7 @@ _refused_p.def_impl(_on_its_own)
 
 
 @_refused_p.def_abstract_eval
-def _(*avals, num_derivatives, complain):
+def _(*avals, num_derivatives, **_params):
     return list(avals[:num_derivatives])
 
 
@@ -108,8 +117,8 @@ def _batch(args, dims, **params):
 batching.primitive_batchers[_refused_p] = _batch
 
 
-def _jvp(primals, tangents, *, num_derivatives, complain):
-    params = dict(num_derivatives=num_derivatives, complain=complain)
+def _jvp(primals, tangents, **params):
+    num_derivatives = params["num_derivatives"]
     moved = [ad.instantiate_zeros(t) for t in tangents[:num_derivatives]]
     rest = primals[num_derivatives:]
     return _refused_p.bind(*primals, **params), _refused_p.bind(*moved, *rest, **params)
@@ -118,10 +127,12 @@ def _jvp(primals, tangents, *, num_derivatives, complain):
 ad.primitive_jvps[_refused_p] = _jvp
 
 
-def _transpose(cotangents, *args, num_derivatives, complain):
+def _transpose(cotangents, *args, num_derivatives, complain, forward):
     rest = args[num_derivatives:]
     moved = [ad.instantiate_zeros(ct) for ct in cotangents]
-    out = _refused_p.bind(*moved, *rest, num_derivatives=num_derivatives, complain=complain)
+    out = _refused_p.bind(
+        *moved, *rest, num_derivatives=num_derivatives, complain=complain, forward=True
+    )
     return [*out, *(None for _ in rest)]
 
 

@@ -6,6 +6,7 @@ from .cutting import cut_times
 from .distances import AbstractDistance
 from .first_times import first_spike_times
 from .marcus import marcus_lift
+from .presence import Presence
 from .profile_distances import ISIDistance, SPIKEDistance
 from .statistics import cv, cv2, fano_factor, inter_spike_intervals, lv, spike_rates
 from .trains import SpikeTrains
@@ -13,6 +14,7 @@ from .trains import SpikeTrains
 __all__ = [
     "AbstractDistance",
     "ISIDistance",
+    "Presence",
     "SPIKEDistance",
     "SpikeTrains",
     "VanRossum",

@@ -1,5 +1,7 @@
 """Distances with a time scale or a cost: van Rossum and Victor-Purpura."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -28,6 +30,9 @@ class VanRossum(AbstractDistance):
 
     Several neurons are as far apart as $\sqrt{\sum_k d_k^2}$: labelled lines, no sharing.
 
+    Of trains that hold the presence of spikes (`trains.presence`) each step of their grid is a
+    spike of that size, and the derivative is that in the presence.
+
     Attributes:
         tau: time constant of the decay, in the unit of the times.
 
@@ -39,6 +44,8 @@ class VanRossum(AbstractDistance):
         Houghton and Kreuz (2012), Network 23, 48, for the recursion.
     """
 
+    takes_presence: ClassVar[bool] = True
+
     tau: ArrayLike
 
     def __check_init__(self):
@@ -46,9 +53,14 @@ class VanRossum(AbstractDistance):
             raise ValueError(f"`tau` is {float(self.tau):g}; it must be positive.")
 
     def _between(self, x: Neuron, y: Neuron, end: Array) -> Float[Array, ""]:
+        return self._between_sized(x, y, jnp.ones_like(x), jnp.ones_like(y), end)
+
+    def _between_sized(
+        self, x: Neuron, y: Neuron, sizes_x: Neuron, sizes_y: Neuron, end: Array
+    ) -> Float[Array, ""]:
         tau = jnp.asarray(self.tau, x.dtype)
         times = jnp.concatenate([x, y])
-        signs = jnp.concatenate([jnp.ones_like(x), -jnp.ones_like(y)])
+        signs = jnp.concatenate([sizes_x, -sizes_y])
         spikes = jnp.isfinite(times)
         # Padding becomes spikes of size 0 at the end of the window: nothing happens there.
         times, signs = jnp.where(spikes, times, end), jnp.where(spikes, signs, 0)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from .checks import is_traced
+from .presence import Presence
 from .trains import SpikeTrains
 
 
@@ -37,6 +38,46 @@ class ByNeuron(NamedTuple):
         index = jnp.minimum(self.starts[train, neuron] + place, last)
         return jnp.where(within, self.times[train, index], jnp.inf)
 
+    def sizes(self, train: Array, neuron: Array, room: int) -> Float[Array, " room"]:
+        """One for each of these spikes, zero for padding."""
+        place = jnp.arange(room, dtype=jnp.int32)
+        return (place < self.counts[train, neuron]).astype(self.times.dtype)
+
+    @property
+    def num_neurons(self) -> int:
+        """How many neurons there are."""
+        return self.counts.shape[1]
+
+
+class OnGrid(NamedTuple):
+    """Trains whose spikes have a presence: each step of the grid is a spike, of that size.
+
+    Attributes:
+        times: ends of the steps.
+        values: the presence.
+    """
+
+    times: Float[Array, " steps"]
+    values: Float[Array, "trains steps num_neurons"]
+
+    def of(self, train: Array, neuron: Array, room: int) -> Float[Array, " room"]:
+        """The ends of the steps, of which there are `room`."""
+        return self.times
+
+    def sizes(self, train: Array, neuron: Array, room: int) -> Float[Array, " room"]:
+        """The presence of a spike of a neuron at each of them."""
+        return self.values[train, :, neuron]
+
+    @property
+    def num_neurons(self) -> int:
+        """How many neurons there are."""
+        return self.values.shape[-1]
+
+
+def on_grid(presence: Presence) -> OnGrid:
+    """The presence of trains of any batch shape, with one batch axis."""
+    return OnGrid(presence.times, presence.values.reshape(-1, *presence.values.shape[-2:]))
+
 
 def by_neuron(trains: SpikeTrains) -> ByNeuron:
     """The spikes of each train, sorted by neuron and then by time."""
@@ -63,7 +104,7 @@ def first_spike_times(trains: SpikeTrains, n: int) -> Float[Array, "*batch num_n
     r"""Times $\tau^k_1 \le \dots \le \tau^k_n$ of the first `n` spikes of each neuron $k$.
 
     They count from the start of the window. A spike that does not occur within the window is `inf`.
-    Differentiable in the spike times.
+    Differentiable in the spike times, not in the presence of spikes.
 
     Raises:
         ValueError: `n < 1`.

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .checks import is_traced
+from .presence import joined_presence
 from .windows import shared_where_equal, spread
 
 
@@ -32,7 +33,8 @@ def joined(trains: Sequence[Any], join: Callable, axis: int) -> tuple:
         join([getattr(x, name) for x in padded], axis=axis)
         for name in ("times", "neurons", "overflowed", "grazing")
     )
-    return *arrays, *_windows(trains, join, axis), reference.num_neurons
+    presence = joined_presence([x.presence for x in trains], join, axis)
+    return *arrays, *_windows(trains, join, axis), reference.num_neurons, presence
 
 
 def _windows(trains: list, join: Callable, axis: int) -> tuple:

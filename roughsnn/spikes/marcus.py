@@ -36,13 +36,17 @@ def marcus_lift(
     spikes of different neurons pass each other the lift jumps; exactly at a tie the derivative
     given is that of moving the tied spikes together, shared equally among them.
 
+    Of trains that hold the presence of spikes (`trains.presence`) each step of their grid is such a
+    jump, by the presence of a spike at its end: the same path, differentiable in the presence.
+
     Args:
         trains: any batch of trains.
         scale: factor of the counts, one for all neurons or one per neuron.
         time_scale: factor of the time channel.
 
     Returns:
-        array of shape `(*batch, 2 * max_spikes + 2, 1 + num_neurons)`, in the dtype of the times.
+        array of shape `(*batch, 2 * max_spikes + 2, 1 + num_neurons)`, in the dtype of the times;
+        with presence, of as many points for each step.
 
     Raises:
         ValueError: `scale` has a shape other than `()` or `(num_neurons,)`.
@@ -57,7 +61,23 @@ def marcus_lift(
             f"of shape ({num_neurons},)."
         )
     scale = jnp.broadcast_to(scale, (num_neurons,))
-    return _lift(trains, scale, jnp.asarray(time_scale, dtype))
+    lift = _lift if trains.presence is None else _lift_of_presence
+    return lift(trains, scale, jnp.asarray(time_scale, dtype))
+
+
+@jax.jit
+def _lift_of_presence(trains: SpikeTrains, scale, time_scale):
+    presence, batch = trains.presence, trains.batch_shape
+    assert presence is not None
+    num_steps = presence.times.shape[0]
+    start, end = jnp.zeros((*batch, 1), presence.times.dtype), trains.durations[..., None]
+    times = jnp.broadcast_to(jnp.repeat(presence.times, 2), (*batch, 2 * num_steps))
+    times = jnp.concatenate([start, times, end], axis=-1) * time_scale
+    counts = presence.counting_path
+    zero = jnp.zeros((*batch, 1, trains.num_neurons), counts.dtype)
+    counts = jnp.repeat(jnp.concatenate([zero, counts], axis=-2), 2, axis=-2)
+    counts = counts * jnp.broadcast_to(scale, counts.shape)
+    return jnp.concatenate([times[..., None], counts], axis=-1)
 
 
 @jax.jit

@@ -9,8 +9,9 @@ from .trains import SpikeTrains
 
 
 def spike_rates(trains: SpikeTrains) -> Float[Array, "*batch num_neurons"]:
-    """Number of spikes of each neuron, divided by the length of the window."""
-    counts = trains.counts_by_neuron.astype(trains.times.dtype)
+    """Number of spikes of each neuron, divided by the length of the window; where trains hold the
+    presence of spikes, differentiable in it."""
+    counts = trains.presence_by_neuron
     return counts / jnp.broadcast_to(trains.durations[..., None], counts.shape)
 
 

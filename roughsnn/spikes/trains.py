@@ -17,6 +17,7 @@ from .cutting import cut_trains, inner_window
 from .describing import described
 from .joining import joined
 from .lists import fields_from_lists, lists_from_padded
+from .presence import Presence, checked_presence
 from .windows import check_ends, number_of, spread, window_of
 
 
@@ -46,6 +47,9 @@ class SpikeTrains(eqx.Module):
             only the first `max_spikes` of them.
         grazing: 1 where a spike only grazes its threshold and so has no derivative, 2 where one was
             clipped, else 0; see `conditions` of [`roughsnn.simulate`][].
+        presence: of trains from a [`roughsnn.ClockEngine`][] with surrogate derivatives, whether
+            each neuron fires in each step; else `None`, and every spike is there for certain. See
+            [`roughsnn.spikes.Presence`][].
         num_neurons: number of neurons, silent ones included.
 
     The constructor takes arrays in this form and the ends `t0` and `t1` of the window (numbers, or
@@ -63,6 +67,7 @@ class SpikeTrains(eqx.Module):
     duration: Float[Array, "*window"]
     overflowed: Bool[Array, "*batch"]
     grazing: Int[Array, "*batch"]
+    presence: Presence | None
     num_neurons: int = eqx.field(static=True)
 
     def __init__(
@@ -75,11 +80,13 @@ class SpikeTrains(eqx.Module):
         *,
         num_neurons: int,
         grazing: Any = None,
+        presence: Presence | None = None,
     ):
         times, neurons, overflowed = checked_arrays(times, neurons, overflowed, num_neurons)
         check_ends(t0, t1, times.shape[:-1])
         self.times, self.neurons, self.overflowed = times, neurons, overflowed
         self.grazing = checked_grazing(grazing, times.shape[:-1])
+        self.presence = checked_presence(presence, times.shape[:-1], num_neurons)
         self.window_bits, self.duration = window_of(t0, t1, times.dtype)
         self.num_neurons = int(num_neurons)
 
@@ -87,7 +94,8 @@ class SpikeTrains(eqx.Module):
         self, times: Any, neurons: Any, overflowed: Any = None, *, num_neurons: int | None = None
     ) -> SpikeTrains:
         """Other spikes on the same windows, which stay exact inside `jit` too; arguments as in the
-        constructor. The batch of the spikes may have more axes at its end than this one has."""
+        constructor. The batch of the spikes may have more axes at its end than this one has. Their
+        presence is certain."""
         num_neurons = self.num_neurons if num_neurons is None else num_neurons
         arrays = checked_arrays(times, neurons, overflowed, num_neurons)
         grazing = spread(self.grazing, arrays[2].shape)
@@ -128,6 +136,27 @@ class SpikeTrains(eqx.Module):
         return counts.reshape(*self.batch_shape, self.num_neurons)
 
     @property
+    def presence_by_neuron(self) -> Float[Array, "*batch num_neurons"]:
+        """`counts_by_neuron` as real numbers: sums of the presence of spikes, with its surrogate
+        derivative where there is one."""
+        if self.presence is None:
+            return self.counts_by_neuron.astype(self.times.dtype)
+        return jnp.sum(self.presence.values, axis=-2)
+
+    def without_presence(self) -> SpikeTrains:
+        """The same spikes, there for certain: what is then made of them has no surrogate
+        derivative."""
+        return eqx.tree_at(lambda x: x.presence, self, None, is_leaf=lambda x: x is None)
+
+    def _only_for_certain(self, what: str) -> None:
+        if self.presence is not None:
+            raise ValueError(
+                f"These trains hold the presence of spikes on the grid of a ClockEngine, and "
+                f"`{what}` does not carry it along. Take `trains.without_presence()` first, whose "
+                "spikes have no surrogate derivative."
+            )
+
+    @property
     def t0(self) -> Any:
         """Start of the window: a float, or a float64 array of NumPy with one for each train.
 
@@ -156,7 +185,8 @@ class SpikeTrains(eqx.Module):
         """
         window = None if self.window_bits.ndim == 2 else 0
         length = None if self.duration.ndim == 0 else 0
-        return _assembled(0, 0, 0, 0, window, length, self.num_neurons)
+        presence = None if self.presence is None else self.presence.vmap_axes
+        return _assembled(0, 0, 0, 0, window, length, self.num_neurons, presence)
 
     # ---- in and out
 
@@ -234,7 +264,10 @@ class SpikeTrains(eqx.Module):
         new_number = np.full(self.num_neurons + 1, -1, dtype=np.int32)
         new_number[chosen] = np.arange(chosen.size, dtype=np.int32)
         relabelled = jnp.asarray(new_number)[self.neurons]
-        return self._packed(self.times, relabelled, self.overflowed, int(chosen.size))
+        packed = self._packed(self.times, relabelled, self.overflowed, int(chosen.size))
+        if self.presence is None:
+            return packed
+        return packed._with_presence(self.presence.of(lambda values: values[..., chosen]))
 
     def window(self, t0: Any, t1: Any) -> SpikeTrains:
         """Keep the spikes in `[t0, t1]`, which becomes the new window.
@@ -251,6 +284,7 @@ class SpikeTrains(eqx.Module):
         Raises:
             ValueError: `t1 <= t0`, or a window that is not inside the present one.
         """
+        self._only_for_certain("window")
         times, kept, bits, duration, overflowed = inner_window(self, t0, t1)
         moved = _assembled(
             times, self.neurons, overflowed, self.grazing, bits, duration, self.num_neurons
@@ -278,6 +312,7 @@ class SpikeTrains(eqx.Module):
             ValueError: more than one train, `ends` that are not after `starts`, a window that is
                 not inside the present one, or more spikes than `max_spikes`.
         """
+        self._only_for_certain("cut")
         trials, starts, ends, overflowed = cut_trains(self, starts, ends)
         trains = SpikeTrains.from_lists(
             trials, t0=starts, t1=ends, num_neurons=self.num_neurons, max_spikes=max_spikes,
@@ -296,14 +331,19 @@ class SpikeTrains(eqx.Module):
         """
         if n < 0:
             raise ValueError(f"`n` is {n}; it must be 0 or more.")
+        self._only_for_certain("first")
         overflowed = self.overflowed & (self.counts < n)
         cut = self.with_spikes(self.times[..., :n], self.neurons[..., :n], overflowed)
         return cut.pad_to(n)
 
     def keep(self, kept: Bool[Array, "*batch max_spikes"]) -> SpikeTrains:
         """Keep the spikes marked by `kept`, moved to the front; `max_spikes` stays."""
+        self._only_for_certain("keep")
         own = jnp.where(kept, self.neurons, -1)
         return self._packed(self.times, own, self.overflowed, self.num_neurons)
+
+    def _with_presence(self, presence: Presence | None) -> SpikeTrains:
+        return eqx.tree_at(lambda x: x.presence, self, presence, is_leaf=lambda x: x is None)
 
     def _packed(self, times: Any, neurons: Any, overflowed: Any, num_neurons: int) -> SpikeTrains:
         """Spikes with gaps (neuron -1), sorted again, the gaps moved to the end."""
@@ -326,14 +366,15 @@ class SpikeTrains(eqx.Module):
             widths = [(0, 0)] * len(self.batch_shape) + [(0, extra)]
             times = jnp.pad(self.times, widths, constant_values=jnp.inf)
             neurons = jnp.pad(self.neurons, widths, constant_values=-1)
-            return self.with_spikes(times, neurons, self.overflowed)
+            padded = self.with_spikes(times, neurons, self.overflowed)
+            return padded._with_presence(self.presence)
         times, neurons = refuse_if(
             (self.times[..., :max_spikes], self.neurons[..., :max_spikes]),
             self.mask[..., max_spikes:],
             f"`max_spikes` is {max_spikes}, fewer than some train has spikes. Give room for all, "
             "or use `first(n)` to keep only the first n on purpose.",
         )
-        return self.with_spikes(times, neurons, self.overflowed)
+        return self.with_spikes(times, neurons, self.overflowed)._with_presence(self.presence)
 
     # ---- the batch
 
@@ -357,7 +398,11 @@ class SpikeTrains(eqx.Module):
         return _assembled(
             self.times[spikes], self.neurons[spikes], self.overflowed[index], self.grazing[index],
             *self._windows(lambda x: x[index], lambda x: x[(*index, *inner)]), self.num_neurons,
+            self._presence_as(lambda x: x[(*index, *inner)]),
         )  # fmt: skip
+
+    def _presence_as(self, change: Callable) -> Presence | None:
+        return None if self.presence is None else self.presence.of(change)
 
     def _windows(self, of_trains: Callable, of_bits: Callable) -> tuple:
         """What is shared by all trains as it is, what each has of its own changed."""
@@ -371,8 +416,11 @@ class SpikeTrains(eqx.Module):
         batch = overflowed.shape
         times, neurons = (x.reshape(*batch, self.max_spikes) for x in (self.times, self.neurons))
         windows = self._windows(lambda x: x.reshape(batch), lambda x: x.reshape(*batch, 2, 2))
-        grazing = self.grazing.reshape(batch)
-        return _assembled(times, neurons, overflowed, grazing, *windows, self.num_neurons)
+        presence = self._presence_as(lambda x: x.reshape(*batch, *x.shape[-2:]))
+        return _assembled(
+            times, neurons, overflowed, self.grazing.reshape(batch), *windows, self.num_neurons,
+            presence,
+        )  # fmt: skip
 
     @staticmethod
     def concatenate(trains: Sequence[SpikeTrains], axis: int = 0) -> SpikeTrains:
@@ -399,13 +447,13 @@ def _ellipsis(entry: Any) -> Any:
 
 def _assembled(
     times: Any, neurons: Any, overflowed: Any, grazing: Any, window_bits: Any, duration: Any,
-    num_neurons: int,
+    num_neurons: int, presence: Any = None,
 ) -> SpikeTrains:  # fmt: skip
     """Trains of these very fields, with nothing converted; also of axes in place of arrays."""
     trains = object.__new__(SpikeTrains)
     fields = dict(
         times=times, neurons=neurons, window_bits=window_bits, duration=duration,
-        overflowed=overflowed, grazing=grazing, num_neurons=int(num_neurons),
+        overflowed=overflowed, grazing=grazing, presence=presence, num_neurons=int(num_neurons),
     )  # fmt: skip
     for name, value in fields.items():
         object.__setattr__(trains, name, value)

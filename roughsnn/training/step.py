@@ -171,7 +171,9 @@ class TrainStep(eqx.Module):
         chosen = trainable_leaves(state.model, self.trainable)
         parameters, rest = eqx.partition(state.model, chosen)
         noise_key = jr.fold_in(noise_key, state.step)
-        drawn, observed = of_batch(self.simulate, data)
+        at_step = getattr(self.simulate, "at_step", None)
+        simulate = self.simulate if at_step is None else at_step(state.step)
+        drawn, observed = of_batch(simulate, data)
         simulate, loss_of = drawn, Against(self.loss, observed)
         if self.conditions == "leave-out":
             simulate = LeavingOut(simulate)

@@ -21,6 +21,8 @@ _TITLES = {
     "protocol": "Protocols",
     "engines": "Engines",
     "simulate_on_grid": "Simulate on a grid",
+    "surrogates": "Surrogate derivatives",
+    "readouts": "Readouts",
     "neurons": "Neurons",
     "networks": "Networks",
     "gated": "Gated synapses",
