@@ -11,11 +11,11 @@ from ._cell import Rooms as Rooms
 from ._cell import State as State
 from ._escape import Firing as Firing
 from ._escape_drive import drive_of as drive_of
-from ._escape_run import EscapeGiven as EscapeGiven
-from ._escape_run import EscapeResponse as EscapeResponse
-from ._escape_run import Lags as Lags
-from ._escape_run import Marks as Marks
-from ._escape_run import Propagators as Propagators
+from ._escape_felt import Propagators as Propagators
+from ._escape_forward import EscapeGiven as EscapeGiven
+from ._escape_forward import EscapeResponse as EscapeResponse
+from ._escape_forward import Lags as Lags
+from ._escape_forward import Marks as Marks
 from ._escape_run import respond_by_intensity as respond_by_intensity
 from ._forward import Given as Given
 from ._forward import Response as Response

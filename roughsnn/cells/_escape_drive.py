@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._arrivals import Listed
-from ._escape_run import Drive, felt_by_pairs, felt_by_phases, phases_of
+from ._escape_felt import Drive, felt_by_pairs, felt_by_phases, phases_of
 from ._responses import lifted, relative_growth, response
 
 # rates are below one per cell: exact to rounding
