@@ -75,6 +75,18 @@ def line_means(density: np.ndarray, angles: np.ndarray, offsets: np.ndarray) -> 
     return found
 
 
+def ridges(density: np.ndarray, half_width: int = 2) -> np.ndarray:
+    """A map minus the mean of a square around each place, so that narrow ridges are left."""
+    size = density.shape[0]
+    i = np.arange(size)
+    first, last = np.maximum(i - half_width, 0), np.minimum(i + half_width + 1, size)
+    sums = np.pad(density.astype(float).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    square = (
+        sums[last][:, last] - sums[first][:, last] - sums[last][:, first] + sums[first][:, first]
+    )
+    return density - square / np.outer(last - first, last - first)
+
+
 def _interpolate(density: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     size = density.shape[0]
     left, top = np.minimum(x.astype(int), size - 2), np.minimum(y.astype(int), size - 2)

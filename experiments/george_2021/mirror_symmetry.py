@@ -18,7 +18,14 @@ from roughsnn.runs.settings import SEED, above, at_least, between
 
 from .figures import draw_axes, draw_noise, draw_scene, draw_tuning
 from .images import edges, mirrored_dots, random_dots, scene, vegetation
-from .measuring import area_under_curve, axis_score, grid, line_means, symmetry_density
+from .measuring import (
+    area_under_curve,
+    axis_score,
+    grid,
+    line_means,
+    ridges,
+    symmetry_density,
+)
 from .reporting import report
 from .tuning import tune
 
@@ -70,7 +77,7 @@ class Settings(rs.RunSettings):
     """The largest distance that a connection spans there, pixels."""
     edge_share: float = 0.125
     """Share of a scene's pixels that are edges."""
-    delay_error: float = 0.03
+    delay_error: float = 0.05
     """Relative error of the delays that are tuned."""
     tuning_steps: int = 60
     """Gradient steps that tune them."""
@@ -145,6 +152,9 @@ def vertical(settings: Settings) -> dict[str, Any]:
     return {"columns": columns, "scores": scores, "first": firsts, "controls": controls}
 
 
+ORIENTED_DENSITY = 0.01
+"""Share of pixels that are dots in images with an axis in any direction: the window of coincidence
+is wide there, and more dots would coincide by chance too often."""
 ANGLES = tuple(float(a) for a in np.deg2rad(np.arange(0, 180, 7.5)))
 
 
@@ -158,9 +168,9 @@ def oriented(settings: Settings) -> dict[str, Any]:
         rng = np.random.default_rng([s.seed, 2, i])
         angle = ANGLES[int(rng.integers(len(ANGLES)))]
         offset = float(rng.uniform(-s.neurons / 4, s.neurons / 4))
-        image = mirrored_dots(rng, s.image_size, s.density, angle, offset)
+        image = mirrored_dots(rng, s.image_size, ORIENTED_DENSITY, angle, offset)
         density = _with_wider_coincidence(s, image)
-        lines = line_means(density, np.asarray(ANGLES), offsets)
+        lines = line_means(ridges(density), np.asarray(ANGLES), offsets)
         best = np.unravel_index(np.nanargmax(lines), lines.shape)
         turned = abs((ANGLES[int(best[0])] - angle + np.pi / 2) % np.pi - np.pi / 2)
         # half a turn gives the same axis, with the offset of the other sign
@@ -176,7 +186,7 @@ def _with_wider_coincidence(settings: Settings, image: np.ndarray) -> np.ndarray
     """Mirrored points lie in the middle of pixels only for axes along rows and columns: elsewhere
     distances are off by up to a pixel, and the window of coincidence has to be as wide."""
     s = settings
-    counts = symmetry_density(image, grid(s.neurons, s.reach), s.reach, 0.5, s.threshold)
+    counts = symmetry_density(image, grid(s.neurons, s.reach), s.reach, 0.7, s.threshold)
     return counts.reshape(s.neurons, s.neurons)
 
 
