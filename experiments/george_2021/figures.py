@@ -94,12 +94,12 @@ def draw_scene(settings, results: dict[str, Any]):
 
 
 def draw_tuning(settings, results: dict[str, Any]):
-    """Errors of the delays and pairs that are detected, over gradient steps."""
+    """Errors of the delays and pairs that are detected, over steps."""
     figure, (left, right) = _panels(2)
     tuning = results["tuning"]
     left.semilogy(tuning["errors"], color=COLOURS[0], lw=1)
     right.plot(tuning["detected"], color=COLOURS[0], lw=1)
     right.axhline(tuning["pairs"], color="0.7", lw=0.6)
-    tidy(left, "gradient step", "relative error of the delays")
-    tidy(right, "gradient step", "pairs that are detected")
+    tidy(left, "step of the method", "relative error of the delays")
+    tidy(right, "step of the method", "pairs that are detected")
     return figure

@@ -79,8 +79,8 @@ class Settings(rs.RunSettings):
     """Share of a scene's pixels that are edges."""
     delay_error: float = 0.05
     """Relative error of the delays that are tuned."""
-    tuning_steps: int = 60
-    """Gradient steps that tune them."""
+    tuning_steps: int = 16
+    """Steps of Gauss and Newton's method that tune them."""
     seed: int = 0
     """Seed of all random numbers."""
     output: Path = Path("runs/mirror-symmetry")
@@ -102,7 +102,7 @@ class Settings(rs.RunSettings):
     presets: ClassVar = {
         "quick": {
             "seeds": 4, "noises": (0.0, 0.15, 0.3, 0.6, 1.0), "noise_images": 8, "scenes": 10,
-            "tuning_steps": 15,
+            "tuning_steps": 8,
         }
     }  # fmt: skip
 
