@@ -83,8 +83,8 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
         "continuous_worst_covariance_ses": "<= 3",
         # the largest of 140 deviations of a normal law is above 4 once in 110 cases
         "since_onset_worst_ses": "<= 4",
-        "posterior_worst_mean_ses": "<= 3.5",
-        "posterior_worst_covariance_ses": "<= 3.5",
+        "posterior_worst_mean_ses": "<= 3",
+        "posterior_worst_covariance_ses": "<= 3",
     }
     figures = {name: float(np.asarray(value)) for name, value in figures.items()}
     return Study(figures, bounds, report(settings, results))

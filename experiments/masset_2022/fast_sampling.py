@@ -79,8 +79,8 @@ class Settings(rs.RunSettings):
     without_repeats: ClassVar = ("sweep_dims", "sweep_correlations")
     presets: ClassVar = {
         "quick": {
-            "repeats": 4, "window": 800.0, "onset": 300.0, "sweep_dims": (2, 16),
-            "sweep_correlations": (0.0, 0.9), "sweep_repeats": 10, "continuous_trials": 100,
+            "repeats": 4, "window": 600.0, "onset": 200.0, "sweep_dims": (2, 8),
+            "sweep_correlations": (0.0, 0.9), "sweep_repeats": 5, "continuous_trials": 60,
             "spike_size": 0.5,
         }
     }  # fmt: skip
