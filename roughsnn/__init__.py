@@ -52,6 +52,7 @@ from .losses import ReadoutCrossEntropy as ReadoutCrossEntropy
 from .losses import SignatureMMDLoss as SignatureMMDLoss
 from .losses import SignatureScoreLoss as SignatureScoreLoss
 from .losses import SpikeCountCrossEntropy as SpikeCountCrossEntropy
+from .networks import CoincidenceDetectors as CoincidenceDetectors
 from .networks import ConductanceSynapses as ConductanceSynapses
 from .networks import NetworkState as NetworkState
 from .networks import SparseConnections as SparseConnections

@@ -19,6 +19,8 @@ EXPERIMENTS = {
     "synaptic-weights": "experiments.holberg_salvi_2024.synaptic_weights",
     "predictive-coding": "experiments.huh_sejnowski_2018.predictive_coding",
     "delayed-memory-xor": "experiments.huh_sejnowski_2018.delayed_memory_xor",
+    "fast-sampling": "experiments.masset_2022.fast_sampling",
+    "mirror-symmetry": "experiments.george_2021.mirror_symmetry",
 }
 """Experiments by the name that the command knows; each module has `Settings` and `run`."""
 

@@ -97,6 +97,10 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
             "`steps` is (3, 2)",
         ),
         (["run", "synaptic-weights", "--paths", "4"], "not used without `improved`"),
+        (["run", "fast-sampling", "--sweep-dims", "0"], "`sweep_dims` holds 0; each must be at"),
+        (["run", "fast-sampling", "--balanced-dt", "0.5"], "Euler's scheme diverges"),
+        (["run", "mirror-symmetry", "--density", "0"], "`density` is 0.0; it must be between"),
+        (["run", "mirror-symmetry", "--threshold", "2.5"], "it must be between 1 and 2"),
         (["simulate", "--sigma", "-1"], "`sigma` is -1.0; it must be at least 0"),
         (
             ["simulate", "--layers", "2", "3", "--neurons", "4"],

@@ -5,6 +5,7 @@
 
 from ._arrivals import NEVER as NEVER
 from ._arrivals import waiting as waiting
+from ._coincidence import CoincidenceDetectors as CoincidenceDetectors
 from ._connections import SparseConnections as SparseConnections
 from ._connections import layered_connections as layered_connections
 from ._connections import random_connections as random_connections
@@ -15,6 +16,7 @@ from ._state import NetworkState as NetworkState
 from ._synapses import ConductanceSynapses as ConductanceSynapses
 
 __all__ = [
+    "CoincidenceDetectors",
     "ConductanceSynapses",
     "NetworkState",
     "SparseConnections",

@@ -2,6 +2,7 @@
 
 from .checkpoints import Checkpoint, CheckpointError, Checkpoints
 from .folder import RunFolder, RunInterrupted
+from .parts import compute_parts
 from .settings import RunSettings
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     "RunFolder",
     "RunInterrupted",
     "RunSettings",
+    "compute_parts",
 ]

@@ -1,0 +1,90 @@
+"""Sampling by spikes: two networks in two geometries, their speed, and the law in continuous time.
+
+Figures of the source are those of an independent implementation of the equations in its code, one
+network for each row; they are compared in standard deviations of one network here.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from experiments.masset_2022.fast_sampling import Settings, run
+from experiments.masset_2022.measuring import BALANCED_MEAN, GEOMETRIES, SWEPT
+from experiments.masset_2022.reporting import REFERENCE, report, sweep_slope, sweep_times
+from roughsnn.runs.folder import read_settings
+
+from ._study import Study
+
+
+def study(folder: Path | None = None, quick: bool = False, progress: bool = False) -> Study:
+    """Measure, or judge only.
+
+    Args:
+        folder: judge the run that is in this folder instead of a new one.
+        quick: a small size, on which the bounds need not hold.
+        progress: whether to show progress.
+    """
+    if folder is None:
+        settings = Settings(quick=quick, progress=progress)
+        results, _ = run(settings)
+    else:
+        settings = read_settings(folder, Settings)
+        results = json.loads((folder / "outcomes.json").read_text())
+    figures, bounds = {}, {}
+    away = [
+        abs(results[name][column][0] - value) / results[name][column][1]
+        for name, row in REFERENCE.items()
+        for column, value in row.items()
+        if name.startswith("metropolis") and column in ("mean", "variance", "covariance")
+    ]
+    figures["metropolis_moments_away_from_reference_sds"] = max(away)
+    bounds["metropolis_moments_away_from_reference_sds"] = "<= 3"
+    for scale, suffix in (("A", ""), ("A/sqrt p", "_scaled")):
+        natural, naive = (results[f"metropolis {g} {scale}"] for g in ("natural", "naive"))
+        figures[f"metropolis_natural_mean{suffix}"] = natural["mean"][0]
+        figures[f"metropolis_natural_variance{suffix}"] = natural["variance"][0]
+        figures[f"metropolis_natural_covariance_error{suffix}"] = natural["covariance_error"][0]
+        figures[f"metropolis_naive_over_natural_error{suffix}"] = (
+            naive["covariance_error"][0] / natural["covariance_error"][0]
+        )
+        bounds[f"metropolis_natural_mean{suffix}"] = "between 0.93 and 1.03"
+        bounds[f"metropolis_natural_variance{suffix}"] = "between 0.93 and 1.03"
+        bounds[f"metropolis_natural_covariance_error{suffix}"] = "<= 0.2"
+        bounds[f"metropolis_naive_over_natural_error{suffix}"] = ">= 20"
+    for geometry in GEOMETRIES:
+        early = results[f"balanced {geometry} one a step"]["early_mean"][0] / BALANCED_MEAN
+        figures[f"balanced_{geometry}_early_mean_of_target"] = early
+    bounds["balanced_natural_early_mean_of_target"] = "between 0.95 and 1.05"
+    bounds["balanced_naive_early_mean_of_target"] = "< 0.6"
+    for network in SWEPT:
+        for geometry in GEOMETRIES:
+            for kind in ("p", "rho"):
+                times = sweep_times(settings, results, network, geometry, kind)
+                if times is None:
+                    continue
+                name = f"{network} {geometry}".replace(" ", "_")
+                slope = sweep_slope(settings, results, network, geometry, kind)
+                figures[f"{name}_slope_over_{kind}"] = slope
+                if (network, geometry) == ("balanced all due", "natural"):
+                    bounds[f"{name}_slope_over_{kind}"] = "<= 0.1"
+    law, posterior = results["continuous"], results["posterior"]
+    figures |= {
+        "continuous_worst_mean_ses": law["worst_mean"],
+        "continuous_worst_covariance_ses": law["worst_covariance"],
+        "since_onset_worst_ses": max(
+            row[f"estimates_worst_{kind}"] for row in law["rows"] for kind in ("mean", "covariance")
+        ),
+        "posterior_worst_mean_ses": posterior["worst_mean"],
+        "posterior_worst_covariance_ses": posterior["worst_covariance"],
+    }
+    bounds |= {
+        "continuous_worst_mean_ses": "<= 3",
+        "continuous_worst_covariance_ses": "<= 3",
+        # the largest of 140 deviations of a normal law is above 4 once in 110 cases
+        "since_onset_worst_ses": "<= 4",
+        "posterior_worst_mean_ses": "<= 3",
+        "posterior_worst_covariance_ses": "<= 3",
+    }
+    figures = {name: float(np.asarray(value)) for name, value in figures.items()}
+    return Study(figures, bounds, report(settings, results))

@@ -1,0 +1,1 @@
+"""George, Soci, Miscuglio & Sorger (2021), Symmetry perception with spiking neural networks."""
