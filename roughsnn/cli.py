@@ -19,6 +19,7 @@ EXPERIMENTS = {
     "synaptic-weights": "experiments.holberg_salvi_2024.synaptic_weights",
     "predictive-coding": "experiments.huh_sejnowski_2018.predictive_coding",
     "delayed-memory-xor": "experiments.huh_sejnowski_2018.delayed_memory_xor",
+    "balance-2012": "experiments.bourdoukan_2012.spike_code",
     "balance-2015": "experiments.bourdoukan_deneve_2015.linear_systems",
 }
 """Experiments by the name that the command knows; each module has `Settings` and `run`."""

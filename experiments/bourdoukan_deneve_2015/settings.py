@@ -39,7 +39,7 @@ class Settings(rs.RunSettings):
     """Gain K of the feedback of the error in each phase; in the end it is tested without."""
     slow_rate: float = 0.3
     """Learning rate eta of the slow connections."""
-    fast_rates: tuple[float, ...] = (0.02, 0.002, 0.0005, 0.0001)
+    fast_rates: tuple[float, ...] = (0.01, 0.001, 0.0003, 0.0001)
     """Learning rate of the fast connections in each phase, where they learn."""
     weak_start: float = 0.1
     """Where fast connections learn, the share of the ideal ones that they start at."""
@@ -58,7 +58,7 @@ class Settings(rs.RunSettings):
     }  # fmt: skip
     without_repeats = ("systems", "seeds")
     presets: ClassVar = {
-        "quick": {"systems": ("oscillator",), "seeds": (0,), "epochs": (8, 8, 12, 16)}
+        "quick": {"systems": ("oscillator",), "seeds": (0,), "epochs": (12, 8, 8, 12)}
     }
 
     def __post_init__(self):
