@@ -154,7 +154,12 @@ def without(
     silenced = silence(networks, population.neurons - left)
     x, solution = respond(settings, population, silenced, 200.0)
     error = jnp.mean(jnp.sum((x - solution.readout) ** 2, axis=-1), axis=-1)
-    rate = jnp.mean(solution.spikes, axis=(1, 2)) * population.neurons / left / settings.dt
+    rate = (
+        jnp.mean(solution.spikes, axis=(1, 2), dtype=x.dtype)
+        * population.neurons
+        / left
+        / settings.dt
+    )
     return np.asarray(error), np.asarray(rate)
 
 

@@ -74,8 +74,8 @@ def learn(
             + settings.cost * jnp.sum(solution.rates**2, axis=1)
         )
         distances = distance_to(solution.network.fast, optimal.fast)
-        rate = jnp.mean(solution.spikes) / settings.dt
-        active = jnp.mean(jnp.any(solution.spikes, axis=1))
+        rate = jnp.mean(solution.spikes, dtype=x.dtype) / settings.dt
+        active = jnp.mean(jnp.any(solution.spikes, axis=1), dtype=x.dtype)
         after = Learner(solution.network, solution.state, signal)
         return after, jnp.stack([loss, *distances, rate, active])
 

@@ -113,7 +113,7 @@ def _test(
             inputs, targets = draw_inputs(system, key, settings.steps, settings.dt)
             solution = solve_balanced(network, inputs, settings.dt, throw=False)
             squares = jnp.sum((targets - solution.readout) ** 2), jnp.sum(targets**2)
-            return *squares, jnp.mean(solution.spikes) / settings.dt
+            return *squares, jnp.mean(solution.spikes, dtype=targets.dtype) / settings.dt
 
         wrong, all_of_it, rate = jax.vmap(one)(keys)
         return jnp.sum(wrong) / jnp.sum(all_of_it), jnp.mean(rate)

@@ -120,8 +120,8 @@ def _measures(
     network = solution.network
     error = jnp.sum((targets - solution.readout) ** 2) / jnp.sum(targets**2)
     share = jnp.sqrt(jnp.mean(solution.error_current**2) / jnp.mean(solution.slow_current**2))
-    rate = jnp.mean(solution.spikes) / solution.dt
-    active = jnp.mean(jnp.any(solution.spikes, axis=1))
+    rate = jnp.mean(solution.spikes, dtype=error.dtype) / solution.dt
+    active = jnp.mean(jnp.any(solution.spikes, axis=1), dtype=error.dtype)
     slow = jnp.sum((network.slow - ideal.slow) ** 2) / jnp.sum(ideal.slow**2)
     fast, _ = distance_to(network.fast, ideal.fast)
     return jnp.stack([error, share, rate, active, matrix_error(system, network), slow, fast])

@@ -33,7 +33,7 @@ class Settings(rs.RunSettings):
     """Step, s."""
     epoch: float = 2.0
     """Length of an epoch, s; each begins at rest."""
-    epochs: tuple[int, ...] = (15, 15, 30, 60)
+    epochs: tuple[int, ...] = (30, 15, 30, 60)
     """Epochs of each phase of learning."""
     feedback: tuple[float, ...] = (200.0, 100.0, 50.0, 25.0)
     """Gain K of the feedback of the error in each phase; in the end it is tested without."""
