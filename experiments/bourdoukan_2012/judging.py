@@ -104,20 +104,25 @@ def respond(
     start = beginners(settings, population, networks)
     first, later = (round(time / settings.dt) for time in (burn_in, duration))
 
-    @eqx.filter_jit
-    @eqx.filter_vmap
-    def run(learner, key):
-        signal, state = learner.signal, learner.state
-        for steps, number in ((first, 0), (later, 2)):
-            for_signal, for_noise = (jr.fold_in(key, number + i) for i in range(2))
+    return _run(settings, population, start, keys, first, later)
+
+
+@eqx.filter_jit
+def _run(settings: Settings, population: Population, start: Any, keys: Any, *lengths: int) -> Any:
+    """Signals and solutions of the last of several stretches of time; compiled once for all."""
+
+    def one(learner, key):
+        signal, state, seen = learner.signal, learner.state, None
+        for number, steps in enumerate(lengths):
+            for_signal, for_noise = (jr.fold_in(key, 2 * number + i) for i in range(2))
             signal, inputs, x = draw_signal(settings, population, signal, for_signal, steps)
             solution = solve_balanced(
                 learner.network, inputs, settings.dt, state=state, key=for_noise, throw=False
             )
-            state = solution.state
-        return x, solution  # pyright: ignore[reportPossiblyUnboundVariable]
+            state, seen = solution.state, (x, solution)
+        return seen
 
-    return run(start, keys)
+    return eqx.filter_vmap(one)(start, keys)
 
 
 def activity_of(

@@ -44,7 +44,7 @@ class Settings(rs.RunSettings):
     """Seeds of the networks, which learn side by side."""
     autapse_drive: float = 1.25
     """Constant signal of the single neuron."""
-    autapse_tau: float = 60.0
+    autapse_tau: float = 62.0
     """Its time constant of learning."""
     autapse_dt: float = 0.005
     """Its step."""

@@ -1,6 +1,7 @@
 """What networks have learned: tests without feedback, and free response."""
 
 import dataclasses
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -106,8 +107,11 @@ def _test(
     """Error over the signal, and rate, of each network on the same fresh inputs."""
     keys = jr.split(jr.key(2_000_000), TESTS)
 
-    @eqx.filter_jit
-    @eqx.filter_vmap
+    return _run_tests(settings, system, networks, keys)
+
+
+@eqx.filter_jit
+def _run_tests(settings: Settings, system: System, networks: Any, keys: Any) -> Any:
     def test(network):
         def one(key):
             inputs, targets = draw_inputs(system, key, settings.steps, settings.dt)
@@ -118,7 +122,7 @@ def _test(
         wrong, all_of_it, rate = jax.vmap(one)(keys)
         return jnp.sum(wrong) / jnp.sum(all_of_it), jnp.mean(rate)
 
-    return test(networks)
+    return eqx.filter_vmap(test)(networks)
 
 
 def response(settings: Settings, system: System, network: BalancedNetwork, key):
@@ -141,17 +145,18 @@ def free_responses(
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     kick, free = round(KICK / settings.dt), round(FREE / settings.dt)
 
-    @jax.jit
-    def run(directions):
-        def one(direction):
-            on = jnp.broadcast_to(direction[None], (kick, j))
-            inputs = jnp.concatenate([on, jnp.zeros((free, j), direction.dtype)])
-            return solve_balanced(network, inputs, settings.dt, throw=False).readout[kick:]
-
-        return jax.vmap(one)(directions)
-
     kicks = jnp.asarray(system.size / KICK * directions, network.fast.dtype)
-    return np.asarray(run(kicks), float)
+    return np.asarray(_run_kicks(network, kicks, kick, free, settings.dt), float)
+
+
+@eqx.filter_jit
+def _run_kicks(network: BalancedNetwork, kicks: Any, kick: int, free: int, dt: float) -> Any:
+    def one(direction):
+        on = jnp.broadcast_to(direction[None], (kick, direction.size))
+        inputs = jnp.concatenate([on, jnp.zeros((free, direction.size), direction.dtype)])
+        return solve_balanced(network, inputs, dt, throw=False).readout[kick:]
+
+    return jax.vmap(one)(kicks)
 
 
 def modes_of(

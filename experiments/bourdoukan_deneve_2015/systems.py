@@ -9,7 +9,7 @@ from jax.scipy.linalg import expm
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class System:
     """A system dx/dt = A x + c.
 

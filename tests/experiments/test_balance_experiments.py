@@ -52,7 +52,7 @@ def test_modes_are_read_off_free_responses():
 
 def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
     settings = spike_code.Settings(
-        neurons=6, homogeneous_neurons=4, seeds=(0,), duration=400.0, dt=0.05, progress=False,
+        neurons=6, homogeneous_neurons=4, seeds=(0,), duration=400.0, dt=0.1, progress=False,
         autapse_dt=0.02, checkpoint_every=1, output=tmp_path,
     )  # fmt: skip
     (autapse, outcomes), folder = spike_code.run(settings)
