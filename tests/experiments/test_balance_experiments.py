@@ -52,7 +52,8 @@ def test_modes_are_read_off_free_responses():
 
 def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
     settings = spike_code.Settings(
-        neurons=6, homogeneous_neurons=4, seeds=(0,), duration=400.0, dt=0.1, progress=False,
+        neurons=6, homogeneous_neurons=4, seeds=(0,), duration=400.0, dt=0.05, size=3.0,
+        progress=False,
         autapse_dt=0.02, checkpoint_every=1, output=tmp_path,
     )  # fmt: skip
     (autapse, outcomes), folder = spike_code.run(settings)
@@ -61,6 +62,7 @@ def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
     assert [o.population for o in outcomes] == ["homogeneous", "heterogeneous"]
     for outcome in outcomes:
         assert outcome.mean_distance < outcome.mean_distance_before
+        assert outcome.after.loss < outcome.before.loss
         assert outcome.removed[0][1] > 0
     assert spike_code.read_outcomes(folder) == (autapse, outcomes)
     study = study_of_2012(autapse, outcomes)
@@ -106,7 +108,8 @@ def test_bad_settings_are_refused_and_divergence_stops_a_run(tmp_path):
     with pytest.raises(ValueError, match="must have a value for each phase"):
         linear_systems.Settings(epochs=(3,))
     small = dict(
-        neurons=6, homogeneous_neurons=4, seeds=(0,), duration=400.0, dt=0.05, progress=False,
+        neurons=6, homogeneous_neurons=4, seeds=(0,), duration=400.0, dt=0.05, size=3.0,
+        progress=False,
         autapse_dt=0.02, output=tmp_path,
     )  # fmt: skip
     with pytest.raises(rs.TrainingError, match=r"(weights diverge|saturates).*Take a larger `tau`"):
