@@ -47,7 +47,7 @@ class Settings(rs.RunSettings):
     autapse_tau: float = 62.0
     """Its time constant of learning."""
     autapse_dt: float = 0.005
-    """Its step."""
+    """Length of a step of the single neuron."""
     checkpoint_every: int = 5
     """Epochs, of 200 time units, between two checkpoints; a run that is killed loses at most so
     many."""

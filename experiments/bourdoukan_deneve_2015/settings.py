@@ -30,7 +30,7 @@ class Settings(rs.RunSettings):
     leak: float = 20.0
     """Leak lambda of potentials and readout, per second."""
     dt: float = 1e-4
-    """Step, s."""
+    """Length of a step of the networks, s."""
     epoch: float = 2.0
     """Length of an epoch, s; each begins at rest."""
     epochs: tuple[int, ...] = (30, 15, 30, 60)
