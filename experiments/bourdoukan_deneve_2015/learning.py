@@ -35,7 +35,7 @@ def encoder_of(settings: Settings, system: System, key: PRNGKeyArray) -> Float[A
     """Directions of spikes: nearly evenly spread over a circle, else at random over the sphere."""
     n, j = settings.neurons_per_signal * system.dimension, system.dimension
     if j == 2:
-        angle = 2 * jnp.pi * (jnp.arange(n) + jr.uniform(key, (n,))) / n
+        angle = 2 * jnp.pi * (jnp.arange(n, dtype=float) + jr.uniform(key, (n,))) / n
         rows = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
     else:
         rows = jr.normal(key, (n, j))
