@@ -21,6 +21,8 @@ EXPERIMENTS = {
     "delayed-memory-xor": "experiments.huh_sejnowski_2018.delayed_memory_xor",
     "fast-sampling": "experiments.masset_2022.fast_sampling",
     "mirror-symmetry": "experiments.george_2021.mirror_symmetry",
+    "balance-2012": "experiments.bourdoukan_2012.spike_code",
+    "balance-2015": "experiments.bourdoukan_deneve_2015.linear_systems",
 }
 """Experiments by the name that the command knows; each module has `Settings` and `run`."""
 

@@ -26,6 +26,7 @@ _TITLES = {
     "neurons": "Neurons",
     "networks": "Networks",
     "gated": "Gated synapses",
+    "balance": "Balanced networks",
     "event_sde": "Event SDEs",
     "solve": "Event solver",
     "conditions": "Conditions",

@@ -1,0 +1,94 @@
+"""The settings of learning an optimal spike-based representation."""
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+import roughsnn as rs
+from roughsnn.runs.settings import SEED, above, at_least, between
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(rs.RunSettings):
+    """Fast connections learn an optimal representation in spikes; the membrane's time constant is 1
+    and a spike moves the readout by 1."""
+
+    neurons: int = 50
+    """Neurons of the heterogeneous network."""
+    homogeneous_neurons: int = 25
+    """Neurons of the homogeneous network, all of which read out in the same direction."""
+    signals: int = 2
+    """Signals of the heterogeneous network."""
+    spread: float = 50.0
+    """Of two signals, width of the range of directions of the neurons, degrees; the more signals,
+    the more directions are spread otherwise."""
+    size: float = 8.0
+    """Mean size of the signal, in sizes of a spike's effect on the readout."""
+    wander: float = 0.7
+    """Standard deviation of each signal about its mean."""
+    correlation: float = 1.0
+    """Correlation time of the input."""
+    cost: float = 0.2
+    """Cost mu of the filtered spike trains."""
+    noise: float = 0.045
+    """Noise of the potentials, per square root of time."""
+    weak_start: float = 0.5
+    """Connections between neurons start at random between 0 and so much of the optimal ones."""
+    tau: float = 60.0
+    """Time constant of learning."""
+    duration: float = 8000.0
+    """Time for which networks learn, a multiple of 200."""
+    dt: float = 0.01
+    """Step of the networks."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    """Seeds of the networks, which learn side by side."""
+    autapse_drive: float = 1.25
+    """Constant signal of the single neuron."""
+    autapse_tau: float = 62.0
+    """Its time constant of learning."""
+    autapse_dt: float = 0.005
+    """Length of a step of the single neuron."""
+    checkpoint_every: int = 5
+    """Epochs, of 200 time units, between two checkpoints; a run that is killed loses at most so
+    many."""
+    output: Path = Path("runs/balance-2012")
+    """Folder under which the run gets a numbered folder of its own."""
+    quick: bool = False
+    """A small size: two seeds, a quarter of the time."""
+
+    number_ranges: ClassVar = {
+        "neurons": at_least(2), "homogeneous_neurons": at_least(2), "signals": at_least(1),
+        "spread": between(0, 90), "size": above(0), "wander": at_least(0),
+        "correlation": above(0), "cost": at_least(0), "noise": at_least(0),
+        "weak_start": between(0, 2), "tau": above(0), "duration": at_least(200), "dt": above(0),
+        "seeds": SEED, "autapse_drive": above(0.5), "autapse_tau": above(0),
+        "autapse_dt": above(0),
+    }  # fmt: skip
+    without_repeats = ("seeds",)
+    presets: ClassVar = {"quick": {"seeds": (0, 1), "duration": 2000.0}}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.duration % EPOCH:
+            raise ValueError(
+                f"`duration` is {self.duration:g}; it must be a multiple of {EPOCH:g}, the length "
+                "of an epoch."
+            )
+        if self.dt > 0.1:
+            raise ValueError(f"`dt` is {self.dt}; it must be at most 0.1, a tenth of the leak.")
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch, a multiple of `UPDATE_EVERY`."""
+        return UPDATE_EVERY * max(round(EPOCH / self.dt / UPDATE_EVERY), 1)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of learning."""
+        return round(self.duration / EPOCH)
+
+
+EPOCH = 200.0
+"""Length of an epoch."""
+UPDATE_EVERY = 100
+"""Steps over which the changes of weights are collected."""

@@ -1,0 +1,96 @@
+"""The settings of learning linear dynamical systems."""
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+import roughsnn as rs
+from roughsnn.runs.settings import SEED, above, at_least, between
+
+from .systems import NAMES, system_named
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(rs.RunSettings):
+    """Balanced networks learn linear dynamical systems from the feedback of their own error."""
+
+    systems: tuple[str, ...] = NAMES
+    """Systems to learn: oscillator, integrator, random."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Seeds of the networks, which learn side by side."""
+    learn_fast: bool = True
+    """Whether networks that learn their fast connections too are trained beside those that are
+    given the ideal ones."""
+    neurons_per_signal: int = 10
+    """Neurons for each signal."""
+    spike_size: float = 0.1
+    """How far a spike moves the readout, the norm of a row of the encoder."""
+    cost: float = 1e-5
+    """Cost mu of the filtered spike trains."""
+    leak: float = 20.0
+    """Leak lambda of potentials and readout, per second."""
+    dt: float = 1e-4
+    """Length of a step of the networks, s."""
+    epoch: float = 2.0
+    """Length of an epoch, s; each begins at rest."""
+    epochs: tuple[int, ...] = (30, 15, 30, 60)
+    """Epochs of each phase of learning."""
+    feedback: tuple[float, ...] = (200.0, 100.0, 50.0, 25.0)
+    """Gain K of the feedback of the error in each phase; in the end it is tested without."""
+    slow_rate: float = 0.3
+    """Learning rate eta of the slow connections."""
+    fast_rates: tuple[float, ...] = (0.01, 0.001, 0.0003, 0.0001)
+    """Learning rate of the fast connections in each phase, where they learn."""
+    weak_start: float = 0.1
+    """Where fast connections learn, the share of the ideal ones that they start at."""
+    checkpoint_every: int = 10
+    """Epochs between two checkpoints; a run that is killed loses at most so many."""
+    output: Path = Path("runs/balance-2015")
+    """Folder under which the run gets a numbered folder of its own."""
+    quick: bool = False
+    """A small size: one seed of the oscillator, a third of the epochs."""
+
+    number_ranges: ClassVar = {
+        "seeds": SEED, "neurons_per_signal": at_least(3), "spike_size": above(0), "cost": above(0),
+        "leak": above(0), "dt": above(0), "epoch": above(0), "epochs": at_least(0),
+        "feedback": at_least(0), "slow_rate": at_least(0), "fast_rates": between(0, 0.5),
+        "weak_start": between(0, 1),
+    }  # fmt: skip
+    without_repeats = ("systems", "seeds")
+    presets: ClassVar = {
+        "quick": {"systems": ("oscillator",), "seeds": (0,), "epochs": (12, 8, 8, 12)}
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in self.systems:
+            system_named(name)
+        for name in ("feedback", "fast_rates"):
+            if len(getattr(self, name)) != len(self.epochs):
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)} and `epochs` {self.epochs}; both must have "
+                    "a value for each phase of learning."
+                )
+        if not 100 * self.dt <= self.epoch:
+            raise ValueError(
+                f"`dt` is {self.dt} s and `epoch` {self.epoch} s; an epoch must have 100 steps or "
+                "more."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch, a multiple of `UPDATE_EVERY`."""
+        return UPDATE_EVERY * round(self.epoch / self.dt / UPDATE_EVERY)
+
+    def phase_of(self, epoch: int) -> int:
+        """The phase that an epoch belongs to."""
+        last = 0
+        for phase, number in enumerate(self.epochs):
+            last += number
+            if epoch < last:
+                return phase
+        raise ValueError(f"epoch {epoch} is beyond the last phase.")
+
+
+UPDATE_EVERY = 100
+"""Steps over which the changes of weights are collected."""

@@ -1,0 +1,77 @@
+"""What is read out of spikes by a leaky sum, and the decoder that reads best."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from .._checks import number
+
+
+def leaky_readout(
+    spikes: Bool[ArrayLike, "..."] | Float[ArrayLike, "..."],
+    decoder: Float[ArrayLike, "..."],
+    dt: float,
+    leak: float,
+) -> Float[Array, "steps J"]:
+    r"""The readout $\hat x$ with $d\hat x / dt = -\lambda \hat x + D o$, at the end of each step.
+
+    Args:
+        spikes: 1 where a neuron fired in a step, else 0, shape (steps, N); a spike counts in full
+            at the end of its step.
+        decoder: the weights D, shape (J, N).
+        dt: length of a step.
+        leak: the rate $\lambda > 0$.
+
+    Raises:
+        ValueError: shapes that do not fit together, or a number out of range.
+    """
+    decoder = jnp.asarray(decoder)
+    spikes = jnp.asarray(spikes).astype(decoder.dtype)
+    if spikes.ndim != 2 or decoder.ndim != 2 or spikes.shape[1] != decoder.shape[1]:
+        raise ValueError(
+            f"`spikes` has shape {spikes.shape} and `decoder` {decoder.shape}; they must be "
+            "(steps, N) and (J, N)."
+        )
+    decay = math.exp(-number("leak", leak, positive=True) * number("dt", dt, positive=True))
+
+    def step(x, arrived):
+        x = decay * x + arrived
+        return x, x
+
+    start = jnp.zeros(decoder.shape[0], decoder.dtype)
+    return jax.lax.scan(step, start, spikes @ decoder.T)[1]
+
+
+def refitted_decoder(
+    rates: Float[ArrayLike, "..."],
+    signal: Float[ArrayLike, "..."],
+    *,
+    ridge: float = 0.0,
+) -> np.ndarray:
+    r"""The decoder that reads a signal out of filtered spike trains with the least squared error,
+    of shape (J, N): the D of smallest $\sum_t |x_t - D r_t|^2 + \rho\, |D|^2$. On the host.
+
+    Args:
+        rates: filtered spike trains r, shape (steps, N).
+        signal: the signal x, shape (steps, J).
+        ridge: the price $\rho \ge 0$ of large weights.
+
+    Raises:
+        ValueError: shapes that do not fit together, or a negative price.
+    """
+    rates, signal = np.asarray(rates, float), np.asarray(signal, float)
+    if rates.ndim != 2 or signal.ndim != 2 or len(rates) != len(signal) or rates.size == 0:
+        raise ValueError(
+            f"`rates` has shape {rates.shape} and `signal` {signal.shape}; they must be (steps, N) "
+            "and (steps, J)."
+        )
+    ridge = number("ridge", ridge, least=0)
+    if ridge > 0:
+        n = rates.shape[1]
+        rates = np.concatenate([rates, math.sqrt(ridge) * np.eye(n)])
+        signal = np.concatenate([signal, np.zeros((n, signal.shape[1]))])
+    return np.linalg.lstsq(rates, signal, rcond=None)[0].T

@@ -1,0 +1,145 @@
+"""Local plasticity: each synapse changes by what is there at its own two ends."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._checks import number
+from .network import BalancedNetwork
+
+
+class LocalSignals(eqx.Module):
+    """What is to be seen at the synapses over some steps.
+
+    Attributes:
+        v: potentials at the start of each step, after the spikes of the one before.
+        crest: potentials in each step right before a spike in it acts.
+        rates: filtered spike trains at the start of each step.
+        spikes: 1 where a neuron fired in a step, else 0.
+        error_current: what feedback of the error x - D r brings, F (x - D r), per unit of its gain;
+            at the start of each step.
+        dt: length of a step.
+    """
+
+    v: Float[Array, "steps N"]
+    crest: Float[Array, "steps N"]
+    rates: Float[Array, "steps N"]
+    spikes: Float[Array, "steps N"]
+    error_current: Float[Array, "steps N"]
+    dt: float = eqx.field(static=True)
+
+
+class AbstractLocalRule(eqx.Module):
+    """How connections change; a subclass has `change`."""
+
+    @abc.abstractmethod
+    def change(self, network: BalancedNetwork, signals: LocalSignals) -> BalancedNetwork:
+        """The network after some steps, in which its weights were what they are.
+
+        Args:
+            network: the network.
+            signals: what happened.
+        """
+
+
+class VoltageRule(AbstractLocalRule):
+    r"""Fast connections learn from the potential of the receiver and the filtered spikes of the
+    sender: $\tau\, d\Omega_{ij} / dt = V_i r_j$.
+
+    A potential that is positive on average while j is active lacks inhibition from j. Descent on
+    $|V|^2$, in which what $\Omega$ changes in $r$ is left out; at rest it is the optimum
+    $F F^\top + \mu I$. (Bourdoukan, Barrett, Machens & Deneve 2012.) It diverges where tau is not
+    above the mean of $|r|^2$, about.
+
+    Attributes:
+        tau: time constant $\tau > 0$.
+        fixed_resets: whether the diagonal, which is the reset, stays as it is. In a network it is
+            known to be twice the threshold; a single neuron learns its reset so.
+    """
+
+    tau: float = eqx.field(static=True)
+    fixed_resets: bool = eqx.field(static=True)
+
+    def __init__(self, tau: float, fixed_resets: bool = True):
+        self.tau = number("tau", tau, positive=True)
+        self.fixed_resets = fixed_resets
+
+    def change(self, network: BalancedNetwork, signals: LocalSignals) -> BalancedNetwork:
+        """The network with changed fast connections.
+
+        Args:
+            network: the network.
+            signals: what happened.
+        """
+        step = signals.dt / self.tau * (signals.v.T @ signals.rates)
+        if self.fixed_resets:
+            step = step * (1 - jnp.eye(network.num_neurons, dtype=step.dtype))
+        return eqx.tree_at(lambda net: net.fast, network, network.fast + step)
+
+
+class SpikeVoltageRule(AbstractLocalRule):
+    r"""Fast connections learn at the spikes of the sender: where k fires, $\Omega_{ik}$ changes by
+    $\epsilon\,(V_i - \beta\, \Omega_{ik})$.
+
+    With $\beta = 1/2$ it is at rest where the spikes of k find the potential of i, on average, half
+    as far above 0 as they leave it below: in balance, which is tightest at
+    $\Omega = F F^\top + \mu I$. (After Bourdoukan & Deneve 2015.)
+
+    Attributes:
+        rate: learning rate $\epsilon$ of a spike, between 0 and 1.
+        decay: $\beta > 0$; a little above one half makes weights smaller and keeps them bounded.
+        fixed_resets: whether the diagonal, which is the reset, stays as it is.
+    """
+
+    rate: float = eqx.field(static=True)
+    decay: float = eqx.field(static=True)
+    fixed_resets: bool = eqx.field(static=True)
+
+    def __init__(self, rate: float, decay: float = 0.5, fixed_resets: bool = True):
+        self.rate = number("rate", rate, least=0, below=1)
+        self.decay = number("decay", decay, positive=True)
+        self.fixed_resets = fixed_resets
+
+    def change(self, network: BalancedNetwork, signals: LocalSignals) -> BalancedNetwork:
+        """The network with changed fast connections.
+
+        Args:
+            network: the network.
+            signals: what happened.
+        """
+        number_of_spikes = jnp.sum(signals.spikes, axis=0)
+        step = signals.crest.T @ signals.spikes
+        step = self.rate * (step - self.decay * network.fast * number_of_spikes[None])
+        if self.fixed_resets:
+            step = step * (1 - jnp.eye(network.num_neurons, dtype=step.dtype))
+        return eqx.tree_at(lambda net: net.fast, network, network.fast + step)
+
+
+class CurrentRule(AbstractLocalRule):
+    r"""Slow connections learn from a current of the receiver and the filtered spikes of the sender:
+    $dW_{ij} / dt = \eta\, [F (x - \hat x)]_i\, r_j$.
+
+    What the feedback of the error brings to a neuron tells it what its slow connections should have
+    brought: they take over from it until the error has nothing in common with the activity. It
+    needs the error, thus `targets`. (Bourdoukan & Deneve 2015.)
+
+    Attributes:
+        rate: learning rate $\eta \ge 0$, per unit of time.
+    """
+
+    rate: float = eqx.field(static=True)
+
+    def __init__(self, rate: float):
+        self.rate = number("rate", rate, least=0)
+
+    def change(self, network: BalancedNetwork, signals: LocalSignals) -> BalancedNetwork:
+        """The network with changed slow connections.
+
+        Args:
+            network: the network.
+            signals: what happened.
+        """
+        step = self.rate * signals.dt * (signals.error_current.T @ signals.rates)
+        return eqx.tree_at(lambda net: net.slow, network, network.slow + step)
