@@ -6,6 +6,10 @@ same time or where a cell begins, silent neurons, several spikes in a cell, and 
 and fall within one. Spike times are compared with an event loop in NumPy that is written apart, and
 the derivative of every spike, along a random direction of all parameters at once, with a central
 difference.
+
+Then random networks of neurons that fire by an intensity, with noise of potential and current, in
+layers, with delays and refractory periods: the integrated intensity is a functional of potentials
+at three points of each cell, which a second loop in NumPy computes in its own way.
 """
 
 from functools import partial
@@ -18,6 +22,8 @@ import numpy as np
 from roughsnn.cells import Given, Rates, Rooms, State, listed_inputs, respond
 
 from ._event_loop import spikes_of
+from ._intensity_cases import KINDS as KINDS_BY_INTENSITY
+from ._intensity_judged import Judged, judge_by_intensity
 from ._study import Study, format_table
 
 CELLS, NEURONS, INPUTS, SPIKES, ROOM = 16, 4, 3, 14, 96
@@ -225,11 +231,12 @@ def _with_places(offsets) -> dict[tuple[int, int], tuple[float, int]]:
     return found
 
 
-def study(networks: int = 1000, seed: int = 0) -> Study:
+def study(networks: int = 1000, networks_by_intensity: int = 200, seed: int = 0) -> Study:
     """Compare random networks.
 
     Args:
-        networks: how many, of all kinds together.
+        networks: how many with a hard threshold, of all kinds together.
+        networks_by_intensity: how many that fire by an intensity.
         seed: of the networks.
     """
     rng = np.random.default_rng(seed)
@@ -243,6 +250,7 @@ def study(networks: int = 1000, seed: int = 0) -> Study:
                 left_out += 1
             else:
                 outcomes[kind].append(outcome)
+        judged, lost = _by_intensity(rng, networks_by_intensity)
     rows = []
     for kind, found in outcomes.items():
         orders = [order for x in found for order in x.orders]
@@ -264,12 +272,29 @@ def study(networks: int = 1000, seed: int = 0) -> Study:
         "spikes_without_difference": float(sum(x.unmatched for x in every)),
         "running_away": float(left_out),
     }
+    by_intensity = [x for found in judged.values() for x in found]
+    if by_intensity:
+        figures |= {
+            "networks_by_intensity": float(len(by_intensity)),
+            "spikes_by_intensity": float(sum(x.spikes for x in by_intensity)),
+            "time_difference_by_intensity": max(x.time for x in by_intensity),
+            "slope_difference_by_intensity": max(x.slope for x in by_intensity),
+            "spikes_without_difference_by_intensity": float(sum(x.unmatched for x in by_intensity)),
+            "overflowing_by_intensity": float(lost),
+        }
+    for kind, found in judged.items():
+        row = [len(found), sum(x.spikes for x in found), max((x.time for x in found), default=0.0)]
+        slope = max((x.slope for x in found), default=0.0)
+        rows.append([f"by intensity: {kind}", *row, slope, 0, 0, float("nan"), 0.0])
     bounds = {
         "time_difference": "<= 1e-10",
         "slope_difference": "<= 1e-6",
         "form_difference": "<= 1e-12",
         "order_of_difference": ">= 1.8",
     }
+    if by_intensity:
+        bounds["time_difference_by_intensity"] = "<= 1e-10"
+        bounds["slope_difference_by_intensity"] = "<= 1e-6"
     header = [
         "networks",
         "number",
@@ -282,3 +307,18 @@ def study(networks: int = 1000, seed: int = 0) -> Study:
         "form",
     ]
     return Study(figures, bounds, format_table(header, rows))
+
+
+def _by_intensity(rng, networks: int) -> tuple[dict[str, list[Judged]], int]:
+    """Networks that fire by an intensity, by kind, and how many had more spikes than there is room
+    for."""
+    judged: dict[str, list[Judged]] = {kind: [] for kind in KINDS_BY_INTENSITY}
+    lost = 0
+    for n in range(networks):
+        kind = list(judged)[n % len(judged)]
+        outcome = judge_by_intensity(rng, kind)
+        if outcome is None:
+            lost += 1
+        else:
+            judged[kind].append(outcome)
+    return judged, lost
