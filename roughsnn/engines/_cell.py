@@ -18,7 +18,7 @@ from ..spikes import SpikeTrains
 from ..spikes.checks import is_traced
 from ._base import AbstractEngine
 from ._cell_inputs import check_noise_law
-from ._cell_run import MOST_SPIKES, Policy, run
+from ._cell_run import MOST_SPIKES, Asked, Policy, run
 
 # what a first try has room for: inputs, arrivals, spikes of a neuron
 _FIRST = (16, 16, 1)
@@ -109,11 +109,11 @@ class CellEngine(AbstractEngine):
         if is_traced((model, protocol.input_current, protocol.input_spikes)):
             layout = self._layout_for(model)
             rooms = self.rooms or _first_rooms(layout)
-            trains, _, wrong = run(
-                layout, rooms, self.conditions, model, protocol, key, num_samples
-            )
+            asked = Asked.of(model, protocol, num_samples)
+            spikes, _, wrong = run(layout, rooms, self.conditions, model, asked, key, num_samples)
         else:
-            trains, wrong, _, _ = self._fitted(model, protocol, key, num_samples)
+            spikes, wrong, _, _ = self._fitted(model, protocol, key, num_samples)
+        trains = spikes.trains(model, protocol)
         return _refused(trains, wrong, protocol.dt0) if throw else trains
 
     def _layout_for(self, model) -> Layout:
@@ -133,12 +133,13 @@ class CellEngine(AbstractEngine):
         return self.layout
 
     def _fitted(self, model, protocol, key, num_samples):
-        """The trains, what is wrong, what they needed, and the engine with room for them."""
+        """The spikes, what is wrong, what they needed, and the engine with room for them."""
+        asked = Asked.of(model, protocol, num_samples)
         layout = self._layout_for(model)
         rooms = self.rooms or _first_rooms(layout)
         while True:
-            trains, needs, wrong = run(
-                layout, rooms, self.conditions, model, protocol, key, num_samples
+            spikes, needs, wrong = run(
+                layout, rooms, self.conditions, model, asked, key, num_samples
             )
             grown = tuple(
                 need.room(room) if need.exceeds(room) else room
@@ -146,7 +147,7 @@ class CellEngine(AbstractEngine):
             )
             hopeless = bool(wrong["infinite"]) or bool(wrong["early"])
             if self.rooms is not None or grown == rooms or hopeless:
-                return trains, wrong, needs, CellEngine(self.conditions, layout, rooms)
+                return spikes, wrong, needs, CellEngine(self.conditions, layout, rooms)
             rooms = grown
 
 

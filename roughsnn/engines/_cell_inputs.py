@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ..cells import Listed, listed_inputs
 from ..drivers import BrownianNoise, FractionalNoise, TimeGrid
 from ..event_sde import AbstractTimeFunction
-from ..protocol import Protocol, has_row_per_sample, trial_keys
+from ..protocol import has_row_per_sample, trial_keys
 
 
 def listed_by_cell(
@@ -57,9 +57,7 @@ def current_by_cell(current, grid: TimeGrid, dtype):
         return jnp.asarray(current, dtype).reshape(1, 1, -1)
     cells = jnp.arange(grid.num_cells, dtype=jnp.int32)
     middle = grid.begin(cells, dtype) + 0.5 * grid.width(cells, dtype)
-    if isinstance(current, AbstractTimeFunction):
-        current = current.since(grid.t0)
-    else:
+    if not isinstance(current, AbstractTimeFunction):
         if not grid.resolves(dtype):
             raise ValueError(
                 f"`input_current` depends on time, and times near t1={grid.t1:g} in "
@@ -73,14 +71,13 @@ def current_by_cell(current, grid: TimeGrid, dtype):
 
 
 def noise_by_cell(
-    neurons: Any, protocol: Protocol, key, num_samples: int, dtype
+    neurons: Any, grid: TimeGrid, noise: Any, key, num_samples: int, dtype
 ) -> tuple[Float[Array, "T B N"], Float[Array, "T B N"]] | None:
     """What the noise adds to potentials and currents in each cell, evenly spread over it; `None`
     for neurons without noise. It is the noise that the event engine draws from the same key."""
     if neurons.noise_shape is None:
         return None
-    grid = protocol.grid
-    law = BrownianNoise() if protocol.noise is None else protocol.noise
+    law = BrownianNoise() if noise is None else noise
 
     def increments(index):
         _, path, _ = trial_keys(key, index)

@@ -12,7 +12,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from .._random import key_of_marks, key_words
 from ..cells import (
@@ -37,6 +37,8 @@ from ..cells import (
     side_by_side,
     strays,
 )
+from ..drivers import TimeGrid
+from ..event_sde import AbstractTimeFunction
 from ..networks import SpikingNetwork
 from ..neurons import AbstractNeuron, StochasticLIF
 from ..protocol import Protocol, trial_keys
@@ -78,6 +80,56 @@ class Need(eqx.Module):
         return Rooms(enough(self.inputs), enough(self.arrivals), spikes, share)
 
 
+class Asked(eqx.Module):
+    """What is asked for, by a clock that starts at zero where nothing depends on absolute time:
+    such windows are one program, wherever they begin.
+
+    Attributes:
+        grid: the cells.
+        current: the input current.
+        inputs: the input spikes.
+        noise: the law of the noise.
+        max_spikes: for how many spikes there is room in a trial.
+        stop_after: the number of the last spike that is kept.
+    """
+
+    grid: TimeGrid = eqx.field(static=True)
+    current: Any
+    inputs: Any
+    noise: Any
+    max_spikes: int = eqx.field(static=True)
+    stop_after: int | None = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, model: AbstractNeuron, protocol: Protocol, num_samples: int) -> "Asked":
+        grid, current = protocol.grid, protocol.input_current
+        if isinstance(current, AbstractTimeFunction):
+            current = current.since(grid.t0)
+        if not callable(current) or isinstance(current, AbstractTimeFunction):
+            grid = grid.from_zero()
+        return cls(
+            grid, current, protocol.inputs(model, num_samples), protocol.noise,
+            protocol.max_spikes, protocol.stop_after,
+        )  # fmt: skip
+
+
+class Spikes(NamedTuple):
+    """Spikes of all trials, by the clock of `Asked`: when, of which neuron, whether there are too
+    many or something is wrong, and whether one grazes its threshold."""
+
+    times: Float[Array, "B S"]
+    neurons: Int[Array, "B S"]
+    overflowed: Bool[Array, " B"]
+    grazes: Bool[Array, " B"]
+
+    def trains(self, model: AbstractNeuron, protocol: Protocol) -> SpikeTrains:
+        """As spike trains of the window."""
+        return SpikeTrains(
+            self.times, self.neurons, protocol.t0, protocol.t1, self.overflowed,
+            num_neurons=model.num_neurons, grazing=jnp.where(self.grazes, GRAZES, 0),
+        )  # fmt: skip
+
+
 class _Problem(NamedTuple):
     """What all groups of neurons have in common.
 
@@ -86,11 +138,10 @@ class _Problem(NamedTuple):
         network: the network, if they are in one.
         start: their states at the start; for neurons that fire by an intensity of each sample.
         current: the input current by cells, see `current_by_cell`.
-        inputs: the input spikes.
         noise: see `noise_by_cell`.
         weights: between all neurons, as a matrix.
         key: random key.
-        protocol: what is done to them.
+        asked: what is asked for.
         num_samples: how many trials.
     """
 
@@ -98,11 +149,10 @@ class _Problem(NamedTuple):
     network: Any
     start: Any
     current: Array
-    inputs: Any
     noise: Any
     weights: Any
     key: Any
-    protocol: Protocol
+    asked: Asked
     num_samples: int
 
     @property
@@ -117,7 +167,7 @@ class _Problem(NamedTuple):
         """A time of a group of neurons in cells, `None` for none."""
         if time is None:
             return None
-        time = time.astype(self.dtype) / self.protocol.dt0
+        time = time.astype(self.dtype) / self.asked.grid.dt0
         return time if time.ndim == 0 else time[own]
 
     def current_of(self, own):
@@ -127,7 +177,13 @@ class _Problem(NamedTuple):
         """The input spikes, as sources from number `first` on."""
         num_inputs = 0 if self.input_weights is None else self.input_weights.shape[0]
         return listed_by_cell(
-            self.inputs, self.protocol.grid, num_inputs, first, self.num_samples, room, self.dtype
+            self.asked.inputs,
+            self.asked.grid,
+            num_inputs,
+            first,
+            self.num_samples,
+            room,
+            self.dtype,
         )
 
 
@@ -152,10 +208,10 @@ class _Group(NamedTuple):
 @eqx.filter_jit
 def run(
     layout: Layout, all_rooms: tuple[Rooms, ...], conditions: Policy, model: AbstractNeuron,
-    protocol: Protocol, key, num_samples: int,
+    asked: Asked, key, num_samples: int,
 ):  # fmt: skip
-    """The trains, what each group of neurons needed, and what is wrong, by name."""
-    grid, neurons = protocol.grid, neurons_of(model)
+    """The spikes, what each group of neurons needed, and what is wrong, by name."""
+    grid, neurons = asked.grid, neurons_of(model)
     by_intensity = isinstance(neurons, StochasticLIF)
     network = model if isinstance(model, SpikingNetwork) else None
     start = neurons.initial_state(jr.key(0))
@@ -164,10 +220,9 @@ def run(
         start = jax.vmap(lambda n: neurons.initial_state(trial_keys(key, n)[0]))(index)
     dtype = jnp.result_type(start.v, start.i)
     problem = _Problem(
-        neurons, network, start, current_by_cell(protocol.input_current, grid, dtype),
-        protocol.inputs(model, num_samples),
-        noise_by_cell(neurons, protocol, key, num_samples, dtype),
-        None if network is None else dense_weights(network), key, protocol, num_samples,
+        neurons, network, start, current_by_cell(asked.current, grid, dtype),
+        noise_by_cell(neurons, grid, asked.noise, key, num_samples, dtype),
+        None if network is None else dense_weights(network), key, asked, num_samples,
     )  # fmt: skip
     wrong = {
         "too long": step_is_too_long(model, grid.dt0),
@@ -185,11 +240,11 @@ def run(
             groups.append(compute(problem, layout, layout.groups[n], parents, room))
         needs = tuple(group.need for group in groups)
     order = jnp.asarray(layout.order)
-    room = protocol.max_spikes
+    room = asked.max_spikes
     spikes = side_by_side([group.offsets for group in groups])
     last = grid.width_of_last / grid.dt0
     times, who, count = collected(spikes, order, grid.dt0, last, room)
-    stopped = protocol.stop_after
+    stopped = asked.stop_after
     if stopped is not None:
         times, who = (
             jnp.where(jnp.arange(room) < stopped, x, fill)
@@ -209,11 +264,8 @@ def run(
     wrong["crowded"] = jnp.any(crowded)
     of_all = in_any([wrong[name] for name in ("too long", "strays", "at start", "early")])
     wrong["overflowed"] = jnp.any(count > room)
-    trains = SpikeTrains(
-        times, who, protocol.t0, protocol.t1, (count > room) | crowded | infinite | of_all,
-        num_neurons=model.num_neurons, grazing=jnp.where(grazes, GRAZES, 0),
-    )  # fmt: skip
-    return trains, needs, wrong
+    overflowed = (count > room) | crowded | infinite | of_all
+    return Spikes(times, who, overflowed, grazes), needs, wrong
 
 
 def _by_threshold(problem: _Problem, layout: Layout, group, parents, room: Rooms) -> _Group:
@@ -222,7 +274,7 @@ def _by_threshold(problem: _Problem, layout: Layout, group, parents, room: Rooms
         np.asarray(group),
         (problem.neurons, problem.network, problem.dtype),
     )
-    width, num_samples = problem.protocol.dt0, problem.num_samples
+    width, num_samples = problem.asked.grid.dt0, problem.num_samples
     parameters = width * neurons.mu1, width * neurons.mu2, neurons.v_th, neurons.reset_to
     parameters = (x.astype(dtype) for x in parameters)
     rates = Rates(*(x if x.ndim == 0 else x[own] for x in parameters))
@@ -297,7 +349,7 @@ def _given_by_intensity(problem: _Problem, own, spikes, room: int):
     of each cell."""
     network, dtype = problem.network, problem.dtype
     neurons = _part_of(problem.neurons, own)
-    width = jnp.asarray(problem.protocol.dt0, dtype)
+    width = jnp.asarray(problem.asked.grid.dt0, dtype)
     a, b = ((width * x).astype(dtype) for x in (neurons.mu1, neurons.mu2))
     # one number for each neuron in both, or in neither
     a, b = (x if a.ndim == b.ndim == 0 else jnp.broadcast_to(x, (len(own),)) for x in (a, b))
@@ -309,7 +361,7 @@ def _given_by_intensity(problem: _Problem, own, spikes, room: int):
     if noise is not None and not np.array_equal(own, np.arange(problem.neurons.num_neurons)):
         noise = tuple(x[:, :, own] for x in noise)
     drive = drive_of(
-        a, b, problem.protocol.grid.num_cells, problem.current_of(own), noise, inputs, spikes
+        a, b, problem.asked.grid.num_cells, problem.current_of(own), noise, inputs, spikes
     )
     refractory = None if network is None else problem.in_cells(network.refractory, own)
     given = EscapeGiven(
