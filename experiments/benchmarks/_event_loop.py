@@ -11,7 +11,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 def spikes_of(
     mu1, mu2, threshold, reset, current, weights, inputs, *, v0, i0, duration, delays=None,
-    refractory=None,
+    refractory=None, noise=None,
 ):  # fmt: skip
     """Spikes as a sorted list of (time, neuron).
 
@@ -29,6 +29,7 @@ def spikes_of(
         duration: where to stop.
         delays: (N,) of the neurons' spikes; `None`: they arrive at once.
         refractory: (N,), for how long the potential stays at the reset.
+        noise: (T, N), what is added to each current in each unit of time, evenly.
     """
     count = len(mu1)
     v, i = np.array(v0, float), np.array(i0, float)
@@ -37,6 +38,8 @@ def spikes_of(
     if callable(current):
         cuts = np.arange(current.step, duration, current.step)
         queue += [(time, 0, None) for time in cuts]
+    if noise is not None:
+        queue += [(float(time), 0, None) for time in range(1, len(noise))]
     heapq.heapify(queue)
     now, found = 0.0, []
 
@@ -47,13 +50,16 @@ def spikes_of(
     while now < duration:
         until = min(queue[0][0], duration) if queue else duration
         c = input_at(0.5 * (now + until))
+        g = np.zeros(count) if noise is None else noise[int(0.5 * (now + until))]
         first, who = until, None
         for n in range(count):
-            time = _crossing(mu1[n], mu2[n], threshold[n], c[n], v[n], i[n], now, first, held[n])
+            time = _crossing(
+                mu1[n], mu2[n], threshold[n], c[n], g[n], v[n], i[n], now, first, held[n]
+            )
             if time is not None and (time < first or who is None):
                 first, who = time, n
         for n in range(count):
-            v[n], i[n] = _moved(mu1[n], mu2[n], c[n], v[n], i[n], now, first, held[n])
+            v[n], i[n] = _moved(mu1[n], mu2[n], c[n], g[n], v[n], i[n], now, first, held[n])
         now = first
         if who is not None:
             found.append((now, who))
@@ -73,32 +79,37 @@ def spikes_of(
     return found
 
 
-def _free(mu1, mu2, c, v, i, time):
-    """By quadrature of v' = mu1 (i + c - v), which knows no special case of equal rates."""
+def _free(mu1, mu2, c, g, v, i, time):
+    """By quadrature of v' = mu1 (i + c - v), which knows no special case of equal rates, with
+    i' = g - mu2 i."""
     nodes = 0.5 * time * (_NODES + 1)
-    felt = np.exp(-mu1 * (time - nodes)) * (c + i * np.exp(-mu2 * nodes))
+    felt = np.exp(-mu1 * (time - nodes)) * (c + _current(mu2, g, i, nodes))
     by_input = mu1 * 0.5 * time * (_WEIGHTS @ felt)
-    return np.exp(-mu1 * time) * v + by_input, i * np.exp(-mu2 * time)
+    return np.exp(-mu1 * time) * v + by_input, _current(mu2, g, i, time)
 
 
-def _moved(mu1, mu2, c, v, i, begin, end, held):
+def _current(mu2, g, i, time):
+    return g / mu2 + (i - g / mu2) * np.exp(-mu2 * time)
+
+
+def _moved(mu1, mu2, c, g, v, i, begin, end, held):
     if held > begin:
         stop = min(held, end)
-        i = i * np.exp(-mu2 * (stop - begin))
+        i = _current(mu2, g, i, stop - begin)
         begin = stop
-    return _free(mu1, mu2, c, v, i, end - begin)
+    return _free(mu1, mu2, c, g, v, i, end - begin)
 
 
-def _crossing(mu1, mu2, threshold, c, v, i, begin, end, held):
+def _crossing(mu1, mu2, threshold, c, g, v, i, begin, end, held):
     """The first time in (begin, end] at which the potential reaches the threshold from below."""
     if held > begin:
         if held >= end:
             return None
-        i = i * np.exp(-mu2 * (held - begin))
+        i = _current(mu2, g, i, held - begin)
         begin = held
 
     def above(time):
-        return _free(mu1, mu2, c, v, i, time - begin)[0] - threshold
+        return _free(mu1, mu2, c, g, v, i, time - begin)[0] - threshold
 
     if above(begin) >= 0:
         return begin

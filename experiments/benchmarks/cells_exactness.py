@@ -29,7 +29,8 @@ from ._study import Study, format_table
 CELLS, NEURONS, INPUTS, SPIKES, ROOM = 16, 4, 3, 14, 96
 KINDS = (
     "plain", "equal rates", "rates of each", "recurrent", "recurrent, rates of each",
-    "refractory", "recurrent and refractory, rates of each",
+    "refractory", "recurrent and refractory, rates of each", "noise",
+    "noise, recurrent and refractory, rates of each",
 )  # fmt: skip
 # step of differences, which is shorter where a spike is slower than this, in thresholds a cell
 _STEP, _SLOW = 1e-6, 0.03
@@ -37,7 +38,7 @@ _STEP, _SLOW = 1e-6, 0.03
 
 class Network(NamedTuple):
     """A random network; times in cells. Delays are not used where neurons have no synapses with one
-    another, nor refractory periods unless its kind says so."""
+    another, nor refractory periods and noise unless its kind says so."""
 
     a: Any
     b: Any
@@ -50,6 +51,7 @@ class Network(NamedTuple):
     inputs: Any
     delays: Any
     refractory: Any
+    noise: Any
 
 
 def random_network(rng: np.random.Generator, kind: str) -> tuple[Network, np.ndarray]:
@@ -70,6 +72,7 @@ def random_network(rng: np.random.Generator, kind: str) -> tuple[Network, np.nda
         a, b, np.full(each, 1.0), rng.uniform(-0.5, 0.3, each), rng.uniform(-0.5, 1.2, NEURONS),
         weights, rng.uniform(-0.5, 0.5, NEURONS), rng.normal(size=NEURONS), np.sort(inputs),
         rng.uniform(1, 4, each), rng.uniform(0.2, 2.5, each),
+        rng.normal(0, 0.4, (CELLS, NEURONS)),
     )  # fmt: skip
     return network, rng.integers(0, INPUTS, SPIKES)
 
@@ -90,8 +93,15 @@ def simulated(network: Network, sources, cells, kind: str, rooms: Rooms, copies:
         network.current[None, None], network.weights, listed.offsets,
         network.delays if "recurrent" in kind else None,
         network.refractory if "refractory" in kind else None,
+        _lasting(network, copies) if "noise" in kind else None,
     )  # fmt: skip
     return respond(given, listed.sources, rooms)
+
+
+def _lasting(network: Network, copies: int):
+    """Where currents tend to while the noise of a cell lasts."""
+    decay = jnp.broadcast_to(network.b, (1, 1, NEURONS))
+    return jnp.repeat(network.noise[:, None] / decay, copies, axis=1)
 
 
 @partial(jax.jit, static_argnums=(4, 5))
@@ -108,7 +118,7 @@ def slopes(network: Network, sources, cells, places, kind: str, rooms: Rooms):
 
 def looped(network: Network, sources, kind: str):
     """Times and neurons of the spikes by the event loop."""
-    full = [np.broadcast_to(x, (NEURONS,)) for x in (*network[:4], *network[-2:])]
+    full = [np.broadcast_to(x, (NEURONS,)) for x in (*network[:4], *network[-3:-1])]
     first = network.weights.shape[0] - INPUTS
     weights: dict[Any, Any] = {("in", n): network.weights[first + n] for n in range(INPUTS)}
     if "recurrent" in kind:
@@ -117,6 +127,7 @@ def looped(network: Network, sources, kind: str):
         *full[:4], network.current, weights, list(zip(network.inputs, sources, strict=True)),
         v0=network.v0, i0=network.i0, duration=float(CELLS), delays=full[4],
         refractory=full[5] if "refractory" in kind else None,
+        noise=network.noise if "noise" in kind else None,
     )  # fmt: skip
     return np.array([t for t, _ in found]), np.array([n for _, n in found], int)
 

@@ -25,6 +25,7 @@ from ._layout import is_known as is_known
 from ._layout import layout_of as layout_of
 from ._layout import neurons_of as neurons_of
 from ._layout import strays as strays
+from ._responses import lifted as lifted
 from ._run import respond as respond
 from ._trains import collected as collected
 from ._trains import side_by_side as side_by_side

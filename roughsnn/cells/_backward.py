@@ -24,8 +24,8 @@ from ._cell import (
     lane_parameters,
     num_handfuls,
 )
-from ._forward import Chunks, Given, Kept, of_cell, share_rates
-from ._responses import lifted, response
+from ._forward import Chunks, Given, Kept, inside_noise, of_cell, share_rates
+from ._responses import lifted, response, summed_to
 
 
 def backward(kept: Kept, from_offsets, perturbed: Given, given: Given, rooms: Rooms) -> Given:
@@ -70,7 +70,7 @@ def backward(kept: Kept, from_offsets, perturbed: Given, given: Given, rooms: Ro
             from_delays,
             from_period,
         ) = carry
-        cell, kept, from_offsets = x
+        cell, kept, from_offsets, noise = x
         from_v, from_i = from_state
         if own is not None:
             from_offsets = from_history.at[cell].get(mode="fill", fill_value=0)
@@ -78,7 +78,9 @@ def backward(kept: Kept, from_offsets, perturbed: Given, given: Given, rooms: Ro
         state = kept.states
         if state is None:
             state = State(*jnp.zeros((2, num_samples, num_neurons), dtype))
-        current = of_cell(given.current, cell)
+        shared = of_cell(given.current, cell)
+        state, current = inside_noise(state, shared, noise)
+        from_end = from_i
         if given.refractory is None or found.releases is None:
             slots = found.offsets
             heights = cotangents_of_heights(rates, from_v, slots, found.speeds, from_offsets)
@@ -136,6 +138,10 @@ def backward(kept: Kept, from_offsets, perturbed: Given, given: Given, rooms: Ro
                 own, from_history, from_delays, cell, by_arrival, kept.places,
                 given.inputs.shape[1],
             )  # fmt: skip
+        by_noise = None
+        if noise is not None:
+            by_noise = by_current - before_i + from_end
+            by_current = summed_to(by_current, shared)
         if not perturbed.current:
             by_current = None
         elif shares_current:
@@ -145,10 +151,12 @@ def backward(kept: Kept, from_offsets, perturbed: Given, given: Given, rooms: Ro
             from_current, from_delays, from_period,
         )  # fmt: skip
         at_end = State(from_v, from_i) if by_products else None
-        return carry, (by_arrival if perturbed.inputs else None, by_current, at_end)
+        return carry, (by_arrival if perturbed.inputs else None, by_current, by_noise, at_end)
 
     def chunk_step(carry, x):
-        carry, (by_inputs, by_current, at_ends) = lax.scan(cell_step, carry, x, reverse=True)
+        carry, (by_inputs, by_current, by_noise, at_ends) = lax.scan(
+            cell_step, carry, x, reverse=True
+        )
         if at_ends is not None:
             state, held, history, from_rates, from_weights, *rest = carry
             arrivals = x[1].arrivals
@@ -164,7 +172,7 @@ def backward(kept: Kept, from_offsets, perturbed: Given, given: Given, rooms: Ro
             if perturbed.inputs:
                 by_inputs = by_inputs + by_offsets
             carry = (state, held, history, from_rates, from_weights, *rest)
-        return carry, (by_inputs, by_current)
+        return carry, (by_inputs, by_current, by_noise)
 
     if from_offsets is None:
         shape = (num_cells, rooms.spikes, num_samples, num_neurons)
@@ -181,8 +189,9 @@ def backward(kept: Kept, from_offsets, perturbed: Given, given: Given, rooms: Ro
     if given.refractory is not None:
         from_held, from_period = jnp.zeros_like(state.v), jnp.zeros_like(given.refractory)
     carry = (state, from_held, in_carry, *zeros, from_delays, from_period)
-    carry, (by_inputs, by_current) = lax.scan(
-        chunk_step, carry, (chunks.cells, kept, beside), reverse=True
+    noise = None if given.noise is None else chunks.split(given.noise, 0)
+    carry, (by_inputs, by_current, by_noise) = lax.scan(
+        chunk_step, carry, (chunks.cells, kept, beside, noise), reverse=True
     )
     from_state, _, _, from_rates, from_weights, from_current, from_delays, from_period = carry
     if given.delays is not None and given.delays.ndim == 0:
@@ -191,6 +200,7 @@ def backward(kept: Kept, from_offsets, perturbed: Given, given: Given, rooms: Ro
         from_rates, from_state,
         from_current[None] if by_current is None else chunks.joined(by_current), from_weights[:-1],
         None if by_inputs is None else chunks.joined(by_inputs), from_delays, from_period,
+        None if by_noise is None else chunks.joined(by_noise),
     )  # fmt: skip
 
 

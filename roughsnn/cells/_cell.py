@@ -219,7 +219,8 @@ def step(
     # Who may fire. The current i + c is at most `highest`. A potential that is below the threshold
     # at the end has risen to it and fallen again: it rose where i + c was not below the threshold,
     # which then can decay, and be inhibited, by no more than `lost`.
-    highest = jnp.maximum(i, 0) + jnp.exp(b) * jnp.maximum(to_i + negative, 0) + current
+    own = jnp.maximum(i, jnp.exp(-b) * i)
+    highest = own + jnp.exp(b) * jnp.maximum(to_i + negative, 0) + current
     decayed = jnp.maximum((threshold - current) * -jnp.expm1(-b), 0)
     lost = rise * (decayed + negative)
     within_reach = (highest >= threshold) & (v + rise * (highest - v) >= threshold)

@@ -15,14 +15,8 @@ from jaxtyping import Array
 from ._arrivals import Own
 from ._escape_felt import Drive, added, arriving_offsets, felt_by_pairs, felt_by_phases, phases_of
 from ._escape_forward import Carry, EscapeGiven, one_cell, steps_of
-from ._responses import lifted
+from ._responses import lifted, summed_to
 from ._walk import NO_SPIKE
-
-
-def _summed_to(values, like):
-    """Derivatives in what was broadcast from the shape of `like`."""
-    axes = tuple(n for n in range(like.ndim) if like.shape[n] < values.shape[n])
-    return jnp.sum(values, axis=axes, keepdims=True) if axes else values
 
 
 class _Totals(NamedTuple):
@@ -109,7 +103,7 @@ def backward_by_intensity(kept: Any, from_offsets, given: EscapeGiven) -> Escape
             )
             from_history = by_sent if own is None else _returned(own, from_history, cell, by_sent)
         if lags is None:
-            by_drive = Drive(*map(_summed_to, by_drive, drive))
+            by_drive = Drive(*map(summed_to, by_drive, drive))
         return (from_state, from_history, total), (by_drive, pairs)
 
     from_history = None
@@ -126,7 +120,7 @@ def backward_by_intensity(kept: Any, from_offsets, given: EscapeGiven) -> Escape
     )
     if lags is not None:
         aligned = (lags.aligned(x, num_cells) for x in by_drive)
-        by_drive = Drive(*map(_summed_to, aligned, given.drive))
+        by_drive = Drive(*map(summed_to, aligned, given.drive))
     if pairs is not None:
         # products over all cells at once are cheaper than one in each
         products = (

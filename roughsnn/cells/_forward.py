@@ -41,6 +41,8 @@ class Given(NamedTuple):
             have no synapses with one another.
         refractory: for how long the potential stays at the reset after a spike, in cells, a number
             or one for each; `None` for no time at all.
+        noise: what the noise adds to the currents in each cell, evenly, over the decay rate b:
+            where a current tends to, while the noise lasts.
     """
 
     rates: Rates
@@ -50,6 +52,7 @@ class Given(NamedTuple):
     inputs: Float[Array, "T K B"]
     delays: Float[Array, "..."] | None
     refractory: Float[Array, "..."] | None = None
+    noise: Float[Array, "T B N"] | None = None
 
 
 class Response(NamedTuple):
@@ -105,7 +108,7 @@ def forward(given: Given, sources, rooms: Rooms):
 
     def cell_step(carry, x):
         state, held, history, crowded, bursting, most, slowest = carry
-        cell, offsets, source, felt = x
+        cell, offsets, source, noise, felt = x
         arrivals, places = Arrivals(offsets, source), None
         if own is not None:
             arrivals, places, count = own_arrivals(
@@ -117,7 +120,10 @@ def forward(given: Given, sources, rooms: Rooms):
             felt = felt_by_rows(rates, padded, arrivals)
         current = of_cell(given.current, cell)
         hold = None if held is None else Hold(given.refractory, held)
-        after, left, found = step(rates, state, hold, current, padded, arrivals, felt, rooms)
+        inner, current = inside_noise(state, current, noise)
+        after, left, found = step(rates, inner, hold, current, padded, arrivals, felt, rooms)
+        if noise is not None:
+            after = after._replace(i=after.i + noise)
         # a last chunk goes on past the window
         inside = cell < num_cells
         slow = jnp.where((found.offsets <= 1) & inside, found.speeds / unit, jnp.inf)
@@ -130,12 +136,12 @@ def forward(given: Given, sources, rooms: Rooms):
         return carry, Kept(found, held, arrivals, places, state)
 
     def chunk_step(carry, x):
-        cells, offsets, source = x
+        cells, offsets, source, noise = x
         felt = None
         if by_products:
             to_v, to_i = felt_by_products(rates, padded, offsets, source)
             felt = Felt(to_v, to_i, negative_by_products(padded, offsets, source))
-        return lax.scan(cell_step, carry, (cells, offsets, source, felt))
+        return lax.scan(cell_step, carry, (cells, offsets, source, noise, felt))
 
     none = jnp.zeros(num_samples, bool)
     shape = (num_cells, rooms.spikes, num_samples, num_neurons)
@@ -144,7 +150,8 @@ def forward(given: Given, sources, rooms: Rooms):
         None if own is None else jnp.full(shape, NO_SPIKE, dtype), none, none,
         (jnp.int32(0), jnp.int32(0)), jnp.full(num_samples, jnp.inf, dtype),
     )  # fmt: skip
-    split = chunks.cells, chunks.split(given.inputs, 1), chunks.split(sources, num_rows)
+    noise = None if given.noise is None else chunks.split(given.noise, 0)
+    split = chunks.cells, chunks.split(given.inputs, 1), chunks.split(sources, num_rows), noise
     carry, kept = lax.scan(chunk_step, carry, split)
     state, _, history, crowded, bursting, most, slowest = carry
     finite = jnp.all(jnp.isfinite(state.v) & jnp.isfinite(state.i), axis=1)
@@ -187,6 +194,14 @@ class Chunks(NamedTuple):
 
 def share_rates(rates: Rates) -> bool:
     return rates.a.ndim == 0 and rates.b.ndim == 0
+
+
+def inside_noise(state: State, current, noise):
+    """State and input current of a cell in which the noise is a straight line: that is a part of
+    the input current which the synaptic current has less at the start, and again at the end."""
+    if noise is None:
+        return state, current
+    return state._replace(i=state.i - noise), current + noise
 
 
 def of_cell(current: Float[Array, "..."], cell: Int[Array, ""]) -> Float[Array, "..."]:

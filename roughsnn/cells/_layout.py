@@ -50,11 +50,6 @@ def neurons_of(model: Any) -> LIF | StochasticLIF:
             "`model` must be made of roughsnn.LIF or roughsnn.StochasticLIF neurons for a "
             f"CellEngine, got {type(neurons).__name__}. {_OTHERWISE}"
         )
-    if isinstance(neurons, LIF) and neurons.sigma is not None:
-        raise ValueError(
-            "`model` is made of LIF neurons with noise of their current (`sigma`), which a "
-            f"CellEngine does not draw. {_OTHERWISE}"
-        )
     if isinstance(model, SpikingNetwork):
         for name, what in (
             ("synapses", "synaptic conductances"),

@@ -65,3 +65,9 @@ def growth(a, b, x):
 def response(a, b, x):
     r"""$\kappa(x)$, the potential at x after a unit of current at 0."""
     return a * jnp.exp(-a * x) * growth(a, b, x)
+
+
+def summed_to(values, like):
+    """Derivatives in what was broadcast from the shape of `like`."""
+    axes = tuple(n for n in range(like.ndim) if like.shape[n] < values.shape[n])
+    return jnp.sum(values, axis=axes, keepdims=True) if axes else values

@@ -30,7 +30,8 @@ class CellEngine(AbstractEngine):
     Between arrivals the potential of a [`roughsnn.LIF`][] neuron has a closed form, so that one
     cell (a step `dt0`) of all neurons is a few array operations, and only neurons that may fire in
     it are looked at one by one. Spike times are those of the equation, to rounding, whatever the
-    step, and so are their derivatives, by an adjoint written by hand. The cost is that of a clock,
+    step, and so are their derivatives, by an adjoint written by hand; noise of the current is a
+    straight line in each cell. The cost is that of a clock,
     plus something for each spike and for each arrival; that of [`roughsnn.EventEngine`][] grows
     with the number of events times the number of neurons.
 
@@ -41,8 +42,8 @@ class CellEngine(AbstractEngine):
     arrive, and its derivatives are those of what was computed. Noise and marks are those that the
     event engine draws from the same key. All neurons are computed in every cell.
 
-    It computes networks of `LIF` neurons without noise and of `StochasticLIF` neurons, with current
-    synapses, refractory periods, and with
+    It computes networks of `LIF` neurons, with noise of the current or without, and of
+    `StochasticLIF` neurons, with current synapses, refractory periods, and with
 
     - axonal delays of at least a cell; or
     - no delay and no circle in `connections`: layers, or any order of neurons in which spikes go
@@ -178,6 +179,8 @@ def _refused(trains: SpikeTrains, wrong: dict[str, Any], dt0: float) -> SpikeTra
         "too long": RESULTS[RESULTS.step_too_long],
         "strays": "`engine` was prepared for a network that is connected in another way: prepare "
         "it again, engine.prepared(model, protocol, num_samples=n).",
+        "no decay": "The synaptic current of LIF neurons with noise (`sigma`) must decay in a "
+        "CellEngine, and `mu2` is 0: use roughsnn.EventEngine().",
         "at start": RESULTS[RESULTS.event_at_start],
         "early": f"A delay is shorter than a cell of {dt0:g}, which a CellEngine does not compute: "
         "let `dt0` be at most the shortest delay, or use roughsnn.EventEngine().",

@@ -30,6 +30,7 @@ from ..cells import (
     collected,
     dense_weights,
     drive_of,
+    lifted,
     merged,
     neurons_of,
     respond,
@@ -227,6 +228,8 @@ def run(
     wrong = {
         "too long": step_is_too_long(model, grid.dt0),
         "strays": strays(model, layout),
+        "no decay": jnp.asarray(not by_intensity and problem.noise is not None)
+        & jnp.any(neurons.mu2 == 0),
         "at start": jnp.asarray(False) if by_intensity else jnp.any(start.v >= neurons.v_th),
     }
     groups: list[_Group] = []
@@ -262,7 +265,8 @@ def run(
     wrong["infinite"] = jnp.any(infinite)
     crowded = in_any([need.crowded | need.bursting for need in needs])
     wrong["crowded"] = jnp.any(crowded)
-    of_all = in_any([wrong[name] for name in ("too long", "strays", "at start", "early")])
+    whole = "too long", "strays", "no decay", "at start", "early"
+    of_all = in_any([wrong[name] for name in whole])
     wrong["overflowed"] = jnp.any(count > room)
     overflowed = (count > room) | crowded | infinite | of_all
     return Spikes(times, who, overflowed, grazes), needs, wrong
@@ -295,9 +299,12 @@ def _by_threshold(problem: _Problem, layout: Layout, group, parents, room: Rooms
     start = problem.start.v[own], problem.start.i[own]
     state = State(*(jnp.broadcast_to(x, (num_samples, len(own))) for x in start))
     refractory = None if network is None else problem.in_cells(network.refractory, own)
+    noise = None
+    if problem.noise is not None:
+        noise = problem.noise[1][:, :, own] / lifted(rates.b, 3)
     given = Given(
         rates, state, problem.current_of(own), matrix.astype(dtype), listed.offsets, delays,
-        refractory,
+        refractory, noise,
     )  # fmt: skip
     response = respond(given, listed.sources, room)
     need = Need(

@@ -35,7 +35,7 @@ def known(seed: int, kind: str):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_spikes_and_every_derivative(kind):
-    unused = {"delays": "recurrent", "refractory": "refractory"}
+    unused = {"delays": "recurrent", "refractory": "refractory", "noise": "noise"}
 
     def loss(network, sources, cells, happens, weights):
         offsets = simulated(network, sources, cells, kind, ROOMS).offsets
