@@ -24,6 +24,7 @@ import roughsnn as rs
 
 from ._measure import compare, paired_ratio
 from ._study import Study, format_table
+from .gradient_step_speed import network_by, network_simulation, network_surrogate
 
 LEAK, DECAY = 0.05, 0.1
 
@@ -55,12 +56,15 @@ CASES = {
 EVENTS = {"4-16-2": 5, "100-128-10": 20}
 
 
-def study(repeats: int = 15, cases: tuple[str, ...] = tuple(CASES)) -> Study:
+def study(
+    repeats: int = 15, cases: tuple[str, ...] = tuple(CASES), stochastic: bool = True
+) -> Study:
     """Time both sides of each case.
 
     Args:
         repeats: rounds of timing; the recurrent network is timed in a third of them.
         cases: which networks.
+        stochastic: time the 22 stochastic neurons of `gradient-step-speed` as well.
     """
     figures, bounds, rows = {}, {}, []
     for name in cases:
@@ -94,8 +98,28 @@ def study(repeats: int = 15, cases: tuple[str, ...] = tuple(CASES)) -> Study:
                 [f"{name} again", kind, 1e3 * m.wall_seconds, m.temp_bytes / 2**20,
                  m.compile_seconds, 100 * share[kind]]
             )  # fmt: skip
+    if stochastic:
+        measured = compare(_stochastic(), repeats)
+        other = measured["surrogate"]
+        for kind, m in measured.items():
+            if kind != "surrogate":
+                figures[f"stochastic_{kind}_time_ratio"] = paired_ratio(m, other)
+            rows.append(
+                ["4-16-2, stochastic", kind, 1e3 * m.wall_seconds, m.temp_bytes / 2**20,
+                 m.compile_seconds, float("nan")]
+            )  # fmt: skip
+        bounds["stochastic_cells_time_ratio"] = "<= 2"
     header = ["network", "loss and gradient", "ms", "scratch MiB", "compile s", "lanes firing %"]
     return Study(figures, bounds, format_table(header, rows))
+
+
+def _stochastic():
+    """The update step of a network of 22 stochastic neurons by cells, by events, by a surrogate."""
+    return {
+        "cells": network_by(rs.CellEngine()),
+        "events": network_by(rs.EventEngine()),
+        "surrogate": network_surrogate(*network_simulation(rs.EventEngine())[1:]),
+    }
 
 
 def _candidates(case: Case, events: bool = False):

@@ -86,6 +86,36 @@ def _one_neuron():
 
 
 def _network():
+    simulate, weights, *others = network_simulation(rs.EventEngine())
+    signature = rs.ExpectedSignatureLoss(depth=3)
+    target = signature.target(simulate(0.5 * weights, jr.key(4)))
+    full, state = _update_step(simulate, lambda trains: signature(trains, target), weights)
+    return {
+        "network": network_by(rs.EventEngine()),
+        "network_surrogate": network_surrogate(weights, *others),
+        "network_signature": (full, (weights, state, jr.key(5))),
+    }
+
+
+def network_by(engine: rs.AbstractEngine):
+    """The step of the network by an engine, for the mean of first spikes, and its arguments."""
+    simulate, weights, *_ = network_simulation(engine)
+    first = rs.FirstSpikesLoss(3)
+    target = first.target(simulate(0.5 * weights, jr.key(4)))
+    ours, state = _update_step(simulate, lambda trains: first(trains, target), weights)
+    return ours, (weights, state, jr.key(5))
+
+
+def network_surrogate(weights, current, connections):
+    """The surrogate step of the network."""
+    other = _surrogate(22, 1.0, mu1=6.0, mu2=5.0, v_reset=1.2, v0=1.1, i0=0.6, mask=connections)
+    theirs, other_state = _update_step(other, _count_loss, (weights, current))
+    return theirs, ((weights, current), other_state, jr.key(5))
+
+
+def network_simulation(engine):
+    """The network of 22 neurons by an engine: the simulation, its weights, current and
+    connections."""
     k = 22
     connections = rs.layered_connections(4, 16, 2)
     neurons = rs.StochasticLIF(
@@ -94,29 +124,16 @@ def _network():
     weights = jr.uniform(jr.key(3), (k, k))
     current = jnp.zeros(k).at[:4].set(1.5)
 
+    protocol = rs.Protocol(0.0, 1.0, 0.01, max_spikes=100, input_current=current)
+    if isinstance(engine, rs.CellEngine):
+        network = rs.SpikingNetwork(neurons, weights, connections)
+        engine = engine.prepared(network, protocol, num_samples=BATCH, key=jr.key(4))
+
     def simulate(weights, key):
         network = rs.SpikingNetwork(neurons, weights, connections)
-        return rs.simulate(
-            network, 0.0, 1.0, 0.01, key=key, num_samples=BATCH, max_spikes=100,
-            input_current=current, throw=False,
-        )  # fmt: skip
+        return engine.spike_trains(network, protocol, key=key, num_samples=BATCH, throw=False)
 
-    observed = simulate(0.5 * weights, jr.key(4))
-    first = rs.FirstSpikesLoss(3)
-    target = first.target(observed)
-    signature = rs.ExpectedSignatureLoss(depth=3)
-    signature_target = signature.target(observed)
-    ours, state = _update_step(simulate, lambda trains: first(trains, target), weights)
-    full, full_state = _update_step(
-        simulate, lambda trains: signature(trains, signature_target), weights
-    )
-    other = _surrogate(k, 1.0, mu1=6.0, mu2=5.0, v_reset=1.2, v0=1.1, i0=0.6, mask=connections)
-    theirs, other_state = _update_step(other, _count_loss, (weights, current))
-    return {
-        "network": (ours, (weights, state, jr.key(5))),
-        "network_surrogate": (theirs, ((weights, current), other_state, jr.key(5))),
-        "network_signature": (full, (weights, full_state, jr.key(5))),
-    }
+    return simulate, weights, current, connections
 
 
 def _count_loss(spikes):

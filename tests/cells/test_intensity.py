@@ -21,8 +21,13 @@ from experiments.benchmarks._intensity_cases import (
     random_case,
 )
 
+# each kind is two programs; the others are in the study `cells-exactness` as well
+_SLOW = "layers", "rates of each, a delay"
 
-@pytest.mark.parametrize("kind", KINDS)
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in _SLOW)) for kind in KINDS]
+)
 def test_spikes_and_every_derivative(kind):
     case = random_case(np.random.default_rng(1), kind)
     model, given, key = case
