@@ -31,7 +31,7 @@ def draw_loop(settings, results: dict[str, Any]):
             ax.plot(1, results["loop"]["surrogate"][b], "o", color=colour, ms=3, clip_on=False)
     ax.axhline(0, color="0.7", lw=0.6)
     tidy(ax, "share of the loop", "integral of the gradient")
-    legend(ax)
+    ax.legend(fontsize=7, frameon=False, loc="center", bbox_to_anchor=(0.64, 0.55))
     return figure
 
 

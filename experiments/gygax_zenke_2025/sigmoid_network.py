@@ -128,8 +128,10 @@ def signs(size: int) -> dict[str, Any]:
             b: np.asarray(gradients(jnp.asarray(line), LINE_STEEPNESS, b))[:, 0]
             for b in LINE_SURROGATES
         }
-    truth = np.sign(in_plane[PLANE_STEEPNESS])
-    wrong = {b: np.sign(values) != truth for b, values in in_plane.items()}
+    # (with equal weights both paths cancel, and what is left is rounding)
+    differ = plane[:, 1] != plane[:, 2]
+    truth = np.sign(in_plane[PLANE_STEEPNESS]) * differ
+    wrong = {b: np.sign(values) * differ != truth for b, values in in_plane.items()}
     true_line = np.sign(on_line[LINE_STEEPNESS])
     found: dict[str, Any] = {
         "sign": truth.reshape(size, size).astype(int).tolist(),
