@@ -1,5 +1,6 @@
 """The experiment on what surrogate gradients are not."""
 
+import dataclasses
 import json
 
 import jax.numpy as jnp
@@ -158,6 +159,6 @@ def test_a_run_is_judged_and_gone_on_with(tmp_path, capsys):
     # 200 points are too few
     assert "loop_20" in judged.missed
     assert judged.table == (folder / "table.md").read_text().strip()
-    again, _ = run(Settings(**{**settings.__dict__, "resume": folder}))
+    again, _ = run(dataclasses.replace(settings, resume=folder))
     assert json.dumps(again) == json.dumps(results)
     capsys.readouterr()
