@@ -31,7 +31,11 @@ def draw_loop(settings, results: dict[str, Any]):
             ax.plot(1, results["loop"]["surrogate"][b], "o", color=colour, ms=3, clip_on=False)
     ax.axhline(0, color="0.7", lw=0.6)
     tidy(ax, "share of the loop", "integral of the gradient")
-    ax.legend(fontsize=7, frameon=False, loc="center", bbox_to_anchor=(0.64, 0.55))
+    # (between the curves, where they leave room)
+    ax.legend(
+        fontsize=6.5, frameon=False, loc="center", bbox_to_anchor=(0.63, 0.505), handlelength=1.5,
+        labelspacing=0.2,
+    )  # fmt: skip
     return figure
 
 
@@ -82,7 +86,7 @@ def draw_rasters(settings, results: dict[str, Any]):
         shown.append((f"{kind}, after", raster))
     for ax, (title, spikes) in zip(axes, shown, strict=True):
         spikes = spikes.reshape(-1, 2)
-        ax.plot(spikes[:, 0], spikes[:, 1], ".", color="black", ms=1.2)
+        ax.plot(spikes[:, 0], spikes[:, 1], ".", color="black", ms=150 / settings.neurons)
         ax.set_title(title, fontsize=8)
         ax.set_xlim(0, settings.steps)
         ax.set_ylim(0, settings.neurons)
@@ -91,18 +95,18 @@ def draw_rasters(settings, results: dict[str, Any]):
 
 
 def draw_distances(settings, results: dict[str, Any]):
-    """The distance of the output from the picture over epochs, with hidden weights that learn and
-    that do not."""
+    """The distance of the output from the picture over epochs, the mean over networks and a window
+    of epochs, with hidden weights that learn and that do not."""
     figure, ((ax,),) = _panels(1)
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    window = max(1, settings.epochs // 60)
     for i, kind in enumerate(KINDS):
         for name, style in (("", "-"), (", control", "--")):
-            for seed in range(settings.seed, settings.seed + settings.seeds):
-                label = kind + (", hidden weights fixed" if name else "")
-                distances = results[f"{kind} {seed}{name}"]["distances"]
-                ax.semilogy(
-                    distances, style, color=COLOURS[i], lw=0.8, alpha=0.8,
-                    label=label if seed == settings.seed else None,
-                )  # fmt: skip
+            curves = [results[f"{kind} {seed}{name}"]["distances"] for seed in seeds]
+            mean = np.convolve(np.mean(curves, axis=0), np.ones(window) / window, "valid")
+            label = kind + (", hidden weights fixed" if name else "")
+            ax.semilogy(window / 2 + np.arange(mean.size), mean, style, color=COLOURS[i], lw=1,
+                        label=label)  # fmt: skip
     tidy(ax, "epoch", "van Rossum distance")
     legend(ax)
     return figure
