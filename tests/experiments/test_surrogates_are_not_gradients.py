@@ -8,6 +8,7 @@ import jax.random as jr
 import numpy as np
 
 import roughsnn as rs
+from experiments.benchmarks.gradual_surrogates import schedule
 from experiments.benchmarks.surrogates_are_not_gradients import study
 from experiments.gygax_zenke_2025.sigmoid_network import along_loop, gradients, output, signs
 from experiments.gygax_zenke_2025.spike_matching import (
@@ -162,3 +163,11 @@ def test_a_run_is_judged_and_gone_on_with(tmp_path, capsys):
     again, _ = run(dataclasses.replace(settings, resume=folder))
     assert json.dumps(again) == json.dumps(results)
     capsys.readouterr()
+
+
+def test_a_width_that_shrinks():
+    """From k = 1 to 20 in three epochs of four steps, beta = 2 k; constant afterwards."""
+    beta = rs.SigmoidDerivative(schedule(1.0, 20.0, 3, 4))
+    found = [float(jnp.asarray(beta.at(jnp.asarray(n)).beta)) for n in (0, 3, 4, 8, 20)]
+    np.testing.assert_allclose(found, [2, 2, 2 * 20**0.5, 40, 40], rtol=1e-6)
+    assert schedule(5.0, 5.0, 3, 4) == 10
