@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "delayed-memory-xor": "experiments.huh_sejnowski_2018.delayed_memory_xor",
     "fast-sampling": "experiments.masset_2022.fast_sampling",
     "mirror-symmetry": "experiments.george_2021.mirror_symmetry",
+    "surrogates-are-not-gradients": "experiments.gygax_zenke_2025.surrogates_are_not_gradients",
     "balance-2012": "experiments.bourdoukan_2012.spike_code",
     "balance-2015": "experiments.bourdoukan_deneve_2015.linear_systems",
 }
@@ -126,7 +127,8 @@ def _join_processes() -> str | None:
 
 
 def _listed() -> str:
-    return "\n".join(f"{name:20} {_summary(module)}" for name, module in EXPERIMENTS.items())
+    width = max(map(len, EXPERIMENTS))
+    return "\n".join(f"{name:{width}} {_summary(module)}" for name, module in EXPERIMENTS.items())
 
 
 def _summary(module: str) -> str:

@@ -104,7 +104,8 @@ class SigmoidDerivative(AbstractSurrogate):
     def derivative(self, x):
         beta, scaled = self.scaled(x)
         rises = jax.nn.sigmoid(scaled)
-        return beta * rises * (1 - rises)
+        # (1 - rises would be zero in the tail)
+        return beta * rises * jax.nn.sigmoid(-scaled)
 
     def primitive(self, x):
         return jax.nn.sigmoid(self.scaled(x)[1])

@@ -10,12 +10,13 @@ import roughsnn as rs
 
 X = np.linspace(-2.0, 2.0, 41)
 SIGMA = 1 / (1 + np.exp(-3.0 * X))
+FALLS = 1 / (1 + np.exp(3.0 * X))
 # by name: the surrogate, its formula in NumPy, height at zero and area
 SHAPES = {
     "SuperSpike": (rs.SuperSpike(3.0), 1 / (1 + 3 * abs(X)) ** 2, 1.0, 2 / 3),
     "asymptotic": (rs.AsymptoticSuperSpike(3.0), 3 / (1 + 3 * abs(X)) ** 2, 3.0, 2.0),
     "fast sigmoid": (rs.FastSigmoid(3.0), 1.5 / (1 + 3 * abs(X)) ** 2, 1.5, 1.0),
-    "sigmoid": (rs.SigmoidDerivative(3.0), 3 * SIGMA * (1 - SIGMA), 0.75, 1.0),
+    "sigmoid": (rs.SigmoidDerivative(3.0), 3 * SIGMA * FALLS, 0.75, 1.0),
     "Esser": (rs.EsserTriangle(3.0), np.maximum(0, 1 - 3 * abs(X)), 1.0, 1 / 3),
     "arctangent": (rs.Arctangent(3.0), 1.5 / (1 + (1.5 * np.pi * X) ** 2), 1.5, 1.0),
 }
@@ -41,6 +42,12 @@ def test_shapes(name):
     np.testing.assert_allclose(forward, 2 * expected, rtol=1e-14)
     relaxed = rs.Relaxed(surrogate)
     np.testing.assert_array_equal(relaxed(x), surrogate.primitive(x))
+
+
+def test_the_sigmoid_has_both_tails():
+    """In float32, where 1 - sigma(20) is zero; an exponential of 20 errs by 20 roundings."""
+    found = rs.SigmoidDerivative(1.0).derivative(jnp.asarray([-20.0, 20.0], jnp.float32))
+    np.testing.assert_allclose(found, np.exp(-20.0), rtol=2e-6)
 
 
 def test_one_of_your_own_and_a_width_for_each_neuron():
