@@ -83,7 +83,8 @@ def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
 def test_a_system_is_learned(tmp_path, capsys):
     settings = linear_systems.Settings(
         systems=("oscillator",), seeds=(0,), epochs=(3, 2), feedback=(200.0, 50.0),
-        fast_rates=(0.01, 0.001), slow_rates=(3.0, 1.0), slow_rates_both=(0.3, 1.0), epoch=1.0, dt=5e-4, neurons_per_signal=6, progress=False,
+        fast_rates=(0.01, 0.001), slow_rates=(3.0, 1.0), slow_rates_both=(0.3, 1.0),
+        epoch=1.0, dt=5e-4, neurons_per_signal=6, progress=False,
         output=tmp_path,
     )  # fmt: skip
     outcomes, folder = linear_systems.run(settings)
