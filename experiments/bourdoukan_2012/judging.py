@@ -1,6 +1,7 @@
 """What networks do before and after learning, beside the optimum, and when neurons are removed."""
 
 import dataclasses
+import math
 from typing import Any
 
 import equinox as eqx
@@ -135,6 +136,8 @@ def activity_of(
     found = []
     for i in range(len(settings.seeds)):
         trains = one_of(solution, i).spike_trains()
+        # lengths of a few kinds, so that statistics are compiled a few times
+        trains = trains.pad_to(2 ** math.ceil(math.log2(trains.max_spikes + 1)))
         often = np.asarray(trains.counts_by_neuron) >= FEWEST_SPIKES
         cv = np.asarray(rs.cv(trains))[often]
         fano = np.asarray(rs.fano_factor(trains, num_bins=50))[often]

@@ -1,5 +1,7 @@
 """How networks learn, and the single neuron that learns its own reset."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -56,41 +58,56 @@ def learn(
     """Networks of all seeds after learning, and the measures of each epoch."""
     optimal = optimal_networks(settings, population)
     keys = jnp.stack([jr.key(seed + 2_000_000) for seed in settings.seeds])
-    rules = (VoltageRule(settings.tau),)
+    programs: dict[int, Any] = {}
 
-    @eqx.filter_jit
-    @eqx.filter_vmap
-    def learn_epoch(learner, optimal, key):
-        for_signal, for_noise = jr.split(key)
-        signal, inputs, x = draw_signal(
-            settings, population, learner.signal, for_signal, settings.steps
-        )
-        solution = solve_balanced(
-            learner.network, inputs, settings.dt, state=learner.state, rules=rules,
-            update_every=UPDATE_EVERY, key=for_noise, throw=False,
-        )  # fmt: skip
-        loss = jnp.mean(
-            jnp.sum((x - solution.readout) ** 2, axis=1)
-            + settings.cost * jnp.sum(solution.rates**2, axis=1)
-        )
-        distances = distance_to(solution.network.fast, optimal.fast)
-        rate = jnp.mean(solution.spikes, dtype=x.dtype) / settings.dt
-        active = jnp.mean(jnp.any(solution.spikes, axis=1), dtype=x.dtype)
-        after = Learner(solution.network, solution.state, signal)
-        return after, jnp.stack([loss, *distances, rate, active])
+    def program(phase: int) -> Any:
+        now, rules = settings.of_phase(phase), (VoltageRule(settings.taus[phase]),)
+
+        @eqx.filter_jit
+        @eqx.filter_vmap
+        def one(learner, optimal, key):
+            for_signal, for_noise = jr.split(key)
+            signal, inputs, x = draw_signal(now, population, learner.signal, for_signal, now.steps)
+            solution = solve_balanced(
+                with_noise(learner.network, now.noise), inputs, now.dt, state=learner.state,
+                rules=rules, update_every=UPDATE_EVERY, key=for_noise, throw=False,
+            )  # fmt: skip
+            loss = jnp.mean(
+                jnp.sum((x - solution.readout) ** 2, axis=1)
+                + now.cost * jnp.sum(solution.rates**2, axis=1)
+            )
+            distances = distance_to(solution.network.fast, optimal.fast)
+            rate = jnp.mean(solution.spikes, dtype=x.dtype) / now.dt
+            active = jnp.mean(jnp.any(solution.spikes, axis=1), dtype=x.dtype)
+            network = with_noise(solution.network, settings.noise)
+            measures = jnp.stack([loss, *distances, rate, active])
+            return Learner(network, solution.state, signal), measures
+
+        return one
 
     def epoch(learners, number):
+        phase = settings.phase_of(number)
+        if phase not in programs:
+            programs[phase] = program(phase)
         of_epoch = jax.vmap(lambda key: jr.fold_in(key, number))(keys)
-        learners, measures = learn_epoch(learners, optimal, of_epoch)
+        learners, measures = programs[phase](learners, optimal, of_epoch)
         return learners, np.asarray(measures, float)
 
     start = beginners(settings, population, weak_networks(settings, population, optimal))
     learners, rows = learn_in_epochs(
         start, epoch, settings.epochs, COLUMNS, checkpoints, progress=settings.progress,
-        advice="Take a larger `tau`: it must exceed the mean of the squared filtered spike trains, "
-        "summed over neurons.",
+        advice="Take larger `taus`: they must exceed the mean of the squared filtered spike "
+        "trains, summed over neurons.",
     )  # fmt: skip
     return learners.network, rows
+
+
+def with_noise(network: BalancedNetwork, noise: float) -> BalancedNetwork:
+    """The same network with another noise of its potentials."""
+    return BalancedNetwork(
+        network.encoder, network.fast, slow=network.slow, threshold=network.threshold,
+        decoder=network.decoder, leak=network.leak, noise=noise,
+    )  # fmt: skip
 
 
 def learn_autapse(settings: Settings, duration: float = 400.0) -> dict[str, np.ndarray]:

@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 import roughsnn as rs
 from roughsnn.runs.settings import SEED, above, at_least, between
 
@@ -28,18 +30,22 @@ class Settings(rs.RunSettings):
     """Standard deviation of each signal about its mean."""
     correlation: float = 1.0
     """Correlation time of the input."""
-    cost: float = 0.2
+    cost: float = 0.15
     """Cost mu of the filtered spike trains."""
-    noise: float = 0.045
-    """Noise of the potentials, per square root of time."""
+    noise: float = 0.15
+    """Noise of the potentials when a network is judged, per square root of time."""
     weak_start: float = 0.5
     """Connections between neurons start at random between 0 and so much of the optimal ones."""
-    tau: float = 60.0
-    """Time constant of learning."""
-    duration: float = 8000.0
-    """Time for which networks learn, a multiple of 200."""
+    durations: tuple[float, ...] = (4000.0, 4000.0, 8000.0, 8000.0)
+    """Time of each phase of learning, multiples of 200."""
+    taus: tuple[float, ...] = (50.0, 100.0, 200.0, 300.0)
+    """Time constant of learning in each phase."""
+    pauses: tuple[float, ...] = (0.08, 0.08, 0.08, 0.04)
+    """Step of the networks in each phase: after a spike no neuron fires for so long."""
+    noises: tuple[float, ...] = (0.2, 0.2, 0.1, 0.05)
+    """Noise of the potentials in each phase."""
     dt: float = 0.01
-    """Step of the networks."""
+    """Step of the networks when they are judged."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
     """Seeds of the networks, which learn side by side."""
     autapse_drive: float = 1.25
@@ -54,38 +60,57 @@ class Settings(rs.RunSettings):
     output: Path = Path("runs/balance-2012")
     """Folder under which the run gets a numbered folder of its own."""
     quick: bool = False
-    """A small size: two seeds, a quarter of the time."""
+    """A small size: two seeds, a quarter of the time of learning."""
 
     number_ranges: ClassVar = {
         "neurons": at_least(2), "homogeneous_neurons": at_least(2), "signals": at_least(1),
         "spread": between(0, 90), "size": above(0), "wander": at_least(0),
         "correlation": above(0), "cost": at_least(0), "noise": at_least(0),
-        "weak_start": between(0, 2), "tau": above(0), "duration": at_least(200), "dt": above(0),
-        "seeds": SEED, "autapse_drive": above(0.5), "autapse_tau": above(0),
-        "autapse_dt": above(0),
+        "weak_start": between(0, 2), "durations": at_least(200), "taus": above(0),
+        "pauses": above(0), "noises": at_least(0), "dt": above(0), "seeds": SEED,
+        "autapse_drive": above(0.5), "autapse_tau": above(0), "autapse_dt": above(0),
     }  # fmt: skip
     without_repeats = ("seeds",)
-    presets: ClassVar = {"quick": {"seeds": (0, 1), "duration": 2000.0}}
+    presets: ClassVar = {"quick": {"seeds": (0, 1), "durations": (1000.0, 1000.0, 2000.0, 2000.0)}}
 
     def __post_init__(self):
         super().__post_init__()
-        if self.duration % EPOCH:
-            raise ValueError(
-                f"`duration` is {self.duration:g}; it must be a multiple of {EPOCH:g}, the length "
-                "of an epoch."
-            )
-        if self.dt > 0.1:
-            raise ValueError(f"`dt` is {self.dt}; it must be at most 0.1, a tenth of the leak.")
+        for name in ("taus", "pauses", "noises"):
+            if len(getattr(self, name)) != len(self.durations):
+                raise ValueError(
+                    f"`{name}` is {getattr(self, name)} and `durations` {self.durations}; both "
+                    "must have a value for each phase of learning."
+                )
+        for duration in self.durations:
+            if duration % EPOCH:
+                raise ValueError(
+                    f"`durations` holds {duration:g}; it must hold multiples of {EPOCH:g}, the "
+                    "length of an epoch."
+                )
+        for name, steps in (("dt", (self.dt,)), ("pauses", self.pauses)):
+            if max(steps) > 0.1:
+                raise ValueError(
+                    f"`{name}` holds {max(steps)}; a step must be at most 0.1, a tenth of the leak."
+                )
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of learning."""
+        return round(sum(self.durations) / EPOCH)
+
+    def phase_of(self, epoch: int) -> int:
+        """The phase that an epoch belongs to."""
+        ends = np.cumsum(self.durations) / EPOCH
+        return int(np.searchsorted(ends, epoch + 0.5))
+
+    def of_phase(self, phase: int) -> "Settings":
+        """The settings with step and noise of a phase."""
+        return dataclasses.replace(self, dt=self.pauses[phase], noise=self.noises[phase])
 
     @property
     def steps(self) -> int:
         """Steps of an epoch, a multiple of `UPDATE_EVERY`."""
         return UPDATE_EVERY * max(round(EPOCH / self.dt / UPDATE_EVERY), 1)
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of learning."""
-        return round(self.duration / EPOCH)
 
 
 EPOCH = 200.0

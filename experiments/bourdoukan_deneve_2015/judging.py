@@ -19,7 +19,7 @@ from .systems import System, draw_inputs
 
 TESTS = 8
 """Signals of an epoch's length on which each network is tested without feedback."""
-KICKS = 16
+KICKS = 64
 """Directions of free responses."""
 KICK, FREE = 0.1, 0.8
 """Length of the kick that starts a free response, and of what is seen of it, s."""

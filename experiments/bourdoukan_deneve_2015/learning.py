@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import roughsnn as rs
 from experiments.bourdoukan_2012.epochs import learn_in_epochs, stacked
 from roughsnn.balance import (
+    AbstractLocalRule,
     BalancedNetwork,
     BalancedSolution,
     CurrentRule,
@@ -76,8 +77,9 @@ def teach(
     programs: dict[int, object] = {}
 
     def program(phase: int):
-        rules = [CurrentRule(settings.slow_rate)]
-        if learn_fast:
+        rates = settings.slow_rates_both if learn_fast else settings.slow_rates
+        rules: list[AbstractLocalRule] = [CurrentRule(rates[phase])]
+        if learn_fast and settings.fast_rates[phase] > 0:
             rules.append(SpikeVoltageRule(settings.fast_rates[phase]))
 
         @eqx.filter_jit
@@ -107,7 +109,7 @@ def teach(
         COLUMNS,
         checkpoints,
         progress=settings.progress,
-        advice="Take a smaller `slow_rate` or smaller `fast_rates`, or less `feedback`.",
+        advice="Take smaller `slow_rates` or `fast_rates`, or less `feedback`.",
     )
 
 

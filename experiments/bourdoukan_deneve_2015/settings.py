@@ -25,7 +25,7 @@ class Settings(rs.RunSettings):
     """Neurons for each signal."""
     spike_size: float = 0.1
     """How far a spike moves the readout, the norm of a row of the encoder."""
-    cost: float = 1e-5
+    cost: float = 3e-4
     """Cost mu of the filtered spike trains."""
     leak: float = 20.0
     """Leak lambda of potentials and readout, per second."""
@@ -33,13 +33,15 @@ class Settings(rs.RunSettings):
     """Length of a step of the networks, s."""
     epoch: float = 2.0
     """Length of an epoch, s; each begins at rest."""
-    epochs: tuple[int, ...] = (30, 15, 30, 60)
+    epochs: tuple[int, ...] = (40, 20, 20, 80)
     """Epochs of each phase of learning."""
     feedback: tuple[float, ...] = (200.0, 100.0, 50.0, 25.0)
     """Gain K of the feedback of the error in each phase; in the end it is tested without."""
-    slow_rate: float = 0.3
-    """Learning rate eta of the slow connections."""
-    fast_rates: tuple[float, ...] = (0.01, 0.001, 0.0003, 0.0001)
+    slow_rates: tuple[float, ...] = (3.0, 3.0, 3.0, 0.5)
+    """Learning rate eta of the slow connections in each phase."""
+    slow_rates_both: tuple[float, ...] = (0.3, 0.3, 3.0, 0.5)
+    """The same where fast connections learn too, which must go before."""
+    fast_rates: tuple[float, ...] = (0.01, 0.003, 0.001, 0.0)
     """Learning rate of the fast connections in each phase, where they learn."""
     weak_start: float = 0.1
     """Where fast connections learn, the share of the ideal ones that they start at."""
@@ -53,7 +55,8 @@ class Settings(rs.RunSettings):
     number_ranges: ClassVar = {
         "seeds": SEED, "neurons_per_signal": at_least(3), "spike_size": above(0), "cost": above(0),
         "leak": above(0), "dt": above(0), "epoch": above(0), "epochs": at_least(0),
-        "feedback": at_least(0), "slow_rate": at_least(0), "fast_rates": between(0, 0.5),
+        "feedback": at_least(0), "slow_rates": at_least(0),
+        "slow_rates_both": at_least(0), "fast_rates": between(0, 0.5),
         "weak_start": between(0, 1),
     }  # fmt: skip
     without_repeats = ("systems", "seeds")
@@ -65,7 +68,7 @@ class Settings(rs.RunSettings):
         super().__post_init__()
         for name in self.systems:
             system_named(name)
-        for name in ("feedback", "fast_rates"):
+        for name in ("feedback", "slow_rates", "slow_rates_both", "fast_rates"):
             if len(getattr(self, name)) != len(self.epochs):
                 raise ValueError(
                     f"`{name}` is {getattr(self, name)} and `epochs` {self.epochs}; both must have "

@@ -81,7 +81,12 @@ class VoltageRule(AbstractLocalRule):
 
 class SpikeVoltageRule(AbstractLocalRule):
     r"""Fast connections learn at the spikes of the sender: where k fires, $\Omega_{ik}$ changes by
-    $\epsilon\,(V_i - \beta\, \Omega_{ik})$.
+    $\epsilon\,(V_i - \beta\, \Omega_{ik})$, with the potential at the time within the step when k
+    reached its threshold.
+
+    That time is where the line from the potential of k at the start of the step to that before the
+    spike meets the threshold. The potentials of the end of the step would all be too large, and
+    with them the weights.
 
     With $\beta = 1/2$ it is at rest where the spikes of k find the potential of i, on average, half
     as far above 0 as they leave it below: in balance, which is tightest at
@@ -110,7 +115,10 @@ class SpikeVoltageRule(AbstractLocalRule):
             signals: what happened.
         """
         number_of_spikes = jnp.sum(signals.spikes, axis=0)
-        step = signals.crest.T @ signals.spikes
+        rise = signals.crest - signals.v
+        share = (network.threshold[None] - signals.v) / jnp.where(rise > 0, rise, 1)
+        share = jnp.where(rise > 0, jnp.clip(share, 0, 1), 1)
+        step = signals.v.T @ signals.spikes + rise.T @ (signals.spikes * share)
         step = self.rate * (step - self.decay * network.fast * number_of_spikes[None])
         if self.fixed_resets:
             step = step * (1 - jnp.eye(network.num_neurons, dtype=step.dtype))

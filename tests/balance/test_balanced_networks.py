@@ -57,6 +57,7 @@ def loop(net, inputs, targets, feedback, firing, rules, update_every):
         if "current" in rules:
             slow_step += rules["current"] * DT * np.outer(seen, r)
         drive = encoder @ inputs[n] + feedback * seen
+        start = v
         v = decay * (v + DT * slow @ r) + (1 - decay) / LEAK * drive
         r = decay * r
         above = np.flatnonzero(v > threshold)
@@ -66,7 +67,10 @@ def loop(net, inputs, targets, feedback, firing, rules, update_every):
         fired = np.zeros(N, bool)
         for k in above:
             if rules["spike"]:
-                spike_step[:, k] += rules["spike"] * crest
+                crossing = start + (crest - start) * min(
+                    max((threshold[k] - start[k]) / (crest[k] - start[k]), 0), 1
+                )
+                spike_step[:, k] += rules["spike"] * crossing
                 count[k] += 1
             v = v - fast[:, k]
             r[k] += 1

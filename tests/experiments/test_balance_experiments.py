@@ -52,7 +52,8 @@ def test_modes_are_read_off_free_responses():
 
 def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
     settings = spike_code.Settings(
-        neurons=6, homogeneous_neurons=4, seeds=(0,), duration=400.0, dt=0.05, size=3.0,
+        neurons=6, homogeneous_neurons=4, seeds=(0,), durations=(200.0, 200.0), taus=(60.0, 60.0),
+        pauses=(0.05, 0.05), noises=(0.045, 0.03), dt=0.05, size=3.0,
         progress=False,
         autapse_dt=0.02, checkpoint_every=1, output=tmp_path,
     )  # fmt: skip
@@ -82,7 +83,8 @@ def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
 def test_a_system_is_learned(tmp_path, capsys):
     settings = linear_systems.Settings(
         systems=("oscillator",), seeds=(0,), epochs=(3, 2), feedback=(200.0, 50.0),
-        fast_rates=(0.01, 0.001), epoch=1.0, dt=5e-4, neurons_per_signal=6, progress=False,
+        fast_rates=(0.01, 0.001), slow_rates=(3.0, 1.0), slow_rates_both=(0.3, 1.0),
+        epoch=1.0, dt=5e-4, neurons_per_signal=6, progress=False,
         output=tmp_path,
     )  # fmt: skip
     outcomes, folder = linear_systems.run(settings)
@@ -101,16 +103,19 @@ def test_a_system_is_learned(tmp_path, capsys):
 def test_bad_settings_are_refused_and_divergence_stops_a_run(tmp_path):
     with pytest.raises(ValueError, match="`signals` is 0; it must be at least 1"):
         spike_code.Settings(signals=0)
-    with pytest.raises(ValueError, match=r"`duration` is 300; it must be a multiple of 200"):
-        spike_code.Settings(duration=300.0)
+    with pytest.raises(ValueError, match=r"`durations` holds 300; it must hold multiples of 200"):
+        spike_code.Settings(durations=(300.0,) * 4)
+    with pytest.raises(ValueError, match=r"`taus` is .* a value for each phase of learning"):
+        spike_code.Settings(taus=(60.0,))
     with pytest.raises(ValueError, match="`systems` holds 'pendulum'; it may hold oscillator"):
         linear_systems.Settings(systems=("pendulum",))
     with pytest.raises(ValueError, match="must have a value for each phase"):
         linear_systems.Settings(epochs=(3,))
     small = dict(
-        neurons=6, homogeneous_neurons=4, seeds=(0,), duration=400.0, dt=0.05, size=3.0,
+        neurons=6, homogeneous_neurons=4, seeds=(0,), durations=(200.0, 200.0), taus=(0.05, 0.05),
+        pauses=(0.05, 0.05), noises=(0.045, 0.03), dt=0.05, size=3.0,
         progress=False,
         autapse_dt=0.02, output=tmp_path,
     )  # fmt: skip
-    with pytest.raises(rs.TrainingError, match=r"(weights diverge|saturates).*Take a larger `tau`"):
-        spike_code.run(spike_code.Settings(tau=0.05, **small))
+    with pytest.raises(rs.TrainingError, match=r"(weights diverge|saturates).*Take larger `taus`"):
+        spike_code.run(spike_code.Settings(**small))
