@@ -45,6 +45,9 @@ def random_case(rng: np.random.Generator, kind: str) -> Case:
     what = KINDS[kind]
     each = (COUNT,) if "each" in what else ()
     mu1, mu2 = rng.uniform(1.5, 5.0, (2, *each))
+    if each:
+        # closed forms have another limit there
+        mu2[2] = mu1[2]
     neurons = rs.StochasticLIF(
         COUNT, mu1=mu1, mu2=mu2, sigma=rng.normal(0, 0.4, (2, 2)), v_reset=rng.uniform(0.5, 1.2),
         beta=rng.uniform(1.0, 4.0), tau_s=rng.uniform(0.3, 0.8), alpha=rng.uniform(0.03, 0.1),

@@ -16,26 +16,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# below it the derivative of `relative_growth` is taken from its series
-_SMALL = 0.05
+# below them `relative_growth` and its derivative are taken from their series. What is divided by
+# below is kept from zero by half of that: two copies of one comparison may round differently in a
+# compiled program, and a series must not be left for a quotient whose divisor has been replaced
+_SMALL, _SMALL_SLOPE = 1e-4, 0.05
 
 
 @jax.custom_jvp
 def relative_growth(y: Float[Array, "..."]) -> Float[Array, "..."]:
     """(e^y - 1) / y, and 1 at y = 0, with accurate derivatives everywhere."""
-    is_zero = y == 0
-    return jnp.where(is_zero, 1, jnp.expm1(y) / jnp.where(is_zero, 1, y))
+    size = jnp.abs(y)
+    series = 1 + y * (1 / 2 + y * (1 / 6 + y / 24))
+    return jnp.where(size < _SMALL, series, jnp.expm1(y) / jnp.where(size < _SMALL / 2, 1, y))
 
 
 @relative_growth.defjvp
 def _(primals, tangents):
     (y,), (dy,) = primals, tangents
-    value = relative_growth(y)
-    small = jnp.abs(y) < _SMALL
-    safe = jnp.where(small, 1, y)
+    value, size = relative_growth(y), jnp.abs(y)
+    safe = jnp.where(size < _SMALL_SLOPE / 2, 1, y)
     # e^y = 1 + y value, and (e^y - value) / y = value + (1 - value) / y
-    slope = jnp.where(small, _slope_by_series(y), value + (1 - value) / safe)
-    return value, slope * dy
+    slope = value + (1 - value) / safe
+    return value, jnp.where(size < _SMALL_SLOPE, _slope_by_series(y), slope) * dy
+
+
+def relative_logarithm(z: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(1 + z) / z, and 1 at z = 0."""
+    size = jnp.abs(z)
+    series = 1 - z * (1 / 2 - z * (1 / 3 - z / 4))
+    return jnp.where(size < _SMALL, series, jnp.log1p(z) / jnp.where(size < _SMALL / 2, 1, z))
 
 
 def _slope_by_series(y):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ._responses import growth, lifted
+from ._responses import growth, lifted, relative_logarithm
 
 # so many powers of 4 are numbers of single precision
 _BLOCK = 60
@@ -276,10 +276,7 @@ def _first_row(flags: Bool[Array, "rows R"]) -> Int[Array, " R"]:
 def _offset_of_growth(a, b, value):
     r"""Where $\psi$ has a value, which is not negative."""
     value = jnp.maximum(value, 0)
-    rate = a - b
-    is_zero = rate == 0
-    logarithm = jnp.log1p(jnp.maximum(rate * value, -1 + 1e-7))
-    return jnp.where(is_zero, value, logarithm / jnp.where(is_zero, 1, rate))
+    return value * relative_logarithm(jnp.maximum((a - b) * value, -1 + 1e-7))
 
 
 def root(left, right, at_left, at_right, slope_left, needed, function, tolerance, scale):
