@@ -4,7 +4,6 @@ Figures of the source are those of an independent implementation of the equation
 network for each row; they are compared in standard deviations of one network here.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ import numpy as np
 from experiments.masset_2022.fast_sampling import Settings, run
 from experiments.masset_2022.measuring import BALANCED_MEAN, GEOMETRIES, SWEPT
 from experiments.masset_2022.reporting import REFERENCE, report, sweep_slope, sweep_times
-from roughsnn.runs.folder import read_settings
 
+from ._outcomes import outcomes
 from ._study import Study
 
 
@@ -25,12 +24,7 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
         quick: a small size, on which the bounds need not hold.
         progress: whether to show progress.
     """
-    if folder is None:
-        settings = Settings(quick=quick, progress=progress)
-        results, _ = run(settings)
-    else:
-        settings = read_settings(folder, Settings)
-        results = json.loads((folder / "outcomes.json").read_text())
+    settings, results = outcomes(run, Settings, folder, quick=quick, progress=progress)
     figures, bounds = {}, {}
     away = [
         abs(results[name][column][0] - value) / results[name][column][1]

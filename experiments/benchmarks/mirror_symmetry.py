@@ -1,12 +1,11 @@
 """Mirror symmetry by coincidence of delays: axes, noise that helps, buildings and vegetation."""
 
-import json
 from pathlib import Path
 
 from experiments.george_2021.mirror_symmetry import Settings, run
 from experiments.george_2021.reporting import noise_curve, report
-from roughsnn.runs.folder import read_settings
 
+from ._outcomes import outcomes
 from ._study import Study
 
 
@@ -18,12 +17,7 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
         quick: a small size, on which the bounds need not hold.
         progress: whether to show progress.
     """
-    if folder is None:
-        settings = Settings(quick=quick, progress=progress)
-        results, _ = run(settings)
-    else:
-        settings = read_settings(folder, Settings)
-        results = json.loads((folder / "outcomes.json").read_text())
+    settings, results = outcomes(run, Settings, folder, quick=quick, progress=progress)
     axes, scenes, tuning = results["vertical"], results["scenes"], results["tuning"]
     curve = noise_curve(settings, results)
     ends = max(curve[0], curve[-1])

@@ -5,15 +5,14 @@ surrogates-are-not-gradients`. The bounds on distances are the published values,
 they hold for the mean over networks.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from experiments.gygax_zenke_2025.reporting import KINDS, REFERENCE_LOOP, at_ends, report
 from experiments.gygax_zenke_2025.surrogates_are_not_gradients import Settings, run
-from roughsnn.runs.folder import read_settings
 
+from ._outcomes import outcomes
 from ._study import Study
 
 
@@ -25,12 +24,7 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
         quick: a small size, on which the bounds need not hold.
         progress: whether to show progress.
     """
-    if folder is None:
-        settings = Settings(quick=quick, progress=progress)
-        results, _ = run(settings)
-    else:
-        settings = read_settings(folder, Settings)
-        results = json.loads((folder / "outcomes.json").read_text())
+    settings, results = outcomes(run, Settings, folder, quick=quick, progress=progress)
     loops, signs = results["loop"], results["signs"]
     figures, bounds = {}, {}
     for b, reference in REFERENCE_LOOP.items():

@@ -67,16 +67,15 @@ def test_spikes_and_every_derivative(kind):
 
 
 def test_single_precision_batches_and_laws_of_the_noise():
-    """Times of single precision are within 1e-4 of a cell, as an intensity passes on roundings of
-    the potential; a trial does not depend on the others; paths that are not straight in a cell are
-    refused."""
+    """In single precision noise and marks are other numbers: spikes are about as many, within a
+    factor of two for some twenty. A trial does not depend on the others, to the rounding of
+    products of another shape. Paths that are not straight in a cell are refused."""
     model, given, key = case = random_case(np.random.default_rng(1), "layers")
     exact = case.engine().spike_trains(model, given, key=key, num_samples=1)
     with jax.enable_x64(False):
         case = random_case(np.random.default_rng(1), "layers")
         trains = case.engine().spike_trains(*case[:2], key=case.key, num_samples=1)
     assert trains.times.dtype == jnp.float32
-    # (noise and marks of single precision are other numbers)
     assert 0.5 < int(trains.counts[0]) / int(exact.counts[0]) < 2
     alone = rs.Protocol(0.0, DURATION, WIDTH, max_spikes=120, input_current=0.8)
     first = rs.CellEngine().spike_trains(model, alone, key=key, num_samples=1)
