@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ._checks import real_array
+from ._exponentials import relative_growth, relative_logarithm
 from .spikes import SpikeTrains
 
 __all__ = ["LeakyReadout"]
@@ -157,7 +158,7 @@ class LeakyReadout(eqx.Module):
     def _after(self, u: Array, i: Array, time: Array) -> Array:
         """The potential a time later, without spikes; sound where both rates are equal."""
         apart = (self.mu1 - self.mu2) * time
-        pull = self.mu1 * time * jnp.exp(-self.mu2 * time) * _share(apart)
+        pull = self.mu1 * time * jnp.exp(-self.mu2 * time) * relative_growth(-apart)
         return u * jnp.exp(-self.mu1 * time) + i * pull
 
     def _top(self, u: Array, i: Array, gap: Array) -> Array:
@@ -173,9 +174,7 @@ class LeakyReadout(eqx.Module):
         apart = (mu1 - mu2) * x
         inside = (below != 0) & (x > 0) & (apart > -1)
         apart, x = (jnp.where(inside, value, 0) for value in (apart, x))
-        near = jnp.abs(apart) < 1e-4
-        log = jnp.log1p(apart) / jnp.where(near, 1, apart)
-        time = x * jnp.where(near, 1 - apart / 2 + jnp.square(apart) / 3, log)
+        time = x * relative_logarithm(apart)
         # (a top at the end of the piece moves with it, and is that of its end)
         inside = inside & (time < lax.stop_gradient(gap))
         return jnp.where(inside, self._after(u, i, jnp.where(inside, time, 0)), u)
@@ -183,7 +182,7 @@ class LeakyReadout(eqx.Module):
     def _area(self, u: Array, i: Array, gap: Array) -> Array:
         r"""The integral of the potential over a piece, from $u' = \mu_1 (i - u)$: that of the
         current less what the potential has risen by."""
-        current = i * gap * _share(self.mu2 * gap)
+        current = i * gap * relative_growth(-self.mu2 * gap)
         # (in a piece this short the difference cancels, and the trapezium is as good)
         slow = self.mu1 * gap < (12 * float(jnp.finfo(u.dtype).eps)) ** (1 / 3)
         risen = self._after(u, i, gap) - u
@@ -235,10 +234,3 @@ def _pieces(times: Array, jumps: Array, end: Array) -> _Pieces:
     bounds = jnp.concatenate([jnp.zeros_like(end)[None], times, end[None]])
     nothing = jnp.zeros((1, jumps.shape[1]), jumps.dtype)
     return _Pieces(jnp.diff(bounds), jnp.concatenate([nothing, jumps]))
-
-
-def _share(x: Array) -> Array:
-    """$(1 - e^{-x}) / x$, which is 1 at zero."""
-    near = jnp.abs(x) < 1e-4
-    series = 1 - x / 2 + jnp.square(x) / 6
-    return jnp.where(near, series, -jnp.expm1(-x) / jnp.where(near, 1, x))

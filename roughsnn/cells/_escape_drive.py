@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._exponentials import relative_growth
 from ._arrivals import Listed
 from ._escape_felt import Drive, felt_by_pairs, felt_by_phases, phases_of
-from ._responses import lifted, relative_growth, response
+from ._responses import lifted, response
 
 # rates are below one per cell: exact to rounding
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ._responses import growth, lifted, relative_logarithm
+from .._exponentials import relative_logarithm
+from ._responses import growth, lifted
 
 # so many powers of 4 are numbers of single precision
 _BLOCK = 60
