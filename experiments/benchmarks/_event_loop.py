@@ -27,7 +27,8 @@ def spikes_of(
         v0: potentials at the start, (N,).
         i0: currents at the start, (N,).
         duration: where to stop.
-        delays: (N,) of the neurons' spikes; `None`: they arrive at once.
+        delays: (N,) of the neurons' spikes, or (N, N) of their synapses; `None`: they arrive at
+            once.
         refractory: (N,), for how long the potential stays at the reset.
         noise: (T, N), what is added to each current in each unit of time, evenly.
     """
@@ -69,12 +70,18 @@ def spikes_of(
             if who in weights:
                 if delays is None:
                     i = i + weights[who]
-                else:
+                elif np.ndim(delays) == 1:
                     heapq.heappush(queue, (now + delays[who], 1, who))
+                else:
+                    for to in range(count):
+                        heapq.heappush(queue, (now + delays[who, to], 1, ("synapse", who, to)))
             continue
         while queue and queue[0][0] <= now:
             _, _, source = heapq.heappop(queue)
-            if source is not None:
+            if isinstance(source, tuple) and source[0] == "synapse":
+                _, who, to = source
+                i[to] += weights[who][to]
+            elif source is not None:
                 i = i + weights[source]
     return found
 

@@ -17,6 +17,12 @@ from ._escape_forward import EscapeResponse as EscapeResponse
 from ._escape_forward import Lags as Lags
 from ._escape_forward import Marks as Marks
 from ._escape_run import respond_by_intensity as respond_by_intensity
+from ._fan_given import FanGiven as FanGiven
+from ._fan_given import FanNeed as FanNeed
+from ._fan_given import FanRooms as FanRooms
+from ._fan_given import FanWiring as FanWiring
+from ._fan_run import collected_records as collected_records
+from ._fan_run import respond_by_fans as respond_by_fans
 from ._forward import Given as Given
 from ._forward import Response as Response
 from ._layout import Layout as Layout

@@ -11,6 +11,9 @@ import numpy as np
 from ..networks import SparseConnections, SpikingNetwork
 from ..neurons import LIF, StochasticLIF
 
+# up to so many neurons a list of synapses is made a matrix
+_MOST_IN_MATRIX = 256
+
 _OTHERWISE = "Use roughsnn.EventEngine(), which takes any model."
 
 
@@ -21,11 +24,13 @@ class Layout(eqx.Module):
         groups: the neurons of each group.
         parents: for each group, the earlier groups that have synapses into it.
         is_delayed: whether there is one group, whose spikes reach itself later.
+        by_list: whether its synapses are taken one by one, as a list; otherwise as a matrix.
     """
 
     groups: tuple[tuple[int, ...], ...] = eqx.field(static=True)
     parents: tuple[tuple[int, ...], ...] = eqx.field(static=True)
     is_delayed: bool = eqx.field(static=True)
+    by_list: bool = eqx.field(static=True, default=False)
 
     @property
     def order(self) -> np.ndarray:
@@ -51,15 +56,16 @@ def neurons_of(model: Any) -> LIF | StochasticLIF:
             f"CellEngine, got {type(neurons).__name__}. {_OTHERWISE}"
         )
     if isinstance(model, SpikingNetwork):
-        for name, what in (
-            ("synapses", "synaptic conductances"),
-            ("synaptic_delays", "a delay for each synapse"),
-        ):
-            if getattr(model, name) is not None:
-                raise ValueError(
-                    f"`model` has {what} (`{name}`), which a CellEngine does not compute. "
-                    f"{_OTHERWISE}"
-                )
+        if model.synapses is not None:
+            raise ValueError(
+                "`model` has synaptic conductances (`synapses`), which a CellEngine does not "
+                f"compute. {_OTHERWISE}"
+            )
+        if model.synaptic_delays is not None and type(neurons) is StochasticLIF:
+            raise ValueError(
+                "`model` has a delay for each synapse (`synaptic_delays`), which a CellEngine does "
+                f"not compute for neurons that fire by an intensity. {_OTHERWISE}"
+            )
     return neurons
 
 
@@ -73,8 +79,8 @@ def layout_of(model: Any) -> Layout:
     everyone = tuple(range(count))
     if not isinstance(model, SpikingNetwork):
         return Layout((everyone,), ((),), False)
-    if model.axonal_delays is not None:
-        return Layout((everyone,), ((),), True)
+    if has_delays(model):
+        return Layout((everyone,), ((),), True, _takes_list(model))
     leads = connected(model)
     # round by round the neurons all of whose parents have been placed
     groups, unplaced = [], leads.sum(axis=0)
@@ -94,6 +100,18 @@ def layout_of(model: Any) -> Layout:
         for n in range(len(groups))
     )
     return Layout(tuple(groups), parents, False)
+
+
+def has_delays(model: SpikingNetwork) -> bool:
+    return model.axonal_delays is not None or model.synaptic_delays is not None
+
+
+def _takes_list(model: SpikingNetwork) -> bool:
+    if type(neurons_of(model)) is StochasticLIF:
+        return False
+    is_large = model.num_neurons > _MOST_IN_MATRIX
+    is_list = isinstance(model.connections, SparseConnections)
+    return model.synaptic_delays is not None or (is_list and is_large)
 
 
 def _where_all(model: SpikingNetwork) -> str:
@@ -119,7 +137,7 @@ def strays(model: Any, layout: Layout) -> Any:
     """Whether a network has a synapse for which its layout has no place."""
     if not isinstance(model, SpikingNetwork):
         return jnp.asarray(False)
-    is_delayed = model.axonal_delays is not None
+    is_delayed = has_delays(model)
     if is_delayed or layout.is_delayed:
         return jnp.asarray(is_delayed != layout.is_delayed)
     if model.connections is None:

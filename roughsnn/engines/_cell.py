@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 
 from .._checks import IntLike, RealLike, number, whole_number
 from .._host_errors import refused_on_host
-from ..cells import Layout, Rooms, is_known, layout_of, neurons_of
+from ..cells import FanRooms, Layout, Rooms, is_known, layout_of, neurons_of
 from ..drivers import check_noise
 from ..neurons import AbstractNeuron
 from ..protocol import Protocol, checked_current
@@ -17,8 +17,10 @@ from ..solve import RESULTS, EventSolveError
 from ..spikes import SpikeTrains
 from ..spikes.checks import is_traced
 from ._base import AbstractEngine
+from ._cell_fans import first_fan_rooms
 from ._cell_inputs import check_noise_law
-from ._cell_run import MOST_SPIKES, Asked, Policy, run
+from ._cell_problem import MOST_SPIKES, Asked
+from ._cell_run import Policy, run
 
 # what a first try has room for: inputs, arrivals, spikes of a neuron
 _FIRST = (16, 16, 1)
@@ -45,7 +47,8 @@ class CellEngine(AbstractEngine):
     It computes networks of `LIF` neurons, with noise of the current or without, and of
     `StochasticLIF` neurons, with current synapses, refractory periods, and with
 
-    - axonal delays of at least a cell; or
+    - axonal delays of at least a cell, and for `LIF` neurons delays of each synapse beside them or
+      alone; or
     - no delay and no circle in `connections`: layers, or any order of neurons in which spikes go
       one way.
 
@@ -69,7 +72,7 @@ class CellEngine(AbstractEngine):
 
     conditions: Policy = eqx.field(static=True, default="refuse")
     layout: Layout | None = None
-    rooms: tuple[Rooms, ...] | None = None
+    rooms: tuple[Rooms | FanRooms, ...] | None = None
 
     def __check_init__(self):
         if self.conditions not in get_args(Policy):
@@ -152,8 +155,10 @@ class CellEngine(AbstractEngine):
             rooms = grown
 
 
-def _first_rooms(layout: Layout) -> tuple[Rooms, ...]:
+def _first_rooms(layout: Layout) -> tuple[Rooms | FanRooms, ...]:
     """Room for a first try."""
+    if layout.by_list:
+        return (first_fan_rooms(),)
     return (Rooms(*_FIRST, share=1 / 32),) * len(layout.groups)
 
 

@@ -3,8 +3,7 @@
 # what is optional in a network is there where it is used
 # pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
 
-import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -38,80 +37,18 @@ from ..cells import (
     side_by_side,
     strays,
 )
-from ..drivers import TimeGrid
-from ..event_sde import AbstractTimeFunction
 from ..networks import SpikingNetwork
 from ..neurons import AbstractNeuron, StochasticLIF
 from ..protocol import Protocol, trial_keys
 from ..solve import GRAZES, ConditionsError, refused_where_used, step_is_too_long, tolerance
 from ..spikes import SpikeTrains
-from ._cell_inputs import current_by_cell, listed_by_cell, noise_by_cell
+from ._cell_fans import computed_by_list
+from ._cell_inputs import current_by_cell, noise_by_cell
+from ._cell_problem import Asked, Group, Need, Outcome, Problem
 
 Policy = Literal["refuse", "leave-out", "ignore"]
-# how often a neuron may fire in a cell at most
-MOST_SPIKES = 32
 # up to so many neurons the layers of a network are computed side by side
 _FEW_NEURONS = 64
-
-
-class Need(eqx.Module):
-    """What a group of neurons had to have room for, see `Response`; `lanes` is how many there are,
-    of all samples."""
-
-    inputs: Any
-    arrivals: Any
-    crowded: Any
-    bursting: Any
-    active: Any
-    lanes: int = eqx.field(static=True)
-
-    def exceeds(self, room: Rooms) -> bool:
-        if room.spikes >= MOST_SPIKES and bool(jnp.any(self.bursting)):
-            return False
-        return bool(jnp.any(self.crowded) | jnp.any(self.bursting))
-
-    def room(self, room: Rooms, slack: float = 1.25) -> Rooms:
-        """Enough for this, and by a factor more."""
-
-        def enough(needed):
-            return max(1, math.ceil(slack * int(needed)))
-
-        spikes = 2 * room.spikes if bool(jnp.any(self.bursting)) else room.spikes
-        share = min(1.0, slack * int(self.active) / self.lanes)
-        return Rooms(enough(self.inputs), enough(self.arrivals), spikes, share)
-
-
-class Asked(eqx.Module):
-    """What is asked for, by a clock that starts at zero where nothing depends on absolute time:
-    such windows are one program, wherever they begin.
-
-    Attributes:
-        grid: the cells.
-        current: the input current.
-        inputs: the input spikes.
-        noise: the law of the noise.
-        max_spikes: for how many spikes there is room in a trial.
-        stop_after: the number of the last spike that is kept.
-    """
-
-    grid: TimeGrid = eqx.field(static=True)
-    current: Any
-    inputs: Any
-    noise: Any
-    max_spikes: int = eqx.field(static=True)
-    stop_after: int | None = eqx.field(static=True)
-
-    @classmethod
-    def of(cls, model: AbstractNeuron, protocol: Protocol, num_samples: int) -> "Asked":
-        grid, current = protocol.grid, protocol.input_current
-        if isinstance(current, AbstractTimeFunction):
-            current = current.since(grid.t0)
-        if not callable(current) or isinstance(current, AbstractTimeFunction):
-            grid = grid.from_zero()
-        return cls(
-            grid, current, protocol.inputs(model, num_samples), protocol.noise,
-            protocol.max_spikes, protocol.stop_after,
-        )  # fmt: skip
 
 
 class Spikes(NamedTuple):
@@ -131,81 +68,6 @@ class Spikes(NamedTuple):
         )  # fmt: skip
 
 
-class _Problem(NamedTuple):
-    """What all groups of neurons have in common.
-
-    Attributes:
-        neurons: all neurons.
-        network: the network, if they are in one.
-        start: their states at the start; for neurons that fire by an intensity of each sample.
-        current: the input current by cells, see `current_by_cell`.
-        noise: see `noise_by_cell`.
-        weights: between all neurons, as a matrix.
-        key: random key.
-        asked: what is asked for.
-        num_samples: how many trials.
-    """
-
-    neurons: Any
-    network: Any
-    start: Any
-    current: Array
-    noise: Any
-    weights: Any
-    key: Any
-    asked: Asked
-    num_samples: int
-
-    @property
-    def dtype(self):
-        return jnp.result_type(self.start.v, self.start.i)
-
-    @property
-    def input_weights(self):
-        return None if self.network is None else self.network.input_weights
-
-    def in_cells(self, time, own):
-        """A time of a group of neurons in cells, `None` for none."""
-        if time is None:
-            return None
-        time = time.astype(self.dtype) / self.asked.grid.dt0
-        return time if time.ndim == 0 else time[own]
-
-    def current_of(self, own):
-        return self.current if self.current.shape[2] == 1 else self.current[:, :, own]
-
-    def listed(self, first: int, room: int) -> Listed:
-        """The input spikes, as sources from number `first` on."""
-        num_inputs = 0 if self.input_weights is None else self.input_weights.shape[0]
-        return listed_by_cell(
-            self.asked.inputs,
-            self.asked.grid,
-            num_inputs,
-            first,
-            self.num_samples,
-            room,
-            self.dtype,
-        )
-
-
-class _Group(NamedTuple):
-    """What became of a group of neurons.
-
-    Attributes:
-        offsets: its spikes, by cells.
-        need: what it had to have room for.
-        early: whether a delay was shorter than a cell.
-        finite: which samples have a finite state at the end.
-        grazes: which have a spike without a derivative.
-    """
-
-    offsets: Float[Array, "T places B N"]
-    need: Need
-    early: Bool[Array, ""]
-    finite: Bool[Array, " B"]
-    grazes: Bool[Array, " B"]
-
-
 @eqx.filter_jit
 def run(
     layout: Layout, all_rooms: tuple[Rooms, ...], conditions: Policy, model: AbstractNeuron,
@@ -220,10 +82,11 @@ def run(
         index = jnp.arange(num_samples, dtype=jnp.int32)
         start = jax.vmap(lambda n: neurons.initial_state(trial_keys(key, n)[0]))(index)
     dtype = jnp.result_type(start.v, start.i)
-    problem = _Problem(
+    problem = Problem(
         neurons, network, start, current_by_cell(asked.current, grid, dtype),
         noise_by_cell(neurons, grid, asked.noise, key, num_samples, dtype),
-        None if network is None else dense_weights(network), key, asked, num_samples,
+        None if network is None or layout.by_list else dense_weights(network), key, asked,
+        num_samples,
     )  # fmt: skip
     wrong = {
         "too long": step_is_too_long(model, grid.dt0),
@@ -232,21 +95,9 @@ def run(
         & jnp.any(neurons.mu2 == 0),
         "at start": jnp.asarray(False) if by_intensity else jnp.any(start.v >= neurons.v_th),
     }
-    groups: list[_Group] = []
-    if by_intensity and _layers_lag(layout):
-        groups.append(_layers_by_intensity(problem, layout, all_rooms))
-        needs = (groups[0].need,) * len(all_rooms)
-    else:
-        compute = _by_intensity if by_intensity else _by_threshold
-        for n, room in enumerate(all_rooms):
-            parents = [(layout.groups[m], groups[m].offsets) for m in layout.parents[n]]
-            groups.append(compute(problem, layout, layout.groups[n], parents, room))
-        needs = tuple(group.need for group in groups)
-    order = jnp.asarray(layout.order)
-    room = asked.max_spikes
-    spikes = side_by_side([group.offsets for group in groups])
-    last = grid.width_of_last / grid.dt0
-    times, who, count = collected(spikes, order, grid.dt0, last, room)
+    compute = computed_by_list if layout.by_list else _group_by_group
+    outcome = compute(problem, layout, all_rooms)
+    times, who, count, room = outcome.times, outcome.neurons, outcome.count, asked.max_spikes
     stopped = asked.stop_after
     if stopped is not None:
         times, who = (
@@ -258,21 +109,49 @@ def run(
     def in_any(values):
         return jnp.any(jnp.stack(values), axis=0)
 
-    grazes = in_any([group.grazes for group in groups])
-    times = _guarded(times, grazes, conditions)
-    wrong["early"] = in_any([group.early for group in groups])
-    infinite = in_any([~group.finite for group in groups])
-    wrong["infinite"] = jnp.any(infinite)
-    crowded = in_any([need.crowded | need.bursting for need in needs])
+    times = _guarded(times, outcome.grazes, conditions)
+    wrong["early"] = outcome.early
+    wrong["infinite"] = jnp.any(~outcome.finite)
+    crowded = in_any([need.crowded | need.bursting for need in outcome.needs])
     wrong["crowded"] = jnp.any(crowded)
     whole = "too long", "strays", "no decay", "at start", "early"
     of_all = in_any([wrong[name] for name in whole])
     wrong["overflowed"] = jnp.any(count > room)
-    overflowed = (count > room) | crowded | infinite | of_all
-    return Spikes(times, who, overflowed, grazes), needs, wrong
+    overflowed = (count > room) | crowded | ~outcome.finite | of_all
+    return Spikes(times, who, overflowed, outcome.grazes), outcome.needs, wrong
 
 
-def _by_threshold(problem: _Problem, layout: Layout, group, parents, room: Rooms) -> _Group:
+def _group_by_group(problem: Problem, layout: Layout, all_rooms: tuple[Rooms, ...]) -> Outcome:
+    """All neurons, by matrices of the weights of groups of them."""
+    by_intensity = isinstance(problem.neurons, StochasticLIF)
+    groups: list[Group] = []
+    if by_intensity and _layers_lag(layout):
+        groups.append(_layers_by_intensity(problem, layout, all_rooms))
+        needs = (groups[0].need,) * len(all_rooms)
+    else:
+        compute = _by_intensity if by_intensity else _by_threshold
+        for n, room in enumerate(all_rooms):
+            parents = [(layout.groups[m], groups[m].offsets) for m in layout.parents[n]]
+            groups.append(compute(problem, layout, layout.groups[n], parents, room))
+        needs = tuple(group.need for group in groups)
+    grid = problem.asked.grid
+    spikes = side_by_side([group.offsets for group in groups])
+    times, who, count = collected(
+        spikes, jnp.asarray(layout.order), grid.dt0, grid.width_of_last / grid.dt0,
+        problem.asked.max_spikes,
+    )  # fmt: skip
+
+    def of_all(values, merge):
+        return merge(jnp.stack(values), axis=0)
+
+    return Outcome(
+        times, who, count, needs, of_all([group.early for group in groups], jnp.any),
+        of_all([group.finite for group in groups], jnp.all),
+        of_all([group.grazes for group in groups], jnp.any),
+    )  # fmt: skip
+
+
+def _by_threshold(problem: Problem, layout: Layout, group, parents, room: Rooms) -> Group:
     """A group of neurons with a hard threshold."""
     own, (neurons, network, dtype) = (
         np.asarray(group),
@@ -313,10 +192,10 @@ def _by_threshold(problem: _Problem, layout: Layout, group, parents, room: Rooms
         max(1, num_samples * len(own)),
     )  # fmt: skip
     grazes = response.slowest < tolerance(dtype)
-    return _Group(response.offsets, need, response.early, response.finite, grazes)
+    return Group(response.offsets, need, response.early, response.finite, grazes)
 
 
-def _by_intensity(problem: _Problem, layout: Layout, group, parents, room: Rooms) -> _Group:
+def _by_intensity(problem: Problem, layout: Layout, group, parents, room: Rooms) -> Group:
     """A group of neurons that fire by an intensity."""
     own = np.asarray(group)
     spikes = [
@@ -332,7 +211,7 @@ def _by_intensity(problem: _Problem, layout: Layout, group, parents, room: Rooms
     return _response_by_intensity(problem, own, given, listed, room.spikes)
 
 
-def _layers_by_intensity(problem: _Problem, layout: Layout, rooms: tuple[Rooms, ...]) -> _Group:
+def _layers_by_intensity(problem: Problem, layout: Layout, rooms: tuple[Rooms, ...]) -> Group:
     """All layers side by side, each one cell behind the layer before it: a small network is bound
     by how many operations there are, whatever their size."""
     own = layout.order
@@ -351,7 +230,7 @@ def _layers_lag(layout: Layout) -> bool:
     return in_turn and len(layout.groups) > 1 and layout.order.size <= _FEW_NEURONS
 
 
-def _given_by_intensity(problem: _Problem, own, spikes, room: int):
+def _given_by_intensity(problem: Problem, own, spikes, room: int):
     """What neurons that fire by an intensity depend on, but for one another; and the input spikes
     of each cell."""
     network, dtype = problem.network, problem.dtype
@@ -379,7 +258,7 @@ def _given_by_intensity(problem: _Problem, own, spikes, room: int):
     return given, listed
 
 
-def _response_by_intensity(problem, own, given: EscapeGiven, listed: Listed, places: int) -> _Group:
+def _response_by_intensity(problem, own, given: EscapeGiven, listed: Listed, places: int) -> Group:
     index = jnp.arange(problem.num_samples, dtype=jnp.int32)
     words = jax.vmap(lambda n: key_words(key_of_marks(trial_keys(problem.key, n)[2])))(index)
     marks = Marks(*words, jnp.asarray(own, jnp.int32))
@@ -388,7 +267,7 @@ def _response_by_intensity(problem, own, given: EscapeGiven, listed: Listed, pla
         listed.most, listed.most, listed.crowded, response.bursting, jnp.int32(0),
         max(1, problem.num_samples * len(own)),
     )  # fmt: skip
-    return _Group(response.offsets, need, response.early, response.finite, ~(response.slowest > 0))
+    return Group(response.offsets, need, response.early, response.finite, ~(response.slowest > 0))
 
 
 def _part_of(neurons: StochasticLIF, own) -> StochasticLIF:

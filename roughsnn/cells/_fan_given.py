@@ -1,0 +1,151 @@
+"""What the spikes of a network whose synapses are a list depend on, and what is known of them."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ._cell import Rates, State
+
+
+class FanRooms(eqx.Module):
+    """For how much there is room in a network whose synapses are a list; static.
+
+    Attributes:
+        inputs: input spikes in one cell of one sample.
+        arrivals: spikes that arrive at one neuron in one cell.
+        spikes: spikes of one neuron in one cell.
+        back: how many cells a spike may be under way, and two.
+        events: spikes that arrive at neurons which are looked at side by side.
+        lanes: how many neurons are looked at side by side; more take more rounds.
+        rows: how many rows of synapses are taken side by side; more take more rounds.
+    """
+
+    inputs: int = eqx.field(static=True)
+    arrivals: int = eqx.field(static=True)
+    spikes: int = eqx.field(static=True)
+    back: int = eqx.field(static=True)
+    events: int = eqx.field(static=True)
+    lanes: int = eqx.field(static=True)
+    rows: int = eqx.field(static=True)
+
+
+class FanGiven(NamedTuple):
+    """What the spikes depend on.
+
+    Attributes:
+        rates: the parameters of the neurons.
+        start: potentials and currents at the start.
+        current: the input current, of shape (T, B, N), where an axis of length 1 is shared.
+        weights: of the synapses.
+        delays: of the synapses, in cells; a number, or one for each.
+        inputs: when inputs arrive, (T, K, B), ascending; 1 in a free place.
+        refractory: for how long the potential stays at the reset after a spike, in cells, a number
+            or one for each neuron; zero for no time at all.
+        noise: see `Given`.
+    """
+
+    rates: Rates
+    start: State
+    current: Float[Array, "..."]
+    weights: Float[Array, " E"]
+    delays: Float[Array, "..."]
+    inputs: Float[Array, "T K B"]
+    refractory: Float[Array, "..."]
+    noise: Float[Array, "T B N"] | None
+
+
+class FanWiring(eqx.Module):
+    """Between whom the synapses are.
+
+    Attributes:
+        pre: from which source, a neuron or (behind all neurons) an input, each synapse leads.
+        post: to which neuron.
+        inputs: from which source each input comes, (T, K, B); `num_sources` in a free place.
+        num_sources: how many neurons and inputs there are.
+        num_records: for how many records there is room, see `Records`.
+    """
+
+    pre: Int[Array, " E"]
+    post: Int[Array, " E"]
+    inputs: Int[Array, "T K B"]
+    num_sources: int = eqx.field(static=True)
+    num_records: int = eqx.field(static=True)
+
+
+class Records(NamedTuple):
+    """Neurons in whose cell something has happened, in the order of the cells.
+
+    Attributes:
+        lane: which of all neurons of all samples.
+        offsets: of its spikes; `NO_SPIKE` in a free place.
+        speeds: slopes of its potential just before them.
+        release_offsets: see `Released`; likewise the next ones.
+        release_speeds: as it says.
+        drops: as it says.
+    """
+
+    lane: Int[Array, " C"]
+    offsets: tuple[Float[Array, " C"], ...]
+    speeds: tuple[Float[Array, " C"], ...]
+    release_offsets: tuple[Float[Array, " C"], ...]
+    release_speeds: tuple[Float[Array, " C"], ...]
+    drops: tuple[Float[Array, " C"], ...]
+
+
+class FanNeed(NamedTuple):
+    """What a run had to have room for, see `FanRooms`; `active` and `rows` are means of a cell."""
+
+    arrivals: Int[Array, ""]
+    events: Int[Array, ""]
+    back: Int[Array, ""]
+    active: Float[Array, ""]
+    rows: Float[Array, ""]
+
+
+class FanResponse(NamedTuple):
+    """Spikes of a network.
+
+    Attributes:
+        offsets: of each place and record; `NO_SPIKE` in a free place.
+        lanes: of which of all neurons of all samples each record is.
+        cells: in which cell.
+        crowded: samples in which more arrived at a neuron in a cell than there is room for.
+        bursting: samples in which a neuron had more spikes in a cell than there is room for.
+        spilled: whether more happened than there is room for records.
+        finite: whether the potentials and currents of each sample are finite at the end.
+        slowest: of each sample, the least speed of a spike over a (|v_th| + |v_th - v_to|).
+        need: what there had to be room for.
+    """
+
+    offsets: Float[Array, "places C"]
+    lanes: Int[Array, " C"]
+    cells: Int[Array, " C"]
+    crowded: Bool[Array, " B"]
+    bursting: Bool[Array, " B"]
+    spilled: Bool[Array, ""]
+    finite: Bool[Array, " B"]
+    slowest: Float[Array, " B"]
+    need: FanNeed
+
+
+class FanKept(NamedTuple):
+    """What the adjoint needs.
+
+    Attributes:
+        records: what has happened.
+        firsts: the number of the first record of each cell, and of the one past the last.
+        held: which potentials are held at the end of the window.
+        states: potentials and currents at the start of each cell, where they are asked for.
+    """
+
+    records: Records
+    firsts: Int[Array, " T_and_1"]
+    held: Bool[Array, " L"]
+    states: Any
+
+
+def of_neurons(parameter, neurons):
+    """A number that all neurons share, or those of some of them."""
+    return parameter if jnp.ndim(parameter) == 0 else parameter[neurons]

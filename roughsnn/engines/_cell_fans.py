@@ -1,0 +1,140 @@
+"""Networks whose synapses the cell engine takes one by one, as a list."""
+
+# what is optional in a network is there where it is used
+# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from ..cells import (
+    FanGiven,
+    FanNeed,
+    FanRooms,
+    FanWiring,
+    Layout,
+    Rates,
+    State,
+    collected_records,
+    lifted,
+    respond_by_fans,
+)
+from ..networks import SpikingNetwork
+from ..solve import tolerance
+from ._cell_problem import MOST_SPIKES, Outcome, Problem
+
+# so many neurons, or rows of synapses, are taken side by side at least, and at most
+_FEWEST, _MOST = 16, 4096
+
+
+class ListNeed(eqx.Module):
+    """What a network had to have room for."""
+
+    inputs: Any
+    most: FanNeed
+    crowded: Any
+    bursting: Any
+
+    def exceeds(self, room: FanRooms) -> bool:
+        if room.spikes >= MOST_SPIKES and bool(jnp.any(self.bursting)):
+            return False
+        return bool(jnp.any(self.crowded) | jnp.any(self.bursting))
+
+    def room(self, room: FanRooms, slack: float = 1.25) -> FanRooms:
+        """Enough for this, and by a factor more."""
+
+        def enough(needed):
+            return max(1, math.ceil(slack * int(needed)))
+
+        def side_by_side(mean):
+            wanted = slack * float(mean)
+            return min(_MOST, _FEWEST * max(1, math.ceil(wanted / _FEWEST)))
+
+        lanes = side_by_side(self.most.active)
+        spikes = 2 * room.spikes if bool(jnp.any(self.bursting)) else room.spikes
+        events = max(enough(self.most.events), enough(self.most.arrivals))
+        if lanes > room.lanes:
+            events = math.ceil(events * lanes / room.lanes)
+        return FanRooms(
+            enough(self.inputs), enough(self.most.arrivals), spikes,
+            max(room.back, int(self.most.back)), events, lanes, side_by_side(self.most.rows),
+        )  # fmt: skip
+
+
+def first_fan_rooms() -> FanRooms:
+    """Room for a first try."""
+    return FanRooms(16, 16, 1, 4, 256, 64, 256)
+
+
+def computed_by_list(problem: Problem, layout: Layout, rooms: tuple[FanRooms, ...]) -> Outcome:
+    """All neurons, synapse by synapse."""
+    (room,) = rooms
+    neurons, network, dtype = problem.neurons, problem.network, problem.dtype
+    asked, count, num_samples = problem.asked, problem.neurons.num_neurons, problem.num_samples
+    width = asked.grid.dt0
+    parameters = width * neurons.mu1, width * neurons.mu2, neurons.v_th, neurons.reset_to
+    rates = Rates(*(x.astype(dtype) for x in parameters))
+    listed = problem.listed(count, room.inputs)
+    pre, post, weights, delays = _synapses(network)
+    delays = (delays / width).astype(dtype)
+    early = jnp.any(delays < 1)
+    num_sources = count
+    if problem.input_weights is not None:
+        # inputs arrive at once, at all neurons
+        num_inputs = problem.input_weights.shape[0]
+        source, target = np.divmod(np.arange(num_inputs * count, dtype=np.int32), np.int32(count))
+        delays = jnp.broadcast_to(delays, weights.shape)
+        delays = jnp.concatenate([delays, jnp.zeros(source.size, dtype)])
+        pre = jnp.concatenate([pre, jnp.asarray(count + source)])
+        post = jnp.concatenate([post, jnp.asarray(target)])
+        weights = jnp.concatenate([weights, problem.input_weights.reshape(-1)])
+        num_sources = count + num_inputs
+    start = (jnp.broadcast_to(x, (num_samples, count)) for x in (problem.start.v, problem.start.i))
+    everyone = np.arange(count)
+    refractory = problem.in_cells(network.refractory, everyone)
+    noise = None
+    if problem.noise is not None:
+        noise = problem.noise[1] / lifted(rates.b, 3)
+    given = FanGiven(
+        rates, State(*start), problem.current, weights.astype(dtype), delays, listed.offsets,
+        jnp.zeros((), dtype) if refractory is None else refractory, noise,
+    )  # fmt: skip
+    # each spike, and the end of each refractory period
+    num_records = 2 * num_samples * asked.max_spikes
+    wiring = FanWiring(pre, post, listed.sources, num_sources, num_records)
+    response = respond_by_fans(given, wiring, room)
+    grid = asked.grid
+    times, who, number = collected_records(
+        response, num_samples, count, grid.num_cells, grid.dt0, grid.width_of_last / grid.dt0,
+        asked.max_spikes,
+    )  # fmt: skip
+    # without room for all records there were too many spikes
+    number = jnp.where(response.spilled, asked.max_spikes + 1, number)
+    need = ListNeed(
+        listed.most, response.need, listed.crowded | response.crowded, response.bursting
+    )
+    return Outcome(
+        times, who, number, (need,), early, response.finite,
+        response.slowest < tolerance(dtype),
+    )  # fmt: skip
+
+
+def _synapses(network: SpikingNetwork):
+    """From whom to whom synapses lead, their weights and delays: a number, or one for each."""
+    listed = network.listed
+    weights = network.effective_weights
+    is_matrix = weights.ndim == 2
+    if is_matrix:
+        weights = weights[listed.pre, listed.post]
+    axonal, synaptic = network.axonal_delays, network.synaptic_delays
+    delays = jnp.zeros((), weights.dtype)
+    if axonal is not None:
+        delays = delays + (axonal if axonal.ndim == 0 else axonal[listed.pre])
+    if synaptic is not None:
+        if synaptic.ndim == 2:
+            synaptic = synaptic[listed.pre, listed.post]
+        delays = delays + synaptic
+    return listed.pre, listed.post, weights, delays
