@@ -23,6 +23,7 @@ from ._fan_given import FanRooms as FanRooms
 from ._fan_given import FanWiring as FanWiring
 from ._fan_run import collected_records as collected_records
 from ._fan_run import respond_by_fans as respond_by_fans
+from ._fans import fans_of as fans_of
 from ._forward import Given as Given
 from ._forward import Response as Response
 from ._layout import Layout as Layout

@@ -8,9 +8,13 @@ from typing import NamedTuple
 
 import jax.lax as lax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, UInt32
 
 _WORD = 32
+# the powers of 2 of the bits of the lower and of the upper half of a word
+_HALVES = np.zeros((_WORD, 2), np.float32)
+_HALVES[:16, 0] = _HALVES[16:, 1] = 2.0 ** np.arange(16)
 
 
 class SetBits(NamedTuple):
@@ -32,13 +36,23 @@ class SetBits(NamedTuple):
 
 def packed(mask: Bool[Array, "..."]) -> SetBits:
     """The bits of a mask, in the order of its entries."""
-    size = mask.size
-    num_words = max(1, -(-size // _WORD))
-    flat = jnp.pad(mask.reshape(-1), (0, num_words * _WORD - size)).reshape(num_words, _WORD)
-    bit = jnp.left_shift(jnp.uint32(1), jnp.arange(_WORD, dtype=jnp.uint32))
-    words = jnp.sum(jnp.where(flat, bit, jnp.uint32(0)), axis=1, dtype=jnp.uint32)
+    flat = mask.reshape(-1)
+    whole = flat.size - flat.size % _WORD
+    words = _words(flat[:whole])
+    if whole < flat.size or not whole:
+        # (padded apart: what computes the mask would otherwise have a branch for each entry)
+        rest = jnp.pad(flat[whole:], (0, whole + _WORD - flat.size))
+        words = jnp.concatenate([words, _words(rest)])
     counts = jnp.cumsum(lax.population_count(words).astype(jnp.int32), dtype=jnp.int32)
     return SetBits(words, counts)
+
+
+def _words(flat: Bool[Array, " n"]) -> UInt32[Array, " W"]:
+    # as a product: a sum of bits would take the computation of the mask in, entry by entry
+    bits = flat.astype(jnp.float32).reshape(-1, _WORD)
+    halves = jnp.dot(bits, _HALVES, precision=lax.Precision.HIGHEST)
+    low, high = (halves[:, n].astype(jnp.uint32) for n in (0, 1))
+    return low | (high << 16)
 
 
 def places_of(bits: SetBits, rank: Int[Array, " R"], past: int) -> Int[Array, " R"]:

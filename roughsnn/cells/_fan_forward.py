@@ -22,7 +22,7 @@ from ._fan_given import (
     of_neurons,
 )
 from ._fan_lanes import Items, Reached, Sent, Sums, pushed, reaching
-from ._fans import Delays, Fans
+from ._fans import Delays
 from ._forward import inside_noise, of_cell
 from ._responses import lifted, response
 from ._walk import NO_SPIKE, Lanes, walk
@@ -30,7 +30,7 @@ from ._walk import NO_SPIKE, Lanes, walk
 
 def sent_by(given: FanGiven, wiring: FanWiring) -> Sent:
     """The synapses by the neurons that they lead from."""
-    fans = Fans.of(wiring.pre, wiring.post, wiring.num_sources)
+    fans = wiring.sent
     delays = Delays.of(given.delays).ordered(fans.synapses)
     return Sent(fans, given.weights[fans.synapses], delays)
 
@@ -42,7 +42,7 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
     num_neurons = given.start.v.shape[1]
     size, places, num_lanes = num_samples * num_neurons, rooms.spikes, rooms.lanes
     sent = sent_by(given, wiring)
-    into = Fans.of(wiring.post, wiring.pre, num_neurons)
+    into = wiring.into
     to_weights = given.weights[into.synapses]
     to_delays = Delays.of(given.delays).ordered(into.synapses)
     ring = places * num_samples * num_sources
@@ -76,13 +76,17 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
         state, left, sums, history, records, count, crowded, bursting, most, spilled = carry
         cell, offsets, sources, noise = x
         slot = lax.rem(cell, jnp.int32(rooms.back))
+        # (the cell before is cleared, and not this one once it has been read: what is read by
+        # several operations and overwritten then would be copied as a whole)
+        slot_before = lax.rem(cell + rooms.back - 1, jnp.int32(rooms.back))
+        sums = sums.without(slot_before * size, size)
         history = lax.dynamic_update_slice(history, jnp.full(ring, NO_SPIKE, dtype), (slot * ring,))
         rows = jnp.int32(0)
         if num_inputs:
             sums, history, bursting, rows = take_inputs(
                 sums, history, bursting, cell, slot, offsets, sources
             )
-        felt, sums = sums.taken(slot * size, size)
+        felt = sums.at(slot * size, size)
         to_v, to_i, negative = (x.reshape(num_samples, num_neurons) for x in felt)
         inner, current = inside_noise(state, of_cell(given.current, cell), noise)
         v, i = inner
@@ -92,23 +96,28 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
         own = jnp.maximum(i, jnp.exp(-b) * i)
         highest = own + jnp.exp(b) * jnp.maximum(to_i + negative, 0) + current
         lost = rise * (jnp.maximum((threshold - current) * -jnp.expm1(-b), 0) + negative)
-        within_reach = (highest >= threshold) & (v + rise * (highest - v) >= threshold)
-        active = (end >= threshold) | (within_reach & (end >= threshold - lost))
-        active = jnp.where(left > 0, left < 1, active)
+        # (as one number: comparisons are not vectorised on a CPU where so much is fused)
+        reach = jnp.minimum(highest, v + rise * (highest - v)) - threshold
+        above = jnp.maximum(end - threshold, jnp.minimum(reach, end - threshold + lost))
+        # one that is let go in this cell is looked at in any case
+        above = jnp.where(left > 0, jnp.where(left < 1, 1.0, -1.0), above)
         is_held = left >= 1
         after = jnp.where(is_held, reset, end).reshape(-1)
         left_after = jnp.where(is_held, left - 1, 0).reshape(-1)
-        bits = packed(active)
-        flat_v, flat_i, flat_left, flat_highest, flat_end = (
-            x.reshape(-1) for x in (v, i, left, highest, end)
+        bits = packed(above >= 0)
+        flat_v, flat_i, flat_left, flat_highest, flat_end, flat_reached = (
+            x.reshape(-1) for x in (v, i, left, highest, end, jnp.abs(to_i) + negative)
         )
 
         def look(carry):
-            first, lane, after, left, sums, history, records, count, crowded, bursting, most = carry
+            first, lane, after, i_end, left, sums, history, records, *rest = carry
+            count, crowded, bursting, most = rest
             is_lane = lane < size
             known = jnp.minimum(lane, size - 1)
             sample, neuron = divided(known, num_neurons)
-            who = jnp.where(is_lane, neuron, num_neurons)
+            # (nothing has arrived where nothing was added)
+            is_reached = is_lane & (flat_reached[known] > 0)
+            who = jnp.where(is_reached, neuron, num_neurons)
             reached = Reached(into, to_weights, to_delays, history)
             arrivals = reaching(reached, cell, who, sample, (num_samples, num_sources), rooms)
             parameters = (of_neurons(x, neuron) for x in rates)
@@ -127,6 +136,8 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
             own_end = jnp.where(released.left >= 0, lanes.reset, free_end)
             after = after.at[lane].set(own_end, mode="drop")
             left = left.at[lane].set(jnp.maximum(released.left, 0), mode="drop")
+            # (as it is: this way it is computed before the sums are written to)
+            i_end = i_end.at[lane].set(i_end[known], mode="drop")
             fires = (found.offsets <= 1) & is_lane
             for m in range(places):
                 at = at_history(slot, m, sample, neuron)
@@ -162,7 +173,8 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
             # one more round must find room behind the records
             count = jnp.minimum(count, wiring.num_records + 1)
             return (
-                first, lane, after, left, sums, history, records, count, crowded, bursting, most
+                first, lane, after, i_end, left, sums, history, records, count, crowded, bursting,
+                most,
             )  # fmt: skip
 
         most = most._replace(
@@ -170,11 +182,13 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
         )
         lane = places_of(bits, rank, size)
         inner_carry = (
-            jnp.int32(0), lane, after, left_after, sums, history, records, count, crowded,
-            bursting, most,
+            jnp.int32(0), lane, after, i_end.reshape(-1), left_after, sums, history, records, count,
+            crowded, bursting, most,
         )  # fmt: skip
         ended = lax.while_loop(lambda c: c[0] < bits.total, look, inner_carry)
-        _, _, after, left_after, sums, history, records, later, crowded, bursting, most = ended
+        _, _, after, i_end, left_after, sums, history, records, *rest = ended
+        later, crowded, bursting, most = rest
+        i_end = i_end.reshape(num_samples, num_neurons)
         spilled = spilled | (later > wiring.num_records)
         if noise is not None:
             i_end = i_end + noise

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ._cell import Rates, State
+from ._fans import Fans
 
 
 class FanRooms(eqx.Module):
@@ -60,15 +61,16 @@ class FanWiring(eqx.Module):
     """Between whom the synapses are.
 
     Attributes:
-        pre: from which source, a neuron or (behind all neurons) an input, each synapse leads.
-        post: to which neuron.
+        sent: the synapses by the sources that they lead from, neurons and (behind all neurons)
+            inputs.
+        into: by the neurons that they lead to.
         inputs: from which source each input comes, (T, K, B); `num_sources` in a free place.
         num_sources: how many neurons and inputs there are.
         num_records: for how many records there is room, see `Records`.
     """
 
-    pre: Int[Array, " E"]
-    post: Int[Array, " E"]
+    sent: Fans
+    into: Fans
     inputs: Int[Array, "T K B"]
     num_sources: int = eqx.field(static=True)
     num_records: int = eqx.field(static=True)

@@ -43,11 +43,14 @@ class Sums(NamedTuple):
     def empty(cls, size: int, dtype) -> "Sums":
         return cls(*(jnp.zeros(size, dtype) for _ in range(3)))
 
-    def taken(self, begin, size: int):
-        """What is there for a cell, and the ring without it."""
-        here = Sums(*(lax.dynamic_slice(x, (begin,), (size,)) for x in self))
+    def at(self, begin, size: int) -> "Sums":
+        """What is there for a cell."""
+        return Sums(*(lax.dynamic_slice(x, (begin,), (size,)) for x in self))
+
+    def without(self, begin, size: int) -> "Sums":
+        """The ring without what is there for a cell."""
         zeros = jnp.zeros(size, self.to_v.dtype)
-        return here, Sums(*(lax.dynamic_update_slice(x, zeros, (begin,)) for x in self))
+        return Sums(*(lax.dynamic_update_slice(x, zeros, (begin,)) for x in self))
 
 
 def pushed(

@@ -26,12 +26,36 @@ class Fans(NamedTuple):
     synapses: Int[Array, " E"]
 
     @classmethod
-    def of(cls, own: Int[Array, " E"], others: Int[Array, " E"], num_own: int) -> "Fans":
-        order = jnp.argsort(own, stable=True).astype(jnp.int32)
-        counts = jnp.zeros(num_own, jnp.int32).at[own].add(1)
-        ends = jnp.cumsum(counts, dtype=jnp.int32)
-        starts = jnp.concatenate([jnp.zeros(1, jnp.int32), ends, ends[-1:]])
-        return cls(starts, others[order], order)
+    def of(
+        cls, starts: Int[Array, " N_and_1"], others: Int[Array, " E"], synapses: Int[Array, " E"]
+    ) -> "Fans":
+        return cls(jnp.concatenate([starts, starts[-1:]]), others, synapses)
+
+
+def fans_of(connections, num_inputs: int) -> tuple[Fans, Fans]:
+    """The synapses of a list by the neurons that they lead from, and by those that they lead to;
+    behind them those of inputs, which reach all neurons: sources behind the neurons."""
+    count, size = connections.num_neurons, len(connections)
+    by_pre, by_post = connections.order[:size], connections.order_by_post
+    others = jnp.arange(num_inputs * count, dtype=jnp.int32)
+    ends = size + count * jnp.arange(1, num_inputs + 1, dtype=jnp.int32)
+    sent = Fans.of(
+        jnp.concatenate([connections.starts, ends]),
+        jnp.concatenate([connections.post[by_pre], others % count]),
+        jnp.concatenate([by_pre, size + others]),
+    )
+    # at each neuron its inputs come after its other synapses
+    first = num_inputs * jnp.arange(count + 1, dtype=jnp.int32)
+    own = jnp.arange(size, dtype=jnp.int32) + first[connections.post[by_post]]
+    target, source = others % count, others // count
+    of_inputs = connections.starts_by_post[target + 1] + first[target] + source
+    blank = jnp.zeros(size + others.size, jnp.int32)
+    into = Fans.of(
+        connections.starts_by_post + first,
+        blank.at[own].set(connections.pre[by_post]).at[of_inputs].set(count + source),
+        blank.at[own].set(by_post).at[of_inputs].set(size + others),
+    )
+    return sent, into
 
 
 class Rows(NamedTuple):

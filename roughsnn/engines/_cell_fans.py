@@ -19,6 +19,7 @@ from ..cells import (
     Rates,
     State,
     collected_records,
+    fans_of,
     lifted,
     respond_by_fans,
 )
@@ -78,20 +79,17 @@ def computed_by_list(problem: Problem, layout: Layout, rooms: tuple[FanRooms, ..
     parameters = width * neurons.mu1, width * neurons.mu2, neurons.v_th, neurons.reset_to
     rates = Rates(*(x.astype(dtype) for x in parameters))
     listed = problem.listed(count, room.inputs)
-    pre, post, weights, delays = _synapses(network)
+    weights, delays = _synapses(network)
     delays = (delays / width).astype(dtype)
     early = jnp.any(delays < 1)
-    num_sources = count
+    num_inputs = 0
     if problem.input_weights is not None:
         # inputs arrive at once, at all neurons
         num_inputs = problem.input_weights.shape[0]
-        source, target = np.divmod(np.arange(num_inputs * count, dtype=np.int32), np.int32(count))
-        delays = jnp.broadcast_to(delays, weights.shape)
-        delays = jnp.concatenate([delays, jnp.zeros(source.size, dtype)])
-        pre = jnp.concatenate([pre, jnp.asarray(count + source)])
-        post = jnp.concatenate([post, jnp.asarray(target)])
+        at_once = jnp.zeros(num_inputs * count, dtype)
+        delays = jnp.concatenate([jnp.broadcast_to(delays, weights.shape), at_once])
         weights = jnp.concatenate([weights, problem.input_weights.reshape(-1)])
-        num_sources = count + num_inputs
+    sent, into = fans_of(network.listed, num_inputs)
     start = (jnp.broadcast_to(x, (num_samples, count)) for x in (problem.start.v, problem.start.i))
     everyone = np.arange(count)
     refractory = problem.in_cells(network.refractory, everyone)
@@ -104,7 +102,7 @@ def computed_by_list(problem: Problem, layout: Layout, rooms: tuple[FanRooms, ..
     )  # fmt: skip
     # each spike, and the end of each refractory period
     num_records = 2 * num_samples * asked.max_spikes
-    wiring = FanWiring(pre, post, listed.sources, num_sources, num_records)
+    wiring = FanWiring(sent, into, listed.sources, count + num_inputs, num_records)
     response = respond_by_fans(given, wiring, room)
     grid = asked.grid
     times, who, number = collected_records(
@@ -123,7 +121,7 @@ def computed_by_list(problem: Problem, layout: Layout, rooms: tuple[FanRooms, ..
 
 
 def _synapses(network: SpikingNetwork):
-    """From whom to whom synapses lead, their weights and delays: a number, or one for each."""
+    """The weights of the synapses and their delays, a number or one for each."""
     listed = network.listed
     weights = network.effective_weights
     is_matrix = weights.ndim == 2
@@ -137,4 +135,4 @@ def _synapses(network: SpikingNetwork):
         if synaptic.ndim == 2:
             synaptic = synaptic[listed.pre, listed.post]
         delays = delays + synaptic
-    return listed.pre, listed.post, weights, delays
+    return weights, delays

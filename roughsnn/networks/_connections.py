@@ -29,6 +29,9 @@ class SparseConnections(eqx.Module):
     # each neuron begin; the last entry is their number
     order: Int[Array, " E_and_M"]
     starts: Int[Array, " K_and_1"]
+    # the same by the neurons that they lead to, without places to spare
+    order_by_post: Int[Array, " E"]
+    starts_by_post: Int[Array, " K_and_1"]
     num_neurons: int = eqx.field(static=True)
     most_per_neuron: int = eqx.field(static=True)
 
@@ -52,8 +55,12 @@ class SparseConnections(eqx.Module):
         most = max(int(counts.max(initial=0)), 1)
         order = np.pad(np.argsort(pre, kind="stable"), (0, most), constant_values=pre.size)
         starts = np.concatenate([[0], np.cumsum(counts)])
+        counts_by_post = np.bincount(post, minlength=num_neurons)
+        starts_by_post = np.concatenate([[0], np.cumsum(counts_by_post)])
         self.pre, self.post = jnp.asarray(pre, jnp.int32), jnp.asarray(post, jnp.int32)
         self.order, self.starts = jnp.asarray(order, jnp.int32), jnp.asarray(starts, jnp.int32)
+        self.order_by_post = jnp.asarray(np.argsort(post, kind="stable"), jnp.int32)
+        self.starts_by_post = jnp.asarray(starts_by_post, jnp.int32)
         self.num_neurons, self.most_per_neuron = num_neurons, most
 
     @classmethod
