@@ -1,4 +1,4 @@
-"""One side of the study balanced-network, in an interpreter that has Brian2.
+"""One side of the studies of balanced networks, in an interpreter that has Brian2.
 
 It reads the network as one line of JSON, and then durations, one a line; for each it answers with
 the wall-clock and CPU seconds of the run, and the spikes. It imports nothing of this project.

@@ -8,12 +8,9 @@ does not repeat spike by spike, so its statistics are compared. Times are those 
 second, by turns, after each side has compiled.
 """
 
-import json
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +19,10 @@ import numpy as np
 
 import roughsnn as rs
 
+from ._balanced import DRIVE, DT, SETTLING, Theirs, network, ours, statistics_of
 from ._study import Study, format_table
 
-# in seconds
-TAU_V, TAU_I, DELAY, REFRACTORY, DT = 20e-3, 5e-3, 1.5e-3, 2e-3, 1e-4
-EXCITATORY, INHIBITORY, DEGREE = 800, 200, (16, 4)
-WEIGHTS, DRIVE = (0.5, -2.5), 1.2
-SETTLING = 0.5
+_SIZE, _DEGREE = 1000, 20
 
 
 def study(seconds: float = 10.0, rounds: int = 5, brian2_python: str = sys.executable) -> Study:
@@ -40,13 +34,13 @@ def study(seconds: float = 10.0, rounds: int = 5, brian2_python: str = sys.execu
         brian2_python: a Python interpreter that has Brian2, in an environment of its own where its
             version does not go with this one's NumPy (`pip install brian2 "numpy<2.4"`).
     """
-    pre, post, weights, v0 = _network()
-    theirs = _Theirs(brian2_python, pre, post, weights, v0)
-    network = _ours(pre, post, weights, v0)
+    pre, post, weights, v0 = network(_SIZE, _DEGREE)
+    theirs = Theirs(brian2_python, pre, post, weights, v0)
+    model = ours(pre, post, weights, v0)
 
     def our_run(duration):
         wall, cpu = time.perf_counter(), time.process_time()
-        trains = rs.simulate_on_grid(network, 0.0, duration, DT, key=jr.key(0), input_current=DRIVE)
+        trains = rs.simulate_on_grid(model, 0.0, duration, DT, key=jr.key(0), input_current=DRIVE)
         jax.block_until_ready(trains.times)
         clocks = time.perf_counter() - wall, time.process_time() - cpu
         keep = np.isfinite(trains.times[0])
@@ -57,7 +51,7 @@ def study(seconds: float = 10.0, rounds: int = 5, brian2_python: str = sys.execu
     for name, run in runs.items():
         _, times, neurons = run(seconds + SETTLING)
         after = times > SETTLING
-        rates[name], variations[name] = _statistics(times[after], neurons[after], seconds)
+        rates[name], variations[name] = statistics_of(times[after], neurons[after], _SIZE, seconds)
         run(1.0)
     for _ in range(rounds):
         for name, run in runs.items():
@@ -87,83 +81,3 @@ def study(seconds: float = 10.0, rounds: int = 5, brian2_python: str = sys.execu
         f"{about['numpy']}) with {about['target']}; ours in {jnp.result_type(float)}"
     )
     return Study(figures, bounds, f"{note}\n{format_table(header, rows)}")
-
-
-class _Theirs:
-    """Brian2 in a process of its own, see `_brian2_worker`."""
-
-    def __init__(self, python, pre, post, weights, v0):
-        has = subprocess.run([python, "-c", "import brian2"], capture_output=True, text=True)
-        if has.returncode != 0:
-            reason = has.stderr.strip().splitlines()[-1]
-            raise SystemExit(
-                f"The study balanced-network needs Brian2, and {python} cannot import it "
-                f"({reason}). Make an environment for it, `python -m venv ENV && ENV/bin/pip "
-                "install brian2 'numpy<2.4' setuptools`, and pass `--brian2-python ENV/bin/python`."
-            )
-        worker = Path(__file__).with_name("_brian2_worker.py")
-        self.process = subprocess.Popen(
-            [python, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        network = dict(
-            dt=DT, tau_v=TAU_V, tau_i=TAU_I, drive=DRIVE, delay=DELAY, refractory=REFRACTORY,
-            pre=pre.tolist(), post=post.tolist(), weights=weights.tolist(), v0=v0.tolist(),
-        )  # fmt: skip
-        self.about = self._ask(network)
-
-    def _ask(self, question):
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit("Brian2's process ended; its own message stands above.")
-        return json.loads(answer)
-
-    def run(self, duration):
-        """The seconds on both clocks, and the spikes."""
-        found = self._ask(duration)
-        clocks = found["wall"], found["cpu"]
-        return clocks, np.asarray(found["times"]), np.asarray(found["neurons"], int)
-
-
-def _network(seed: int = 0):
-    """The synapses, by excitatory and inhibitory in-degree, and the first potentials."""
-    rng = np.random.default_rng(seed)
-    size = EXCITATORY + INHIBITORY
-    pre, post, weights = [], [], []
-    for begin, count, degree, weight in (
-        (0, EXCITATORY, DEGREE[0], WEIGHTS[0]),
-        (EXCITATORY, INHIBITORY, DEGREE[1], WEIGHTS[1]),
-    ):
-        for j in range(size):
-            others = np.setdiff1d(np.arange(begin, begin + count), [j])
-            pre.append(rng.choice(others, degree, replace=False))
-            post.append(np.full(degree, j))
-            weights.append(np.full(degree, weight))
-    v0 = rng.uniform(0.0, 0.99, size)
-    return (*(np.concatenate(x) for x in (pre, post, weights)), v0)
-
-
-def _ours(pre, post, weights, v0):
-    neurons = rs.LIF(v0.size, mu1=1 / TAU_V, mu2=1 / TAU_I, v0=v0)
-    return rs.SpikingNetwork(
-        neurons, weights, rs.SparseConnections(pre, post, v0.size), axonal_delays=DELAY,
-        refractory=REFRACTORY,
-    )  # fmt: skip
-
-
-def _statistics(times, neurons, seconds):
-    """The mean rate, and the mean over neurons of the CV of their intervals."""
-    size = EXCITATORY + INHIBITORY
-    order = np.lexsort((times, neurons))
-    times, neurons = times[order], neurons[order]
-    intervals = np.diff(times)[np.diff(neurons) == 0]
-    owner = neurons[1:][np.diff(neurons) == 0]
-    counts = np.bincount(owner, minlength=size)
-    enough = counts >= 5
-    mean = np.bincount(owner, intervals, size) / np.maximum(counts, 1)
-    square = np.bincount(owner, (intervals - mean[owner]) ** 2, size) / np.maximum(counts - 1, 1)
-    variation = np.sqrt(square[enough]) / mean[enough]
-    return times.size / size / seconds, float(variation.mean())

@@ -1,11 +1,11 @@
 """Spikes and gradients of the cell engine beside an event loop and central differences.
 
 Random networks of LIF neurons in float64, with equal and unequal rates, rates of each neuron,
-recurrent ones with a delay of all or of each neuron, refractory periods, inputs that come at the
-same time or where a cell begins, silent neurons, several spikes in a cell, and potentials that rise
-and fall within one. Spike times are compared with an event loop in NumPy that is written apart, and
-the derivative of every spike, along a random direction of all parameters at once, with a central
-difference.
+recurrent ones with a delay of all, of each neuron or of each synapse, refractory periods, inputs
+that come at the same time or where a cell begins, silent neurons, several spikes in a cell, and
+potentials that rise and fall within one. Spike times are compared with an event loop in NumPy that
+is written apart, and the derivative of every spike, along a random direction of all parameters at
+once, with a central difference.
 
 Then random networks of neurons that fire by an intensity, with noise of potential and current, in
 layers, with delays and refractory periods: the integrated intensity is a functional of potentials
@@ -19,7 +19,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from roughsnn.cells import Given, Rates, Rooms, State, listed_inputs, respond
+from roughsnn import SparseConnections
+from roughsnn.cells import (
+    FanGiven,
+    FanRooms,
+    FanWiring,
+    Given,
+    Rates,
+    Rooms,
+    State,
+    fans_of,
+    listed_inputs,
+    respond,
+    respond_by_fans,
+)
 
 from ._event_loop import spikes_of
 from ._intensity_cases import KINDS as KINDS_BY_INTENSITY
@@ -30,7 +43,9 @@ CELLS, NEURONS, INPUTS, SPIKES, ROOM = 16, 4, 3, 14, 96
 KINDS = (
     "plain", "equal rates", "rates of each", "recurrent", "recurrent, rates of each",
     "refractory", "recurrent and refractory, rates of each", "noise",
-    "noise, recurrent and refractory, rates of each",
+    "noise, recurrent and refractory, rates of each", "recurrent by list",
+    "recurrent by list, delays of synapses, rates of each",
+    "noise, recurrent by list and refractory, delays of synapses, rates of each",
 )  # fmt: skip
 # step of differences, which is shorter where a spike is slower than this, in thresholds a cell
 _STEP, _SLOW = 1e-6, 0.03
@@ -57,6 +72,7 @@ class Network(NamedTuple):
 def random_network(rng: np.random.Generator, kind: str) -> tuple[Network, np.ndarray]:
     """A network, and which input each of the input spikes belongs to."""
     each = (NEURONS,) if "of each" in kind else ()
+    synapses = (NEURONS, NEURONS) if "of synapses" in kind else each
     a, b = rng.uniform(0.05, 0.9, (2, *each))
     if kind == "equal rates":
         b = a
@@ -71,7 +87,7 @@ def random_network(rng: np.random.Generator, kind: str) -> tuple[Network, np.nda
     network = Network(
         a, b, np.full(each, 1.0), rng.uniform(-0.5, 0.3, each), rng.uniform(-0.5, 1.2, NEURONS),
         weights, rng.uniform(-0.5, 0.5, NEURONS), rng.normal(size=NEURONS), np.sort(inputs),
-        rng.uniform(1, 4, each), rng.uniform(0.2, 2.5, each),
+        rng.uniform(1, 4, synapses), rng.uniform(0.2, 2.5, each),
         rng.normal(0, 0.4, (CELLS, NEURONS)),
     )  # fmt: skip
     return network, rng.integers(0, INPUTS, SPIKES)
@@ -87,6 +103,8 @@ def simulated(network: Network, sources, cells, kind: str, rooms: Rooms, copies:
         *(jnp.tile(x[None], (copies, 1)) for x in (cells, offsets, rows - INPUTS + sources)),
         CELLS, rows, rooms.inputs,
     )  # fmt: skip
+    if "by list" in kind:
+        return _by_list(network, listed, kind, rooms, copies)
     given = Given(
         Rates(network.a, network.b, network.threshold, network.reset),
         State(*(jnp.tile(x[None], (copies, 1)) for x in (network.v0, network.i0))),
@@ -96,6 +114,52 @@ def simulated(network: Network, sources, cells, kind: str, rooms: Rooms, copies:
         _lasting(network, copies) if "noise" in kind else None,
     )  # fmt: skip
     return respond(given, listed.sources, rooms)
+
+
+class Response(NamedTuple):
+    """Of the response of a network whose synapses are a list what the others have too."""
+
+    offsets: Any
+    speeds: Any
+    crowded: Any
+    bursting: Any
+    early: Any
+
+
+def _by_list(network: Network, listed, kind: str, rooms: Rooms, copies: int) -> Response:
+    """The same with a list of synapses, whose delays inputs do not have."""
+    dtype = network.weights.dtype
+    number = NEURONS * NEURONS
+    delays = network.delays if network.delays.ndim == 2 else network.delays[..., None]
+    delays = jnp.broadcast_to(delays, (NEURONS, NEURONS)).reshape(-1)
+    early = jnp.any(delays < 1)
+    delays = jnp.concatenate([delays, jnp.zeros(INPUTS * NEURONS, dtype)])
+    given = FanGiven(
+        Rates(network.a, network.b, network.threshold, network.reset),
+        State(*(jnp.tile(x[None], (copies, 1)) for x in (network.v0, network.i0))),
+        network.current[None, None], network.weights.reshape(-1), delays, listed.offsets,
+        network.refractory if "refractory" in kind else jnp.zeros((), dtype),
+        _lasting(network, copies) if "noise" in kind else None,
+    )  # fmt: skip
+    pre, post = np.divmod(np.arange(number), NEURONS)
+    sent, into = fans_of(SparseConnections(pre, post, NEURONS), INPUTS)
+    sources = NEURONS + INPUTS
+    wiring = FanWiring(sent, into, listed.sources, sources, 2 * ROOM * copies)
+    # few lanes and rows, so that there are several rounds
+    lanes = max(2, int(rooms.share * NEURONS * copies))
+    room = FanRooms(
+        rooms.inputs, rooms.arrivals, rooms.spikes, 8, rooms.arrivals * lanes, lanes, 3 * lanes
+    )
+    found = respond_by_fans(given, wiring, room)
+    sample, neuron = found.lanes // NEURONS, found.lanes % NEURONS
+    places = jnp.arange(rooms.spikes)[:, None]
+    at = found.cells[None], places, sample[None], neuron[None]
+    shape = (CELLS, rooms.spikes, copies, NEURONS)
+    return Response(
+        jnp.full(shape, 2.0, dtype).at[at].set(found.offsets, mode="drop"),
+        jnp.ones(shape, dtype).at[at].set(found.speeds, mode="drop"),
+        found.crowded | found.spilled, found.bursting, early,
+    )  # fmt: skip
 
 
 def _lasting(network: Network, copies: int):
@@ -118,15 +182,20 @@ def slopes(network: Network, sources, cells, places, kind: str, rooms: Rooms):
 
 def looped(network: Network, sources, kind: str):
     """Times and neurons of the spikes by the event loop."""
-    full = [np.broadcast_to(x, (NEURONS,)) for x in (*network[:4], *network[-3:-1])]
+    full = [np.broadcast_to(x, (NEURONS,)) for x in (*network[:4], network.refractory)]
+    delays = (
+        network.delays
+        if np.ndim(network.delays) == 2
+        else np.broadcast_to(network.delays, (NEURONS,))
+    )
     first = network.weights.shape[0] - INPUTS
     weights: dict[Any, Any] = {("in", n): network.weights[first + n] for n in range(INPUTS)}
     if "recurrent" in kind:
         weights |= {n: network.weights[n] for n in range(NEURONS)}
     found = spikes_of(
         *full[:4], network.current, weights, list(zip(network.inputs, sources, strict=True)),
-        v0=network.v0, i0=network.i0, duration=float(CELLS), delays=full[4],
-        refractory=full[5] if "refractory" in kind else None,
+        v0=network.v0, i0=network.i0, duration=float(CELLS), delays=delays,
+        refractory=full[4] if "refractory" in kind else None,
         noise=network.noise if "noise" in kind else None,
     )  # fmt: skip
     return np.array([t for t, _ in found]), np.array([n for _, n in found], int)

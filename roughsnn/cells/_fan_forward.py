@@ -225,8 +225,8 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
     cell = jnp.searchsorted(firsts, number, side="right").astype(jnp.int32) - 1
     finite = jnp.all(jnp.isfinite(state.v) & jnp.isfinite(state.i), axis=1)
     response_ = FanResponse(
-        offsets, records.lane, jnp.minimum(cell, num_cells - 1), crowded, bursting, spilled,
-        finite, _slowest(given, records, offsets, num_samples), need,
+        offsets, jnp.stack(records.speeds), records.lane, jnp.minimum(cell, num_cells - 1),
+        crowded, bursting, spilled, finite, _slowest(given, records, offsets, num_samples), need,
     )  # fmt: skip
     return response_, FanKept(records, firsts, (left > 0).reshape(-1), states)
 

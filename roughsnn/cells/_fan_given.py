@@ -111,6 +111,7 @@ class FanResponse(NamedTuple):
 
     Attributes:
         offsets: of each place and record; `NO_SPIKE` in a free place.
+        speeds: the slope of the potential just before each spike, per cell.
         lanes: of which of all neurons of all samples each record is.
         cells: in which cell.
         crowded: samples in which more arrived at a neuron in a cell than there is room for.
@@ -122,6 +123,7 @@ class FanResponse(NamedTuple):
     """
 
     offsets: Float[Array, "places C"]
+    speeds: Float[Array, "places C"]
     lanes: Int[Array, " C"]
     cells: Int[Array, " C"]
     crowded: Bool[Array, " B"]

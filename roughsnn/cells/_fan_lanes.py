@@ -131,7 +131,9 @@ def reaching(
                 at = ((slot * rooms.spikes + place) * num_samples + sample) * num_sources + source
                 spike = reached.history[at]
                 when = spike + delays.rest - back
-                inside = (spike <= 1) & (when >= 0) & (when < 1) & rows.here
+                # as `arriving` has it
+                inside = (when < 1) if back == 0 else (when >= 0)
+                inside = inside & (spike <= 1) & rows.here
                 found.append(jnp.where(inside, when, NO_SPIKE))
         found = jnp.stack(found)
         bits = packed(found <= 1)
