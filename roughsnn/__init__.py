@@ -28,6 +28,7 @@ from .engines import CellEngine as CellEngine
 from .engines import ClockEngine as ClockEngine
 from .engines import EventEngine as EventEngine
 from .engines import Simulation as Simulation
+from .engines import fastest_engine as fastest_engine
 from .estimators import AbstractGradientEstimator as AbstractGradientEstimator
 from .estimators import AbstractRuleWithMemory as AbstractRuleWithMemory
 from .estimators import Against as Against

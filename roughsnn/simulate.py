@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from ._checks import IntLike, RealLike, whole_number
 from .drivers import AbstractNoise
-from .engines import AbstractEngine, EventEngine
+from .engines import AbstractEngine, EventEngine, fastest_engine
 from .neurons import AbstractNeuron
 from .protocol import Protocol
 from .solve import AbstractEventAdjoint, Conditions, EventSolution
@@ -38,7 +38,7 @@ def simulate(
     adjoint: AbstractEventAdjoint | None = None,
     conditions: Conditions = "refuse",
     progress_meter: dfx.AbstractProgressMeter | None = None,
-    engine: AbstractEngine | None = None,
+    engine: AbstractEngine | str | None = None,
     throw: bool = True,
 ) -> SpikeTrains:
     """Draw independent samples of the spike trains of a model on the window [t0, t1].
@@ -73,9 +73,10 @@ def simulate(
             spike only grazes its threshold: `"refuse"`, `"leave-out"`, `"clip"` or `"ignore"`, see
             [`roughsnn.eventsolve`][]. `trains.grazing` says which trials these are.
         progress_meter: a diffrax progress meter, see [`roughsnn.eventsolve`][].
-        engine: another way to compute it, such as [`roughsnn.CellEngine`][]; by default a
-            [`roughsnn.EventEngine`][] with the solver, adjoint, conditions and progress meter
-            above, none of which may be given beside an engine.
+        engine: another way to compute it, such as [`roughsnn.CellEngine`][], or `"fastest"`, which
+            is what [`roughsnn.fastest_engine`][] chooses; by default a [`roughsnn.EventEngine`][]
+            with the solver, adjoint, conditions and progress meter above, none of which may be
+            given beside an engine.
         throw: whether to raise an error when a trial outgrows `max_spikes` or fails. With
             `throw=False` such trials are flagged in `trains.overflowed`.
 
@@ -93,17 +94,23 @@ def simulate(
         t0, t1, dt0, max_spikes=max_spikes, stop_after=stop_after, input_current=input_current,
         input_spikes=input_spikes, noise=noise,
     )  # fmt: skip
+    num_samples = whole_number("num_samples", num_samples, 0)
+    if isinstance(engine, str) and engine != "fastest":
+        raise ValueError(f'`engine` must be an engine or "fastest", got {engine!r}.')
     if engine is None:
         engine = EventEngine(solver, adjoint, conditions, progress_meter)
     elif (solver, adjoint, conditions, progress_meter) != (None, None, "refuse", None):
         raise ValueError(
-            f"`engine` is a {type(engine).__name__}, and `solver`, `adjoint`, `conditions` and "
+            f"`engine` is given ({_named(engine)}), and `solver`, `adjoint`, `conditions` and "
             "`progress_meter` belong to an engine: give them to it, and leave them out here."
         )
-    return engine.spike_trains(
-        model, protocol, key=key, num_samples=whole_number("num_samples", num_samples, 0),
-        throw=throw,
-    )  # fmt: skip
+    if engine == "fastest":
+        engine = fastest_engine(model, protocol, num_samples=num_samples)
+    return engine.spike_trains(model, protocol, key=key, num_samples=num_samples, throw=throw)
+
+
+def _named(engine) -> str:
+    return engine if isinstance(engine, str) else type(engine).__name__
 
 
 def simulate_solution(

@@ -138,7 +138,7 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
             left = left.at[lane].set(jnp.maximum(released.left, 0), mode="drop")
             # (as it is: this way it is computed before the sums are written to)
             i_end = i_end.at[lane].set(i_end[known], mode="drop")
-            fires = (found.offsets <= 1) & is_lane
+            fires = (found.offsets <= 1) & is_lane[None]
             for m in range(places):
                 at = at_history(slot, m, sample, neuron)
                 at = jnp.where(fires[m], at, history.size)
@@ -164,7 +164,7 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
             most = FanNeed(
                 jnp.maximum(most.arrivals, arrivals.most),
                 jnp.maximum(most.events, arrivals.total), most.back, most.active,
-                most.rows + rows / num_cells,
+                most.rows + rows.astype(dtype) / num_cells,
             )  # fmt: skip
             first = first + num_lanes
             lane = lax.cond(
@@ -178,7 +178,8 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
             )  # fmt: skip
 
         most = most._replace(
-            active=most.active + bits.total / num_cells, rows=most.rows + rows / num_cells
+            active=most.active + bits.total.astype(dtype) / num_cells,
+            rows=most.rows + rows.astype(dtype) / num_cells,
         )
         lane = places_of(bits, rank, size)
         inner_carry = (
@@ -202,7 +203,7 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
     none = jnp.zeros(num_samples, bool)
     need = FanNeed(
         jnp.int32(0), jnp.int32(0), jnp.max(sent.delays.whole, initial=0).astype(jnp.int32) + 2,
-        jnp.zeros(()), jnp.zeros(()),
+        jnp.zeros((), dtype), jnp.zeros((), dtype),
     )  # fmt: skip
     carry = (
         given.start, jnp.zeros_like(given.start.v), Sums.empty(rooms.back * size, dtype),
@@ -255,6 +256,7 @@ def _slowest(given: FanGiven, records: Records, offsets, num_samples: int):
     sample, neuron = divided(records.lane, num_neurons)
     rates = type(given.rates)(*(of_neurons(x, neuron) for x in given.rates))
     unit = rates.a * (jnp.abs(rates.threshold) + jnp.abs(rates.threshold - rates.reset))
-    slow = jnp.where(offsets <= 1, jnp.stack(records.speeds) / unit, jnp.inf)
+    slow = jnp.stack([speeds / unit for speeds in records.speeds])
+    slow = jnp.where(offsets <= 1, slow, jnp.inf)
     slowest = jnp.full(num_samples, jnp.inf, offsets.dtype)
     return slowest.at[sample].min(jnp.min(slow, axis=0), mode="drop")

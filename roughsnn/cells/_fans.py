@@ -134,4 +134,4 @@ def arriving(delays: Delays, offsets: Float[Array, "..."]) -> Arriving:
     """When spikes at offsets in a cell arrive."""
     offsets = offsets + delays.rest
     over = offsets >= 1
-    return Arriving(delays.whole + over, jnp.where(over, offsets - 1, offsets))
+    return Arriving(delays.whole + over.astype(jnp.int32), jnp.where(over, offsets - 1, offsets))

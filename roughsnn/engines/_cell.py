@@ -100,7 +100,7 @@ class CellEngine(AbstractEngine):
         """
         num_samples = whole_number("num_samples", num_samples, 0)
         slack = number("slack", slack, least=1)
-        _check(model, protocol, num_samples)
+        check_computes(model, protocol, num_samples)
         key = jr.key(0) if key is None else key
         _, _, needs, engine = self._fitted(model, protocol, key, num_samples)
         rooms = tuple(
@@ -109,7 +109,7 @@ class CellEngine(AbstractEngine):
         return CellEngine(engine.conditions, engine.layout, rooms)
 
     def spike_trains(self, model, protocol, *, key, num_samples, throw=True):
-        _check(model, protocol, num_samples)
+        check_computes(model, protocol, num_samples)
         if is_traced((model, protocol.input_current, protocol.input_spikes)):
             layout = self._layout_for(model)
             rooms = self.rooms or _first_rooms(layout)
@@ -162,7 +162,7 @@ def _first_rooms(layout: Layout) -> tuple[Rooms | FanRooms, ...]:
     return (Rooms(*_FIRST, share=1 / 32),) * len(layout.groups)
 
 
-def _check(model, protocol: Protocol, num_samples: int) -> None:
+def check_computes(model, protocol: Protocol, num_samples: int) -> None:
     """Fail unless the engine computes this model under this protocol."""
     if not isinstance(model, AbstractNeuron):
         raise TypeError(

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from .._random import key_of_marks, key_words
 from ..cells import (
     EscapeGiven,
+    FanRooms,
     Firing,
     Given,
     Lags,
@@ -70,8 +71,8 @@ class Spikes(NamedTuple):
 
 @eqx.filter_jit
 def run(
-    layout: Layout, all_rooms: tuple[Rooms, ...], conditions: Policy, model: AbstractNeuron,
-    asked: Asked, key, num_samples: int,
+    layout: Layout, all_rooms: tuple[Rooms | FanRooms, ...], conditions: Policy,
+    model: AbstractNeuron, asked: Asked, key, num_samples: int,
 ):  # fmt: skip
     """The spikes, what each group of neurons needed, and what is wrong, by name."""
     grid, neurons = asked.grid, neurons_of(model)

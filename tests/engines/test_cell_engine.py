@@ -93,6 +93,58 @@ def test_delays_and_sparse_connections():
         np.testing.assert_allclose(of(trains, 0)[0], times, rtol=0, atol=1e-10 * CELL)
 
 
+def test_delays_of_synapses_and_matrix_and_list_are_equal():
+    """Synapses one by one: exact with a delay of each, and as by a matrix with equal delays."""
+    delays = np.random.default_rng(7).uniform(0.1, 1.5, (COUNT, COUNT))
+    both = network(synaptic_delays=delays, axonal_delays=0.2)
+    trains = rs.CellEngine().spike_trains(both, protocol(2), key=jr.key(0), num_samples=2)
+    for sample, spikes in enumerate(trials(2)):
+        times, neurons = looped(both, spikes, delays=0.2 + delays)
+        assert of(trains, sample)[1] == neurons
+        np.testing.assert_allclose(of(trains, sample)[0], times, rtol=0, atol=1e-10 * CELL)
+    # (the same program as of delays of each)
+    equal = network(synaptic_delays=np.full_like(delays, 0.2), axonal_delays=0.2)
+    by_list, by_matrix = (
+        rs.CellEngine().spike_trains(model, protocol(2), key=jr.key(0), num_samples=2)
+        for model in (equal, network(axonal_delays=0.4))
+    )
+    np.testing.assert_array_equal(by_list.neurons, by_matrix.neurons)
+    there = np.asarray(by_list.mask)
+    np.testing.assert_allclose(
+        np.asarray(by_list.times)[there], np.asarray(by_matrix.times)[there], rtol=0, atol=1e-12
+    )
+
+
+def test_the_fastest_engine():
+    """Cells for many deterministic neurons that they compute, events for all else."""
+    size = 20
+    neurons = rs.LIF(size, mu1=1.0, mu2=1.0)
+    layers = rs.layered_connections(size - 2, 2)
+    weights = np.ones((size, size))
+
+    def chosen(model, **changes):
+        return type(rs.fastest_engine(model, rs.Protocol(0.0, 1.0, 0.1, max_spikes=9, **changes)))
+
+    assert chosen(neurons) is rs.CellEngine
+    assert chosen(rs.SpikingNetwork(neurons, weights, layers)) is rs.CellEngine
+    assert chosen(rs.SpikingNetwork(neurons, weights, synaptic_delays=0.1)) is rs.CellEngine
+    others = (
+        rs.LIF(3), rs.LIF(size, mu1=50.0), rs.StochasticLIF(size), rs.Izhikevich(size),
+        rs.LIF(size, mu1=1.0, mu2=1.0, v0=2.0), rs.SpikingNetwork(neurons, weights),
+        rs.SpikingNetwork(neurons, weights, axonal_delays=0.05),
+        rs.SpikingNetwork(neurons, weights, layers, synapses=rs.ConductanceSynapses(1.0)),
+    )  # fmt: skip
+    for model in others:
+        assert chosen(model) is rs.EventEngine, model
+    noisy = rs.LIF(size, mu1=1.0, mu2=1.0, sigma=0.1)
+    assert chosen(noisy) is rs.CellEngine
+    assert chosen(noisy, noise=rs.BrownianNoise(bridge="bridge")) is rs.EventEngine
+    with pytest.raises(ValueError, match="got 'quickest'"):
+        rs.simulate(
+            neurons, 0.0, 1.0, 0.1, key=jr.key(0), num_samples=1, max_spikes=9, engine="quickest"
+        )
+
+
 def test_refractory_periods():
     model = network(refractory=np.linspace(0.1, 0.9, COUNT))
     trains = rs.CellEngine().spike_trains(model, protocol(2), key=jr.key(0), num_samples=2)
@@ -257,7 +309,12 @@ def test_grazing_spikes():
         (lambda: rs.AdaptiveStochasticLIF(2), TypeError, "AdaptiveStochasticLIF"),
         (lambda: rs.LIF(2, sigma=0.1, mu2=0.0), rs.EventSolveError, "must decay"),
         (lambda: rs.SpikingNetwork(rs.LIF(2), jnp.ones((2, 2))), ValueError, "circle"),
-        (lambda: network(synaptic_delays=0.1), ValueError, "synaptic_delays"),
+        (lambda: network(synaptic_delays=0.1), rs.EventSolveError, "shortest delay"),
+        (
+            lambda: rs.SpikingNetwork(rs.StochasticLIF(2), jnp.ones((2, 2)), synaptic_delays=1.0),
+            ValueError,
+            "synaptic_delays",
+        ),
         (lambda: network(axonal_delays=0.1), rs.EventSolveError, "shortest delay"),
         (lambda: rs.LIF(2, mu1=1.0, v0=1.5), rs.EventSolveError, "at `t0`"),
         (lambda: rs.LIF(2, mu1=1.0), rs.EventSolveError, "infinite"),
