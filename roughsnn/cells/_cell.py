@@ -195,6 +195,50 @@ def _by_source(values, sources, num_sources: int):
     return total.at[cell, sample, sources].add(values)
 
 
+class FreeEnd(NamedTuple):
+    """The end of a cell without spikes.
+
+    Attributes:
+        v: potentials.
+        i: synaptic currents.
+        highest: a bound of current and input current in the cell.
+        above: not negative where a neuron may fire, or is let go.
+    """
+
+    v: Float[Array, "B N"]
+    i: Float[Array, "B N"]
+    highest: Float[Array, "B N"]
+    above: Float[Array, "B N"]
+
+
+def free_end(
+    rates: Rates, state: State, current: Float[Array, "..."], felt: Felt,
+    left: Float[Array, "B N"] | None,
+) -> FreeEnd:  # fmt: skip
+    """The end of a cell without spikes, and who may fire in it; `left` is for how long neurons are
+    held still."""
+    v, i = state
+    a, b, threshold, _ = (lifted(x, 2) for x in rates)
+    to_v, to_i, negative = felt
+    rise = -jnp.expm1(-a)
+    end = jnp.exp(-a) * v + response(a, b, jnp.ones((), v.dtype)) * i + rise * current + to_v
+    i_end = jnp.exp(-b) * i + to_i
+    # The current i + c is at most `highest`. A potential that is below the threshold at the end has
+    # risen to it and fallen again: it rose where i + c was not below the threshold, which then can
+    # decay, and be inhibited, by no more than `lost`.
+    own = jnp.maximum(i, jnp.exp(-b) * i)
+    highest = own + jnp.exp(b) * jnp.maximum(to_i + negative, 0) + current
+    decayed = jnp.maximum((threshold - current) * -jnp.expm1(-b), 0)
+    lost = rise * (decayed + negative)
+    # (one number and no comparisons: these are not vectorised on a CPU where so much is fused)
+    reach = jnp.minimum(highest, v + rise * (highest - v)) - threshold
+    above = jnp.maximum(end - threshold, jnp.minimum(reach, end - threshold + lost))
+    if left is not None:
+        # one that is let go in this cell is looked at in any case
+        above = jnp.where(left > 0, jnp.where(left < 1, 1.0, -1.0), above)
+    return FreeEnd(end, i_end, highest, above)
+
+
 def step(
     rates: Rates,
     state: State,
@@ -209,26 +253,10 @@ def step(
 
     `weights` has a last row of zeros, to which free places of `arrivals` point.
     """
-    v, i = state
-    a, b, threshold, reset = (lifted(x, 2) for x in rates)
-    to_v, to_i, negative = felt
-    rise = -jnp.expm1(-a)
-    end = jnp.exp(-a) * v + response(a, b, jnp.ones((), v.dtype)) * i + rise * current + to_v
-    i_end = jnp.exp(-b) * i + to_i
-
-    # Who may fire. The current i + c is at most `highest`. A potential that is below the threshold
-    # at the end has risen to it and fallen again: it rose where i + c was not below the threshold,
-    # which then can decay, and be inhibited, by no more than `lost`.
-    own = jnp.maximum(i, jnp.exp(-b) * i)
-    highest = own + jnp.exp(b) * jnp.maximum(to_i + negative, 0) + current
-    decayed = jnp.maximum((threshold - current) * -jnp.expm1(-b), 0)
-    lost = rise * (decayed + negative)
-    within_reach = (highest >= threshold) & (v + rise * (highest - v) >= threshold)
-    active = (end >= threshold) | (within_reach & (end >= threshold - lost))
-    if hold is not None:
-        # one that is let go in this cell is looked at in any case
-        active = jnp.where(hold.left > 0, hold.left < 1, active)
-
+    left = None if hold is None else hold.left
+    a, threshold, reset = (lifted(x, 2) for x in (rates.a, rates.threshold, rates.reset))
+    end, i_end, highest, above = free_end(rates, state, current, felt, left)
+    active = above >= 0
     known = _Known(rates, state, hold, current, weights, arrivals, highest, active)
     found, shift, left = _walk_active(known, rooms)
     if hold is None:

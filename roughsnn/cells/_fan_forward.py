@@ -10,7 +10,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 
 from ._bits import divided, packed, places_of
-from ._cell import of_lanes
+from ._cell import Felt, free_end, of_lanes
 from ._fan_given import (
     FanGiven,
     FanKept,
@@ -24,7 +24,7 @@ from ._fan_given import (
 from ._fan_lanes import Items, Reached, Sent, Sums, pushed, reaching
 from ._fans import Delays
 from ._forward import inside_noise, of_cell
-from ._responses import lifted, response
+from ._responses import lifted
 from ._walk import NO_SPIKE, Lanes, walk
 
 
@@ -46,8 +46,7 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
     to_weights = given.weights[into.synapses]
     to_delays = Delays.of(given.delays).ordered(into.synapses)
     ring = places * num_samples * num_sources
-    a, b, threshold, reset = (lifted(x, 2) for x in rates)
-    rise = -jnp.expm1(-a)
+    reset = lifted(rates.reset, 2)
     rank = jnp.arange(num_lanes, dtype=jnp.int32)
     sample_of_input = jnp.broadcast_to(
         jnp.arange(num_samples, dtype=jnp.int32), (num_inputs, num_samples)
@@ -87,26 +86,15 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
                 sums, history, bursting, cell, slot, offsets, sources
             )
         felt = sums.at(slot * size, size)
-        to_v, to_i, negative = (x.reshape(num_samples, num_neurons) for x in felt)
+        felt = Felt(*(x.reshape(num_samples, num_neurons) for x in felt))
         inner, current = inside_noise(state, of_cell(given.current, cell), noise)
-        v, i = inner
-        end = jnp.exp(-a) * v + response(a, b, jnp.ones((), dtype)) * i + rise * current + to_v
-        i_end = jnp.exp(-b) * i + to_i
-        # who may fire: see `step`
-        own = jnp.maximum(i, jnp.exp(-b) * i)
-        highest = own + jnp.exp(b) * jnp.maximum(to_i + negative, 0) + current
-        lost = rise * (jnp.maximum((threshold - current) * -jnp.expm1(-b), 0) + negative)
-        # (as one number: comparisons are not vectorised on a CPU where so much is fused)
-        reach = jnp.minimum(highest, v + rise * (highest - v)) - threshold
-        above = jnp.maximum(end - threshold, jnp.minimum(reach, end - threshold + lost))
-        # one that is let go in this cell is looked at in any case
-        above = jnp.where(left > 0, jnp.where(left < 1, 1.0, -1.0), above)
+        end, i_end, highest, above = free_end(rates, inner, current, felt, left)
         is_held = left >= 1
         after = jnp.where(is_held, reset, end).reshape(-1)
         left_after = jnp.where(is_held, left - 1, 0).reshape(-1)
         bits = packed(above >= 0)
         flat_v, flat_i, flat_left, flat_highest, flat_end, flat_reached = (
-            x.reshape(-1) for x in (v, i, left, highest, end, jnp.abs(to_i) + negative)
+            x.reshape(-1) for x in (*inner, left, highest, end, jnp.abs(felt.to_i) + felt.negative)
         )
 
         def look(carry):
@@ -132,8 +120,8 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
             assert released is not None
             crowded = crowded.at[sample].max(arrivals.crowded & is_lane)
             bursting = bursting.at[sample].max(found.more & is_lane)
-            free_end = flat_end[known] + jnp.exp(-lanes.a) * released.shift
-            own_end = jnp.where(released.left >= 0, lanes.reset, free_end)
+            without_spikes = flat_end[known] + jnp.exp(-lanes.a) * released.shift
+            own_end = jnp.where(released.left >= 0, lanes.reset, without_spikes)
             after = after.at[lane].set(own_end, mode="drop")
             left = left.at[lane].set(jnp.maximum(released.left, 0), mode="drop")
             # (as it is: this way it is computed before the sums are written to)
