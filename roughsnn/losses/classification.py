@@ -17,6 +17,7 @@ from roughsnn._shown import is_known
 from roughsnn.spikes import SpikeTrains, first_spike_times
 from roughsnn.spikes.presence import first_time
 
+from .base import AbstractLoss
 from .comparable import require_sample
 
 Outputs = Sequence[IntLike] | np.ndarray | jax.Array | None
@@ -47,7 +48,7 @@ def _optional_time(name: str) -> Callable[[Any], float | None]:
     return lambda value: None if value is None else number(name, value, positive=True)
 
 
-class AbstractClassificationLoss(eqx.Module):
+class AbstractClassificationLoss(AbstractLoss):
     r"""Softmax cross-entropy of scores of the classes.
 
     $$
