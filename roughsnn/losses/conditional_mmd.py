@@ -100,30 +100,30 @@ class ConditionalMMDLoss(AbstractLoss):
             )
         if not isinstance(generated, ConditionedTrains):
             generated = ConditionedTrains(generated, observed.conditions)
-        given, observed_given = generated.conditions, observed.conditions
-        generated, observed = generated.trains, observed.trains
-        require_sample(generated, "generated")
-        require_sample(observed, "observed")
-        generated = require_comparable(generated, observed, observed.times.dtype)
-        dtype = observed.times.dtype
-        first = _flat(given, generated, "generated", dtype)
-        second = _flat(observed_given, observed, "observed", dtype)
+        trains, others = generated.trains, observed.trains
+        require_sample(trains, "generated")
+        require_sample(others, "observed")
+        trains = require_comparable(trains, others, others.times.dtype)
+        dtype = others.times.dtype
+        first = _flat(generated.conditions, trains, "generated", dtype)
+        second = _flat(observed.conditions, others, "observed", dtype)
         if first.shape[1] != second.shape[1]:
             raise ValueError(
-                f"`generated.conditions` has shape {given.shape} and `observed.conditions` "
-                f"{observed_given.shape}; they may differ in the first axis alone."
+                f"`generated.conditions` has shape {generated.conditions.shape} and "
+                f"`observed.conditions` {observed.conditions.shape}; they may differ in the first "
+                "axis alone."
             )
-        if self.estimator == "unbiased" and min(len(generated), len(observed)) < 2:
+        if self.estimator == "unbiased" and min(len(trains), len(others)) < 2:
             raise ValueError(
-                f"`generated` has {len(generated)} and `observed` {len(observed)} trains; the "
+                f"`generated` has {len(trains)} and `observed` {len(others)} trains; the "
                 "unbiased estimate needs two or more of each."
             )
-        kernel = self.kernel.fixed_for(observed)
+        kernel = self.kernel.fixed_for(others)
         width = self.condition_bandwidth
         width = _median_distance(second) if width is None else jnp.asarray(width, dtype)
-        gram_xx, norms_x = kernel.gram_and_norms(generated)
-        gram_yy, norms_y = kernel.gram_and_norms(observed)
-        gram_xy = kernel(generated, observed, norms=(norms_x, norms_y))
+        gram_xx, norms_x = kernel.gram_and_norms(trains)
+        gram_yy, norms_y = kernel.gram_and_norms(others)
+        gram_xy = kernel(trains, others, norms=(norms_x, norms_y))
         return mmd2_from_grams(
             gram_xx * _gaussian(first, first, width),
             gram_yy * _gaussian(second, second, width),
