@@ -213,7 +213,7 @@ class _Steps(Steps):
     def _take_inputs(self, tables, arriving, pointer, cell):
         steps, rows = tables.input_steps, tables.input_rows
         weights = None if self.network is None else self.network.input_weights
-        assert rows is not None and weights is not None, "input spikes need inputs"
+        assert weights is not None, "input spikes are refused where there are no inputs"
         last = steps.shape[0] - 1
 
         def due(state):

@@ -37,10 +37,8 @@ class AbstractWiring(AbstractNeuron):
         weights = self.weights
         if self.signs is not None:
             signs = self.signs.astype(weights.dtype)
-            wires = self.connections
-            by_synapse = (
-                signs[wires.pre] if isinstance(wires, SparseConnections) else signs[:, None]
-            )
+            own = self.connections
+            by_synapse = signs[own.pre] if isinstance(own, SparseConnections) else signs[:, None]
             weights = jnp.abs(weights) * by_synapse
         if self.connections is None or isinstance(self.connections, SparseConnections):
             return weights
@@ -77,10 +75,8 @@ class AbstractWiring(AbstractNeuron):
             return jnp.broadcast_to(values, edges.shape)
         if values.ndim == 1:
             return taken(values, edges, 0)
-        k = self.num_neurons
-        pre, post = (
-            taken(x, edges, k) for x in (self._listed_synapses.pre, self._listed_synapses.post)
-        )
+        k, listed = self.num_neurons, self._listed_synapses
+        pre, post = taken(listed.pre, edges, k), taken(listed.post, edges, k)
         return values.at[pre, post].get(mode="fill", fill_value=0)
 
     def delays_of(self, edges: Int[Array, "*n"], pre: Int[Array, "*n"]) -> Float[Array, "*n"]:
