@@ -41,10 +41,7 @@ def test_value_is_that_of_the_product_kernel(estimator, normalise):
         return kernel(a, b) * np.exp(-squares / (2 * 0.7**2))
 
     expected = mmd2_from_grams(
-        product(With(x, c), With(x, c)),
-        product(y, y, d, d),
-        product(With(x, c), With(y, d)),
-        estimator,
+        product(x, x, c, c), product(y, y, d, d), product(x, y, c, d), estimator
     )
     np.testing.assert_allclose(loss, expected, rtol=1e-9, atol=1e-12)
 
