@@ -82,7 +82,7 @@ def given() -> dict[str, dict[str, object]]:
         ),
         "readouts.py": dict(
             network=network,
-            readout=rs.LeakyReadout(jnp.eye(2), 1.0, 2.0),
+            readout=rs.LeakyReadout(jnp.eye(2), mu1=1.0, mu2=2.0),
             inputs=inputs,
             labels=jnp.asarray([0, 1]),
         ),
