@@ -91,6 +91,13 @@ def pytest_xdist_make_scheduler(config, log):
     return Scheduling(config, log)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Notebooks come before pages where several workers share the tests: files are given out from
+    the one with the most tests on, so both come last, and no worker is to wait for a notebook."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 @pytest.fixture
 def standard_dtype_promotion():
     """For tests that train: optax multiplies its integer step counts by floats."""
