@@ -196,7 +196,7 @@ class FirstSpikeCrossEntropy(AbstractClassificationLoss):
 
     def of_samples(self, generated: SpikeTrains, labels: ArrayLike) -> Float[Array, " samples"]:
         loss = super().of_samples(generated, labels)
-        if not self.early_weight:
+        if not self.early_weight or self.early_time is None:
             return loss
         index = jnp.asarray(labels)[:, None]
         time = jnp.take_along_axis(self.times(generated), index, axis=1, mode="clip")[:, 0]
