@@ -63,7 +63,7 @@ def test_the_error_follows_the_tolerance_and_the_steps_the_difficulty():
         )
         np.testing.assert_allclose(solution.ys[0, 0], np.exp(-0.5), rtol=100 * tolerance)
     assert int(solution.stats["num_steps"]) < 300
-    failed = _bounces(0.8, max_steps=5, throw=False)
+    failed = run(1e-9, max_steps=5, throw=False)
     assert failed.result == rs.RESULTS.micro_steps_reached
 
 
