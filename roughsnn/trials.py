@@ -100,7 +100,7 @@ def shortfall(
 
     ```python
     solution = rs.simulate_solution(
-        model, 0.0, 1.0, 0.05, key=key, num_samples=2, max_spikes=10, input_current=1.2,
+        model, 0.0, 1.0, 0.05, key=key, num_samples=2, max_spikes=100, input_current=1.2,
         saveat=diffrax.SaveAt(ts=jnp.linspace(0.0, 1.0, 50)),
     )
     silent = ~jnp.any(solution.event_indices[..., None] == jnp.arange(model.num_neurons), axis=1)
