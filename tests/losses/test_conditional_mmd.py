@@ -100,9 +100,10 @@ def test_it_trains_on_labelled_data(standard_dtype_promotion):
     c = conditions(4, 8)
 
     def simulate(slope, strength, key):
-        return SpikeTrains((slope * strength)[:, None], jnp.zeros((8, 1), int), 0.0, 1.0, 1)
+        times = (slope * strength)[:, None]
+        return SpikeTrains(times, jnp.zeros((8, 1), jnp.int32), 0.0, 1.0, num_neurons=1)
 
-    recorded = simulate(0.9, c, None)
+    recorded = simulate(jnp.asarray(0.9), c, None)
     loss = ConditionalMMDLoss(KERNEL, 0.3)
     np.testing.assert_array_equal(
         loss(recorded, With(recorded[::-1], c)), loss(With(recorded, c), With(recorded[::-1], c))

@@ -228,14 +228,14 @@ def test_local_traces_are_exact_where_no_neuron_stands_behind_another():
     assert np.abs(exact.weights[:3, 3:7]).max() > 0
 
     # neurons that do not touch each other have exact traces altogether; those of a parameter that
-    # they share, such as mu2, are added up over the neurons
+    # they share, such as beta, are added up over the neurons
     apart = eqx.tree_at(lambda n: n.weights, network, jnp.zeros((9, 9)))
     x = apart, jnp.linspace(1.3, 1.7, 9)
     exact, spikes = of(x, np.full(9, True), rs.ReverseMode())
     local, _ = of(x, np.full(9, True), rs.EligibilityTraces())
     assert int(spikes) >= 18
-    assert exact[0].neurons.mu2.shape == ()
-    assert exact[0].neurons.mu2 != 0
+    assert exact[0].neurons.beta.shape == ()
+    assert exact[0].neurons.beta != 0
     exact, local = ravel_pytree(exact)[0], ravel_pytree(local)[0]
     np.testing.assert_allclose(local, exact, rtol=1e-6, atol=1e-8 * np.abs(exact).max())
 
