@@ -40,10 +40,13 @@ from .estimators import PathwiseWithBoundary as PathwiseWithBoundary
 from .estimators import ScoreFunction as ScoreFunction
 from .estimators import SpikeRemoval as SpikeRemoval
 from .estimators import interval_law as interval_law
+from .estimators import trainable_leaves as trainable_leaves
 from .event_sde import AbstractEventSDE as AbstractEventSDE
 from .event_sde import EventSDE as EventSDE
 from .event_sde import StructuredDiffusion as StructuredDiffusion
+from .losses import AbstractLoss as AbstractLoss
 from .losses import ConditionalMMDLoss as ConditionalMMDLoss
+from .losses import ConditionedTrains as ConditionedTrains
 from .losses import ExpectedSignatureLoss as ExpectedSignatureLoss
 from .losses import FirstSpikeCrossEntropy as FirstSpikeCrossEntropy
 from .losses import FirstSpikesLoss as FirstSpikesLoss

@@ -75,12 +75,11 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
         ValueError: no integer, or one out of range.
     """
     plain = _plain(name, value, "an integer")
-    if not isinstance(plain, numbers.Integral):
-        plain = None
-    if plain is None or plain < least or (most is not None and plain > most):
+    whole = int(plain) if isinstance(plain, numbers.Integral) else None
+    if whole is None or whole < least or (most is not None and whole > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"`{name}` must be an integer {limits}, got {_shown(value)}.")
-    return int(plain)
+    return whole
 
 
 def window(t0: Any, t1: Any, dt0: Any) -> tuple[float, float, float]:
@@ -140,7 +139,7 @@ def real_array(name: str, value: Any, dtype: Any = None) -> Array:
     return array.astype(default)
 
 
-def _plain(name: str, value: Any, kind: str) -> numbers.Real | None:
+def _plain(name: str, value: Any, kind: str) -> numbers.Real | float | None:
     """The Python number behind a value; `None` where it is no real number."""
     if isinstance(value, jax.core.Tracer):
         raise ValueError(

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
 from .estimators import AbstractGradientEstimator, Against, Pathwise
+from .estimators.trainable import leaf_names, trainable_leaves
 from .spikes import SpikeTrains
 from .training import FitResult
 from .training.labelled import of_batch
 from .training.leaving_out import MUCH, LeavingOut
-from .training.trainable import leaf_names, trainable_leaves
 
 
 class Diagnosis(eqx.Module):

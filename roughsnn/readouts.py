@@ -51,10 +51,11 @@ class LeakyReadout(eqx.Module):
     ```python
     def respond(model, inputs, key):
         network, readout = model
-        trains = rs.simulate(network, ..., input_spikes=inputs)
-        return readout.maximum(trains)
+        protocol = rs.Protocol(0.0, 1.0, 0.02, max_spikes=40, input_spikes=inputs)
+        return readout.maximum(rs.Simulation(protocol, num_samples=len(inputs))(network, key))
 
-    rs.fit((network, readout), data, simulate=respond, loss=rs.ReadoutCrossEntropy(over=None), ...)
+    loss = rs.ReadoutCrossEntropy(over=None)  # for `fit` with `simulate=respond`
+    loss(respond((network, readout), inputs, key), labels)
     ```
 
     Attributes:

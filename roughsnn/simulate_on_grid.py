@@ -1,8 +1,5 @@
 """`simulate_on_grid`: clock-driven simulation of large networks."""
 
-# what is optional in a network is there where it is used
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 import dataclasses
 from typing import Any
 
@@ -161,6 +158,7 @@ class _Steps(Steps):
         network = self.network
         if network is None or not network._is_delayed:
             return jnp.zeros((), jnp.int32)
+        assert network.listed is not None, "a network with delays has a list of its synapses"
         edges = jnp.arange(len(network.listed), dtype=jnp.int32)
         delays = network.delays_of(edges, network.listed.pre)
         # Half a step, up to rounding, is rounded up.
@@ -188,6 +186,7 @@ class _Steps(Steps):
     def _send(self, rings, fires, cell, lags):
         """Puts what the spikes of this step bring into the rings, one neuron after the other."""
         network, depth = self.network, rings[0].shape[0]
+        assert network is not None, "only a network sends anything"
         if network.listed is None:
             sent = fires.astype(network.weights.dtype)
             return tuple(
@@ -213,6 +212,8 @@ class _Steps(Steps):
 
     def _take_inputs(self, tables, arriving, pointer, cell):
         steps, rows = tables.input_steps, tables.input_rows
+        weights = None if self.network is None else self.network.input_weights
+        assert weights is not None, "input spikes are refused where there are no inputs"
         last = steps.shape[0] - 1
 
         def due(state):
@@ -221,7 +222,7 @@ class _Steps(Steps):
 
         def take(state):
             pointer, arriving = state
-            parts = self.parts(self.network.input_weights[rows[pointer]])
+            parts = self.parts(weights[rows[pointer]])
             return pointer + 1, [a + p for a, p in zip(arriving, parts, strict=True)]
 
         pointer, arriving = lax.while_loop(due, take, (pointer, arriving))

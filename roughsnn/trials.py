@@ -99,9 +99,12 @@ def shortfall(
     between two saved times, so that what is left of its shortfall is due to the grid: mask it.
 
     ```python
-    solution = rs.simulate_solution(model, ..., saveat=diffrax.SaveAt(ts=jnp.linspace(t0, t1, 50)))
+    solution = rs.simulate_solution(
+        model, 0.0, 1.0, 0.05, key=key, num_samples=2, max_spikes=100, input_current=1.2,
+        saveat=diffrax.SaveAt(ts=jnp.linspace(0.0, 1.0, 50)),
+    )
     silent = ~jnp.any(solution.event_indices[..., None] == jnp.arange(model.num_neurons), axis=1)
-    penalty = jnp.mean(jnp.where(silent, rs.shortfall(model, solution), 0))
+    penalty = jnp.mean(jnp.where(silent, rs.shortfall(model, solution, 1.2), 0))
     ```
 
     Args:

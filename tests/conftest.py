@@ -48,7 +48,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # In the environment too, for the processes that tests start.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_compilation_cache()))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+# Small programs as well: every process that a test starts needs the same two hundred.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update(
     "jax_persistent_cache_min_compile_time_secs",
@@ -90,11 +91,27 @@ def pytest_xdist_make_scheduler(config, log):
     return Scheduling(config, log)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Notebooks come before pages where several workers share the tests: files are given out from
+    the one with the most tests on, so both come last, and no worker is to wait for a notebook."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
 @pytest.fixture
 def standard_dtype_promotion():
     """For tests that train: optax multiplies its integer step counts by floats."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session):
+    """Python looks for unreachable objects less often. Tracing makes millions of objects that live,
+    and to walk through them again and again took a tenth of the time of a test that compiles."""
+    gc.collect()
+    gc.freeze()  # what the imports made stays anyway
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _memory_maps() -> tuple[int, int]:

@@ -126,5 +126,5 @@ def _crossing(mu1, mu2, threshold, c, g, v, i, begin, end, held):
     )
     for right in (top.x, end):
         if above(right) >= 0:
-            return brentq(above, begin, right, xtol=1e-14, rtol=1e-14)
+            return float(brentq(above, begin, right, xtol=1e-14, rtol=1e-14))
     return None

@@ -263,10 +263,11 @@ def judge(rng: np.random.Generator, kind: str) -> Outcome | None:
     padded = jnp.asarray(np.pad(places, (0, ROOM - places.size), constant_values=offsets.size))
     rows = slopes(traced, sources, cells, padded, kind, rooms)
     direction = Network(*(jnp.asarray(rng.normal(size=np.shape(x))) for x in network))
-    exact = sum(
+    parts = [
         np.asarray(jnp.sum(row.reshape(ROOM, -1) * d.reshape(1, -1), axis=1))
         for row, d in zip(rows, direction, strict=True)
-    )[: places.size]
+    ]
+    exact = np.sum(parts, axis=0)[: places.size]
 
     def difference(step):
         ends = []

@@ -11,7 +11,7 @@ KINDS = ("time", "search", "training", "statistics", "arguments", "files", "show
 
 def all_faults() -> list[Fault]:
     """The inputs of all kinds, by number."""
-    modules = [importlib.import_module(f"experiments.benchmarks._faults.{kind}") for kind in KINDS]
+    modules = [importlib.import_module(f"{__package__}._faults.{kind}") for kind in KINDS]
     return sorted((f for m in modules for f in m.FAULTS), key=lambda f: f.number)
 
 

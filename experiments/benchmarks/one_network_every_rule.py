@@ -29,8 +29,8 @@ class WeightPerturbation(rs.AbstractGradientEstimator):
 
     scale: float = 0.05
 
-    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
-        parameters, rest = eqx.partition(model, trainable)
+    def __call__(self, model, simulate, loss, key, *, trainable=None):
+        parameters, rest = eqx.partition(model, rs.trainable_leaves(model, trainable))
         leaves, structure = jax.tree.flatten(parameters)
         keys = jr.split(jr.fold_in(key, 1), len(leaves))
         draws = [jr.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]

@@ -100,7 +100,7 @@ def _quadrature():
         def rest(t, f=intensity):
             return quad(f, 0, t, epsabs=1e-13, epsrel=1e-13)[0] + np.log(0.5) - ALPHA
 
-        h = brentq(rest, 1e-3, 1.0, xtol=1e-15)
+        h = float(brentq(rest, 1e-3, 1.0, xtol=1e-15))
         tangent_s = tangent_s0 + _integrated_tangent(intensity, tangent_v0, h)
         tau_dot = -tangent_s / intensity(h)
         out |= {f"tau_{n}": start + h, f"d tau_{n} / dc": tau_dot, f"v(tau_{n}-)": v(h)}

@@ -168,7 +168,7 @@ _GOOD = 7
 
 def _from_then_on(rate: float) -> optax.GradientTransformation:
     """A learning rate that is good for so many steps."""
-    return optax.sgd(lambda count: jnp.where(count < _GOOD, 0.1, rate))
+    return optax.sgd(lambda count: jnp.where(jnp.asarray(count) < _GOOD, 0.1, rate))
 
 
 def _no_space(*_: Any) -> None:

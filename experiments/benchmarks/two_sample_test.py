@@ -192,10 +192,10 @@ def _together(x: Spikes, y: Spikes) -> Spikes:
         extra = [(0, 0), (0, 0), (0, room - values.shape[-1])]
         return np.pad(values, extra, constant_values=fill)
 
-    return tuple(
-        np.concatenate([padded(a, fill), padded(b, fill)], axis=1)
-        for a, b, fill in zip(x, y, (np.inf, -1), strict=True)
-    )
+    def joined(a, b, fill):
+        return np.concatenate([padded(a, fill), padded(b, fill)], axis=1)
+
+    return joined(x[0], y[0], np.inf), joined(x[1], y[1], -1)
 
 
 def _p_values(trains, permutations, spikes: Spikes, key) -> np.ndarray:

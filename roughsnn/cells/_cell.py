@@ -264,6 +264,8 @@ def step(
         by_reset = by_reset * jnp.exp(-lifted(rates.a, 3) * (1 - found.offsets))
         end = end + jnp.sum(jnp.where(found.offsets <= 1, by_reset, 0), axis=0)
         return State(end, i_end), None, found
+    assert shift is not None
+    assert left is not None
     is_held = hold.left >= 1
     end = jnp.where(is_held | (left >= 0), reset, end + jnp.exp(-a) * shift)
     left = jnp.where(is_held, hold.left - 1, jnp.maximum(left, 0))

@@ -192,6 +192,7 @@ def fire(
         if held is not None:
             held = jnp.where(fires, free - 1, held - 1 if alive is None else held)
         alive, segment = fires, after
+    assert alive is not None, "there is room for a spike"
     more = alive & (s >= 0)
     return Outcome(reset, s, held, jnp.stack(offsets), jnp.stack(speeds), more)
 

@@ -50,7 +50,7 @@ class Layout(eqx.Module):
 def neurons_of(model: Any) -> LIF | StochasticLIF:
     """The neurons of a model that can be computed cell by cell, refused by name if it cannot."""
     neurons = model.neurons if isinstance(model, SpikingNetwork) else model
-    if type(neurons) not in (LIF, StochasticLIF):
+    if not isinstance(neurons, LIF | StochasticLIF) or type(neurons) not in (LIF, StochasticLIF):
         raise TypeError(
             "`model` must be made of roughsnn.LIF or roughsnn.StochasticLIF neurons for a "
             f"CellEngine, got {type(neurons).__name__}. {_OTHERWISE}"
@@ -142,8 +142,9 @@ def strays(model: Any, layout: Layout) -> Any:
         return jnp.asarray(is_delayed != layout.is_delayed)
     if model.connections is None:
         return jnp.asarray(True)
-    is_list = isinstance(model.connections, SparseConnections)
-    mask = model.connections.mask if is_list else model.connections
+    mask = model.connections
+    if isinstance(mask, SparseConnections):
+        mask = mask.mask
     return jnp.any(mask & ~jnp.asarray(layout.allows()))
 
 

@@ -208,6 +208,7 @@ def walk(
         cursor, segment = jnp.where(hit, x, s.cursor), jnp.where(hit, k, k + 1)
         so_far = s.released
         if so_far is not None:
+            assert lanes.refractory is not None, "nothing is released without a refractory period"
             free_at = x + lanes.refractory
             freed = hit & (free_at < 1)
             by_release, at_release, release_speed, drop = released(jnp.minimum(free_at, 1))

@@ -1,8 +1,5 @@
 """One step of all neurons of one sample."""
 
-# what is optional in a network is there where it is used
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 import dataclasses
 from typing import Any
 
@@ -113,6 +110,7 @@ class Steps(eqx.Module):
         """The state in which those that fire are in their refractory period."""
         if not self.is_extended or y.held_for is None:
             return y
+        assert self.network is not None, "only a network has refractory periods"
         left = y.held_for
         rest = jnp.where(left <= (1 - HALF) * self.grid.dt0, NEVER, left)
         again = jnp.where(fires, self.network.refractory, rest)
@@ -126,6 +124,7 @@ class Steps(eqx.Module):
     def receive(self, y, arriving):
         """The state after what arrives, part by part."""
         network = self.network
+        assert network is not None, "nothing arrives where there is no network"
         if not self.is_extended:
             return network.neurons.receive(y, arriving[0])
         if network.synapses is None:

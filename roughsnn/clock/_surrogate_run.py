@@ -1,7 +1,5 @@
 """All steps of one trial whose spikes have surrogate derivatives."""
 
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +65,7 @@ def _(primals, tangents):
     steps, matrices, wires, keys, arriving, every = primals
     moved_steps, moved_matrices, moved_wires, _, moved_arriving, _ = tangents
     parts = [] if matrices is None else [x for x in moved_matrices if x is not None]
-    if parts and arriving is None:
+    if matrices is not None and parts and arriving is None:
         shape = steps.grid.num_cells, matrices[0].shape[1]
         dtype = jnp.result_type(*jax.tree.leaves(jax.eval_shape(steps.core.initial_state, keys[0])))
         arriving = (jnp.zeros(shape, dtype),) * len(matrices)
@@ -154,7 +152,8 @@ def arriving_inputs(steps: SurrogateSteps, numbers: Any, rows: Any, y: Any) -> A
         y: a state, for its precision.
     """
     dtype = jnp.result_type(*jax.tree.leaves(y))
-    weights = steps.network.input_weights
+    weights = None if steps.network is None else steps.network.input_weights
+    assert weights is not None, "input spikes are refused where there are no inputs"
     counts = jnp.zeros((steps.grid.num_cells, weights.shape[0]), dtype)
     counts = counts.at[numbers, jnp.maximum(rows, 0)].add(1, mode="drop")
     return tuple(counts @ part.astype(dtype) for part in steps.parts(weights))

@@ -1,8 +1,5 @@
 """One step of all neurons whose spikes have a surrogate derivative."""
 
-# what is optional in a network is there where it is used
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -98,8 +95,8 @@ class SurrogateSteps(Steps):
         if synaptic is not None and synaptic.ndim == 0:
             total = total + synaptic
         elif synaptic is not None:
-            is_list = isinstance(network.connections, SparseConnections)
-            own = total[network.connections.pre] if is_list else total[:, None]
+            wires = network.connections
+            own = total[wires.pre] if isinstance(wires, SparseConnections) else total[:, None]
             total = own + synaptic
         # Half a step, up to rounding, is rounded up.
         return jnp.floor(total / self.grid.dt0 + HALF).astype(jnp.int32)
@@ -110,8 +107,9 @@ class SurrogateSteps(Steps):
         if lags is None:
             return None
         network = self.network
-        if lags.ndim == 2 and network.connections is not None:
-            lags = jnp.where(network.connections, lags, 0)
+        connections = None if network is None else network.connections
+        if lags.ndim == 2 and connections is not None:
+            lags = jnp.where(connections, lags, 0)
         return jnp.max(lags, initial=0)
 
     def step(self, core, keys, wires: Wires | None, carry: Carry, given):

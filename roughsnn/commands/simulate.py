@@ -218,6 +218,7 @@ def run(settings: Settings) -> tuple[dict[str, rs.SpikeTrains], Path]:
                     folder.write_model("network.model", saved.model, **fields)
                 folder.write_spikes(f"spikes{ending}.npz", trains)
                 counts = np.asarray(trains.counts_by_neuron)
+                assert saved.window is not None, "what is simulated has a window"
                 rows = [
                     [trial, neuron, int(count), float(count) / saved.window]
                     for trial, neurons in enumerate(counts)

@@ -75,6 +75,7 @@ class ParabolaPiece(_Piece):
     h_area: PyTree[Array]
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        assert t1 is not None, "a piece of a driver is asked for increments"
         a, b = t0 / self.width, t1 / self.width
 
         def between(w, h):

@@ -1,8 +1,5 @@
 """A run of the cell engine: group by group of neurons, and the spikes of all as trains."""
 
-# what is optional in a network is there where it is used
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 from typing import Literal, NamedTuple
 
 import equinox as eqx

@@ -8,6 +8,7 @@ from ._interval_law import IntervalLaw, interval_law
 from ._pathwise import Pathwise, PathwiseWithBoundary
 from ._removal import SpikeRemoval
 from ._score import ScoreFunction
+from .trainable import trainable_leaves
 
 __all__ = [
     "AbstractGradientEstimator",
@@ -22,4 +23,5 @@ __all__ = [
     "SpikeRemoval",
     "interval_law",
     "loss_changes",
+    "trainable_leaves",
 ]

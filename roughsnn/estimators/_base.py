@@ -14,6 +14,8 @@ from roughsnn.solve import NoGradient
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 
+from .trainable import trainable_leaves
+
 
 class GradientEstimate(eqx.Module):
     r"""What an estimator returns.
@@ -52,7 +54,7 @@ class AbstractGradientEstimator(eqx.Module):
     recorded: ClassVar[tuple[str, ...]] = ()
     """Names of the diagnostics that `fit` records in its history."""
 
-    def init(self, model: PyTree, trainable: PyTree = eqx.is_inexact_array) -> PyTree:
+    def init(self, model: PyTree, trainable: Any = None) -> PyTree:
         """What is remembered before the first step; `None` for nothing."""
         return None
 
@@ -64,7 +66,7 @@ class AbstractGradientEstimator(eqx.Module):
         loss: Callable[[Any], Any],
         key: PRNGKeyArray,
         *,
-        trainable: PyTree = eqx.is_inexact_array,
+        trainable: Any = None,
     ) -> tuple[GradientEstimate, PyTree]:
         """The estimate, and what is remembered after it."""
         return self(model, simulate, loss, key, trainable=trainable), memory
@@ -77,7 +79,7 @@ class AbstractGradientEstimator(eqx.Module):
         loss: Callable[[Any], Any],
         key: PRNGKeyArray,
         *,
-        trainable: PyTree = eqx.is_inexact_array,
+        trainable: Any = None,
     ) -> GradientEstimate:
         """Draw trials, and estimate the gradient of the expected loss.
 
@@ -89,8 +91,10 @@ class AbstractGradientEstimator(eqx.Module):
             loss: function of the trains drawn that returns a scalar. To compare them with
                 observed trains use [`roughsnn.Against`][].
             key: random key.
-            trainable: which leaves of the model are differentiated: a function of a leaf or a
-                tree of bools like the model. Default: all floating-point arrays.
+            trainable: what of the model is differentiated, as in [`roughsnn.fit`][]: by default all
+                floating-point arrays; or a function from the model to the node or tuple of nodes;
+                or a pytree of bools like the model, which `fit` gives.
+                [`roughsnn.trainable_leaves`][] makes such a pytree of each of them.
 
         Raises:
             TypeError: trials that the estimator cannot use.
@@ -107,7 +111,7 @@ class AbstractRuleWithMemory(AbstractGradientEstimator):
     """
 
     @abc.abstractmethod
-    def init(self, model: PyTree, trainable: PyTree = eqx.is_inexact_array) -> PyTree:
+    def init(self, model: PyTree, trainable: Any = None) -> PyTree:
         """The memory before the first step."""
 
     @abc.abstractmethod
@@ -119,7 +123,7 @@ class AbstractRuleWithMemory(AbstractGradientEstimator):
         loss: Callable[[Any], Any],
         key: PRNGKeyArray,
         *,
-        trainable: PyTree = eqx.is_inexact_array,
+        trainable: Any = None,
     ) -> tuple[GradientEstimate, PyTree]:
         """The estimate, as that of an estimator without memory, and the memory after it.
 
@@ -129,20 +133,20 @@ class AbstractRuleWithMemory(AbstractGradientEstimator):
             simulate: a way to draw trials.
             loss: function of the trains drawn.
             key: random key.
-            trainable: which leaves of the model are differentiated.
+            trainable: which leaves of the model are differentiated, as in `__call__`.
         """
 
-    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+    def __call__(self, model, simulate, loss, key, *, trainable=None):
         """The estimate of a first step."""
         memory = self.init(model, trainable)
         return self.step(memory, model, simulate, loss, key, trainable=trainable)[0]
 
 
 def differentiate(
-    objective: Callable[[Any], tuple[Array, Any]], model: PyTree, trainable: PyTree
+    objective: Callable[[Any], tuple[Array, Any]], model: PyTree, trainable: Any
 ) -> tuple[tuple[Array, Any], PyTree]:
     """Value, by-products and gradient of `objective`, by reverse mode, at the trainable leaves."""
-    parameters, rest = eqx.partition(model, trainable)
+    parameters, rest = eqx.partition(model, trainable_leaves(model, trainable))
 
     def of_parameters(parameters):
         return objective(eqx.combine(parameters, rest))

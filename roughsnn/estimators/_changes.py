@@ -9,6 +9,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from roughsnn.losses import AbstractLoss
 from roughsnn.spikes import SpikeTrains
 from roughsnn.trials import Trials
 
@@ -44,9 +45,9 @@ def loss_changes(
     r"""$L(\dots, x'_{ba}, \dots) - L(\dots, x_b, \dots)$ for each train b of the sample and each
     of its alternatives a, all other trains as they are.
 
-    A loss may know a short way: a method `changes(generated, observed, alternatives)`, with
-    `observed=None` if the loss takes generated trains alone. Where it has none (or returns `None`)
-    the loss is evaluated for each alternative.
+    A [`roughsnn.AbstractLoss`][] may know a short way, its method `changes`, which is given
+    `observed=None` where the loss takes generated trains alone. Where it has none, or is a plain
+    function, it is evaluated for each alternative.
 
     Args:
         loss: function of the sample.
@@ -55,8 +56,8 @@ def loss_changes(
         chunk: how many evaluations of the loss are done at a time.
     """
     function, observed = (loss.loss, loss.observed) if isinstance(loss, Against) else (loss, None)
-    if hasattr(function, "changes"):
-        found = function.changes(trains, observed, alternatives)  # pyright: ignore
+    if isinstance(function, AbstractLoss):
+        found = function.changes(trains, observed, alternatives)
         if found is not None:
             return found
     samples, n = alternatives.batch_shape

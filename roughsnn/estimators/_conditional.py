@@ -93,7 +93,7 @@ class Conditional(AbstractGradientEstimator):
     )
     chunk: IntLike | None = count_field("chunk", None)
 
-    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+    def __call__(self, model, simulate, loss, key, *, trainable=None):
         def objective(model):
             neuron, protocol, samples = _setting(simulate, model, key)
             sequences = _Sequences.of(neuron, protocol, samples, self.longest)

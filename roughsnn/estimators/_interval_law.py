@@ -105,8 +105,8 @@ def interval_law(
 
     ```python
     def mean_features(neuron):
-        law = rs.interval_law(neuron, 8.0, 0.004, key=key, num_paths=1000, input_current=1.5)
-        return law.mean(features)  # shape (edges, n), at jnp.arange(cells + 1) * 0.004
+        law = rs.interval_law(neuron, 8.0, 0.04, key=key, num_paths=100, input_current=1.5)
+        return law.mean(features)  # shape (edges, n), at jnp.arange(edges) * 0.04
 
     jacobian = jax.jacfwd(mean_features)(neuron)  # of all of them, from one pass
     ```

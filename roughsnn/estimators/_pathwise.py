@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
@@ -40,7 +39,7 @@ class Pathwise(AbstractGradientEstimator):
         Mohamed, Rosca, Figurnov, Mnih (2020), JMLR 21(132), section 5.
     """
 
-    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+    def __call__(self, model, simulate, loss, key, *, trainable=None):
         def objective(model):
             generated = simulate(model, key)
             require_derivatives(generated, "Pathwise")
@@ -104,7 +103,7 @@ class PathwiseWithBoundary(AbstractGradientEstimator):
     num_candidates: IntLike | None = count_field("num_candidates", None)
     chunk: IntLike | None = count_field("chunk", None)
 
-    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+    def __call__(self, model, simulate, loss, key, *, trainable=None):
         def objective(model):
             trials = draw_trials(simulate, model, key, "PathwiseWithBoundary")
             require_derivatives(trials, "PathwiseWithBoundary")

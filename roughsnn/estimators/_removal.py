@@ -99,7 +99,7 @@ class SpikeRemoval(AbstractGradientEstimator):
     controls: IntLike = count_field("controls", 4)
     chunk: IntLike | None = count_field("chunk", None)
 
-    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+    def __call__(self, model, simulate, loss, key, *, trainable=None):
         def objective(model):
             trials = draw_trials(simulate, model, key, "SpikeRemoval")
             trains = frozen(trials.trains)

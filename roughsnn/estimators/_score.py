@@ -90,7 +90,7 @@ class ScoreFunction(AbstractGradientEstimator):
     controls: IntLike = count_field("controls", 4, least=0)
     chunk: IntLike | None = count_field("chunk", None)
 
-    def __call__(self, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+    def __call__(self, model, simulate, loss, key, *, trainable=None):
         def objective(model):
             trials = draw_trials(simulate, model, key, "ScoreFunction")
             _require_fixed_end(trials)

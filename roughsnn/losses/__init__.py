@@ -1,13 +1,14 @@
 """Losses: what training minimises, each a function of what is generated, and of observed spike
 trains or labels."""
 
+from .base import AbstractLoss
 from .classification import (
     AbstractClassificationLoss,
     FirstSpikeCrossEntropy,
     ReadoutCrossEntropy,
     SpikeCountCrossEntropy,
 )
-from .conditional_mmd import ConditionalMMDLoss
+from .conditional_mmd import ConditionalMMDLoss, ConditionedTrains
 from .expected_signature import ExpectedSignatureLoss
 from .first_spikes import FirstSpikesLoss
 from .kernel_loss import AbstractKernelLoss, KernelTarget
@@ -20,8 +21,10 @@ from .summary import AbstractSummaryLoss, SummaryTarget
 __all__ = [
     "AbstractClassificationLoss",
     "AbstractKernelLoss",
+    "AbstractLoss",
     "AbstractSummaryLoss",
     "ConditionalMMDLoss",
+    "ConditionedTrains",
     "ExpectedSignatureLoss",
     "FirstSpikeCrossEntropy",
     "FirstSpikesLoss",

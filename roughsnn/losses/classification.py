@@ -17,6 +17,7 @@ from roughsnn._shown import is_known
 from roughsnn.spikes import SpikeTrains, first_spike_times
 from roughsnn.spikes.presence import first_time
 
+from .base import AbstractLoss
 from .comparable import require_sample
 
 Outputs = Sequence[IntLike] | np.ndarray | jax.Array | None
@@ -47,7 +48,7 @@ def _optional_time(name: str) -> Callable[[Any], float | None]:
     return lambda value: None if value is None else number(name, value, positive=True)
 
 
-class AbstractClassificationLoss(eqx.Module):
+class AbstractClassificationLoss(AbstractLoss):
     r"""Softmax cross-entropy of scores of the classes.
 
     $$
@@ -195,7 +196,7 @@ class FirstSpikeCrossEntropy(AbstractClassificationLoss):
 
     def of_samples(self, generated: SpikeTrains, labels: ArrayLike) -> Float[Array, " samples"]:
         loss = super().of_samples(generated, labels)
-        if not self.early_weight:
+        if not self.early_weight or self.early_time is None:
             return loss
         index = jnp.asarray(labels)[:, None]
         time = jnp.take_along_axis(self.times(generated), index, axis=1, mode="clip")[:, 0]

@@ -10,10 +10,24 @@ from jaxtyping import Array, Float
 from roughsnn.signatures import SignatureKernel, mmd2_from_grams
 from roughsnn.spikes import SpikeTrains
 
+from .base import AbstractLoss
 from .comparable import require_comparable, require_sample
 
 
-class ConditionalMMDLoss(eqx.Module):
+class ConditionedTrains(eqx.Module):
+    """Spike trains together with what each of them was given.
+
+    Attributes:
+        trains: spike trains of batch shape `(samples,)`.
+        conditions: the condition of each train: a number, a vector, or a sampled signal;
+            differences are summed over all axes but the first.
+    """
+
+    trains: SpikeTrains
+    conditions: Float[Array, "samples *features"]
+
+
+class ConditionalMMDLoss(AbstractLoss):
     r"""Squared MMD of the laws of (spike trains, condition), with a product kernel.
 
     Each train $x_i$ of a recording or a simulation was given a condition $c_i$: an input current,
@@ -28,6 +42,12 @@ class ConditionalMMDLoss(eqx.Module):
     the model is given the recorded inputs, it is zero only if the laws of the trains *given* the
     condition agree for almost every condition. `SignatureMMDLoss` compares the law over all
     conditions together, and does not see a model that answers one input as it should another.
+
+    [`roughsnn.fit`][] takes it with labelled data whose inputs are the conditions:
+
+    ```python
+    data = rs.LabelledData(conditions, rs.ConditionedTrains(recorded, conditions))
+    ```
 
     An input that varies in time may also be made part of the path, with `joint_lift`.
 
@@ -58,49 +78,52 @@ class ConditionalMMDLoss(eqx.Module):
             )
 
     def __call__(
-        self,
-        generated: SpikeTrains,
-        observed: SpikeTrains,
-        generated_conditions: Float[Array, "generated *features"],
-        observed_conditions: Float[Array, "observed *features"],
+        self, generated: SpikeTrains | ConditionedTrains, observed: ConditionedTrains
     ) -> Float[Array, ""]:
         """The loss; samples may have different sizes and different room for spikes.
 
         Args:
-            generated: sample of the model.
+            generated: sample of the model. Spike trains without conditions were given those of
+                `observed`, train by train, as in `fit`.
             observed: sample of the data.
-            generated_conditions: the condition of each generated train: a number, a vector, or a
-                sampled signal; differences are summed over all axes but the first.
-            observed_conditions: the condition of each observed train.
 
         Raises:
+            TypeError: `observed` without conditions.
             ValueError: a sample that is too small or has not exactly one batch axis; samples with
                 different neurons, dtypes or windows; not one condition for each train, or
                 conditions of different shapes.
         """
-        require_sample(generated, "generated")
-        require_sample(observed, "observed")
-        generated = require_comparable(generated, observed, observed.times.dtype)
-        dtype = observed.times.dtype
-        first = _flat(generated_conditions, generated, "generated", dtype)
-        second = _flat(observed_conditions, observed, "observed", dtype)
+        if not isinstance(observed, ConditionedTrains):
+            raise TypeError(
+                f"`observed` is {type(observed).__name__}; this loss compares with "
+                "`roughsnn.ConditionedTrains(trains, conditions)`."
+            )
+        if not isinstance(generated, ConditionedTrains):
+            generated = ConditionedTrains(generated, observed.conditions)
+        trains, others = generated.trains, observed.trains
+        require_sample(trains, "generated")
+        require_sample(others, "observed")
+        trains = require_comparable(trains, others, others.times.dtype)
+        dtype = others.times.dtype
+        first = _flat(generated.conditions, trains, "generated", dtype)
+        second = _flat(observed.conditions, others, "observed", dtype)
         if first.shape[1] != second.shape[1]:
             raise ValueError(
-                f"`generated_conditions` has shape {generated_conditions.shape} and "
-                f"`observed_conditions` {observed_conditions.shape}; they may differ in the first "
+                f"`generated.conditions` has shape {generated.conditions.shape} and "
+                f"`observed.conditions` {observed.conditions.shape}; they may differ in the first "
                 "axis alone."
             )
-        if self.estimator == "unbiased" and min(len(generated), len(observed)) < 2:
+        if self.estimator == "unbiased" and min(len(trains), len(others)) < 2:
             raise ValueError(
-                f"`generated` has {len(generated)} and `observed` {len(observed)} trains; the "
+                f"`generated` has {len(trains)} and `observed` {len(others)} trains; the "
                 "unbiased estimate needs two or more of each."
             )
-        kernel = self.kernel.fixed_for(observed)
+        kernel = self.kernel.fixed_for(others)
         width = self.condition_bandwidth
         width = _median_distance(second) if width is None else jnp.asarray(width, dtype)
-        gram_xx, norms_x = kernel.gram_and_norms(generated)
-        gram_yy, norms_y = kernel.gram_and_norms(observed)
-        gram_xy = kernel(generated, observed, norms=(norms_x, norms_y))
+        gram_xx, norms_x = kernel.gram_and_norms(trains)
+        gram_yy, norms_y = kernel.gram_and_norms(others)
+        gram_xy = kernel(trains, others, norms=(norms_x, norms_y))
         return mmd2_from_grams(
             gram_xx * _gaussian(first, first, width),
             gram_yy * _gaussian(second, second, width),
@@ -112,7 +135,7 @@ class ConditionalMMDLoss(eqx.Module):
 def _flat(conditions: Array, trains: SpikeTrains, name: str, dtype) -> Float[Array, "n features"]:
     if conditions.ndim == 0 or conditions.shape[0] != len(trains):
         raise ValueError(
-            f"`{name}_conditions` has shape {conditions.shape} for {len(trains)} trains; its first "
+            f"`{name}.conditions` has shape {conditions.shape} for {len(trains)} trains; its first "
             "axis must hold one condition for each."
         )
     return conditions.reshape(len(trains), -1).astype(dtype)

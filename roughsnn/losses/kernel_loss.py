@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from roughsnn.signatures import SignatureKernel
 from roughsnn.spikes import SpikeTrains
 
+from .base import AbstractLoss
 from .comparable import require_comparable, require_sample
 
 
@@ -26,7 +27,7 @@ class KernelTarget(eqx.Module):
     trains: SpikeTrains
 
 
-class AbstractKernelLoss(eqx.Module):
+class AbstractKernelLoss(AbstractLoss):
     r"""A loss $\hat E\,k(x, x') - 2\,\hat E\,k(x, y) + c(y)$ of generated $x$ and observed $y$.
 
     A subclass says what the term $c$ of the observed sample alone is, and how means are estimated.

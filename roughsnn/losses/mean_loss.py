@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roughsnn.spikes import SpikeTrains
 
+from .base import AbstractLoss
 from .comparable import require_sample
 
 
-class MeanLoss(eqx.Module):
+class MeanLoss(AbstractLoss):
     r"""Mean over trials of a number of each of them, $L = \frac1m \sum_b f(x_b)$.
 
     It says to an estimator of the gradient that the loss is of this form, so that what a single

@@ -10,11 +10,12 @@ from jaxtyping import Array, Float, Int
 
 from roughsnn.spikes import SpikeTrains
 
+from .base import AbstractLoss
 from .comparable import require_comparable, require_sample
 from .expected_signature import check_signature_settings, mean_signature, signature_distance
 
 
-class PairedTruncatedSignatureLoss(eqx.Module):
+class PairedTruncatedSignatureLoss(AbstractLoss):
     r"""Expected-signature loss after cutting paired trains to the same number of spikes.
 
     Generated train $i$ is paired with observed train $i$. For each pair and each neuron $k$, the

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, UInt32
 
 from roughsnn.spikes import SpikeTrains
 
+from .base import AbstractLoss
 from .comparable import require_comparable, require_sample
 
 
@@ -27,7 +28,7 @@ class SummaryTarget(eqx.Module):
     num_neurons: int = eqx.field(static=True)
 
 
-class AbstractSummaryLoss(eqx.Module):
+class AbstractSummaryLoss(AbstractLoss):
     r"""A loss $\ell(\phi(\text{generated}), \phi(\text{observed}))$ of two summaries $\phi$.
 
     A subclass says what the summary of a sample is and how two summaries are compared, and, by

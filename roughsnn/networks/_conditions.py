@@ -1,8 +1,5 @@
 """What can be said of the theorem's conditions before anything is simulated."""
 
-# what is optional in a network is there where it is used
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 import diffrax as dfx
 import equinox as eqx
 import jax

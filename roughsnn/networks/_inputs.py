@@ -1,8 +1,5 @@
 """Input spikes as a driver of a network, beside its noise."""
 
-# what is optional in a network is there where it is used
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 from typing import Any
 
 import diffrax as dfx

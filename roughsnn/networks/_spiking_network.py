@@ -1,8 +1,5 @@
 """Networks of neurons: synapses, delays, refractory periods, inputs."""
 
-# what is optional in a network is there where it is used
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -151,7 +148,7 @@ class SpikingNetwork(AbstractWiring):
         if max_pending is None:
             if self.synaptic_delays is None:
                 return max(16, 2 * self.num_neurons)
-            return max(64, 8 * self.listed.most_per_neuron)
+            return max(64, 8 * self._listed_synapses.most_per_neuron)
         return whole_number("max_pending", max_pending, 1)
 
     # --- what kind of network it is
@@ -193,7 +190,7 @@ class SpikingNetwork(AbstractWiring):
     def silent_per_event(self) -> int:
         arrivals = 0
         if self._is_delayed:
-            arrivals = 1 if self.synaptic_delays is None else self.listed.most_per_neuron
+            arrivals = 1 if self.synaptic_delays is None else self._listed_synapses.most_per_neuron
         return arrivals + (self.refractory is not None)
 
     @property
@@ -291,6 +288,7 @@ class SpikingNetwork(AbstractWiring):
             arrivals = sent(arrivals, delays, what, jnp.where(is_spike, count, 0))
             y = y._replace(arrivals=arrivals)
         if self.refractory is not None:
+            assert y.held_for is not None
             own = jnp.arange(k, dtype=jnp.int32)
             held = jnp.where(own == event_index, self.refractory, y.held_for)
             held = jnp.where(own == event_index - k - self.max_pending, NEVER, held)

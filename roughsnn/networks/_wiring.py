@@ -1,8 +1,5 @@
 """The synapses of a network by number: their weights, their delays, and what a spike sends."""
 
-# what is optional in a network is there where it is used
-# pyright: reportOptionalMemberAccess=false, reportOptionalSubscript=false
-
 from typing import Any
 
 import equinox as eqx
@@ -28,14 +25,20 @@ class AbstractWiring(AbstractNeuron):
         return self.axonal_delays is not None or self.synaptic_delays is not None
 
     @property
+    def _listed_synapses(self) -> SparseConnections:
+        """The synapses as a list, of a network that has one."""
+        assert self.listed is not None, "a network of matrices without delays has no list"
+        return self.listed
+
+    @property
     def effective_weights(self) -> Float[Array, "..."]:
         """The weights with their signs, and with zeros where there is no synapse; of the shape of
         `weights`."""
         weights = self.weights
         if self.signs is not None:
             signs = self.signs.astype(weights.dtype)
-            is_list = isinstance(self.connections, SparseConnections)
-            by_synapse = signs[self.connections.pre] if is_list else signs[:, None]
+            own = self.connections
+            by_synapse = signs[own.pre] if isinstance(own, SparseConnections) else signs[:, None]
             weights = jnp.abs(weights) * by_synapse
         if self.connections is None or isinstance(self.connections, SparseConnections):
             return weights
@@ -60,8 +63,7 @@ class AbstractWiring(AbstractNeuron):
 
     def weights_of(self, edges: Int[Array, "*n"]) -> Float[Array, "*n"]:
         """The signed weights of the synapses of these numbers, zero past the last one."""
-        listed = self.listed
-        pre = taken(listed.pre, edges, 0)
+        pre = taken(self._listed_synapses.pre, edges, 0)
         weights = self._of_synapses(self.weights, edges)
         if self.signs is None:
             return weights
@@ -73,8 +75,8 @@ class AbstractWiring(AbstractNeuron):
             return jnp.broadcast_to(values, edges.shape)
         if values.ndim == 1:
             return taken(values, edges, 0)
-        k = self.num_neurons
-        pre, post = (taken(x, edges, k) for x in (self.listed.pre, self.listed.post))
+        k, listed = self.num_neurons, self._listed_synapses
+        pre, post = taken(listed.pre, edges, k), taken(listed.post, edges, k)
         return values.at[pre, post].get(mode="fill", fill_value=0)
 
     def delays_of(self, edges: Int[Array, "*n"], pre: Int[Array, "*n"]) -> Float[Array, "*n"]:
@@ -93,6 +95,7 @@ class AbstractWiring(AbstractNeuron):
         if self.synaptic_delays is None:
             one = who[None]
             return self.delays_of(one, one), one, jnp.asarray(1, jnp.int32)
-        edges, _ = self.listed.of(who)
+        listed = self._listed_synapses
+        edges, _ = listed.of(who)
         delays = self.delays_of(edges, jnp.full(edges.shape, who))
-        return delays, edges, jnp.sum(edges < len(self.listed), dtype=jnp.int32)
+        return delays, edges, jnp.sum(edges < len(listed), dtype=jnp.int32)

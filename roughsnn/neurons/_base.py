@@ -51,7 +51,7 @@ class AbstractNeuron(AbstractEventSDE):
 
     def current_into(self, args: Any, t: Float[Array, ""], more: Float[Array, " K"]) -> Any:
         """The input `args` of the drift at time t, with a current `more` added to it."""
-        current = args(t) if callable(args) else args
+        current: Any = args(t) if callable(args) else args
         return more if current is None else current + more
 
     @property

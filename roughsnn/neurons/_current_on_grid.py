@@ -77,7 +77,7 @@ class CurrentOnGrid(AbstractTimeFunction):
         if isinstance(times, jax.core.Tracer):
             times = eqx.error_if(times, ~increasing, "`times` must be finite and increase.")
         elif not increasing:
-            j = int(np.argmax(np.diff(np.asarray(times)) <= 0))
+            j = int(np.argmin(np.asarray(times[1:] > times[:-1])))
             raise ValueError(
                 f"`times` must increase strictly, got {start + float(times[j])} followed by "
                 f"{start + float(times[j + 1])} in {times.dtype} (entry {j + 1}): sort the grid, "

@@ -97,6 +97,9 @@ class StochasticLIF(AbstractIntensityNeuron):
         r"""The intensity $\lambda(v)$."""
         if self.escape is not None:
             return self.escape(v)
+        assert self.v_th is not None
+        assert self.beta is not None
+        assert self.tau_s is not None
         excess = jnp.minimum(v - self.v_th, self.max_excess)
         return bounded_exp(self.beta * excess) / self.tau_s
 

@@ -50,7 +50,10 @@ class Checkpoints:
 
     ```python
     checkpoint = rs.Checkpoints("runs/threshold", every=100, resume=True)
-    result = rs.fit(model, data, ..., checkpoint=checkpoint)
+    result = rs.fit(
+        model, data, simulate=simulate, loss=loss, optimiser=optax.adam(1e-2), num_steps=1000,
+        key=key, checkpoint=checkpoint,
+    )
     ```
 
     This script can be killed at any moment and run again: it goes on from the last checkpoint,

@@ -50,7 +50,10 @@ class RunFolder:
 
     ```python
     with rs.RunFolder.start(settings) as run:
-        result = rs.fit(..., checkpoint=run.checkpoints("fit", every=50))
+        result = rs.fit(
+            model, data, simulate=simulate, loss=loss, optimiser=optax.adam(1e-2), num_steps=100,
+            key=key, checkpoint=run.checkpoints("fit", every=50),
+        )
         run.write_history("metrics.csv", result.history)
     ```
 

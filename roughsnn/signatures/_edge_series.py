@@ -19,7 +19,9 @@ The coefficients are separate arrays, not rows of one: XLA then compiles each of
 over the pairs, which is several times faster on a CPU than a stacked array.
 """
 
+import functools
 import math
+import operator
 from typing import TypeAlias
 
 import jax
@@ -107,15 +109,13 @@ def pairing(
     """
     first, second = (start, *edge[:-1]), (end, *reverse[:-1])
     order = len(edge)
-    total = None
+    products = []
     for p in range(order):
-        inner = None
-        for q in range(order - p):
-            term = second[q] * (1.0 / math.factorial(p + q + 1))
-            inner = term if inner is None else inner + term
-        term = first[p] * inner
-        total = term if total is None else total + term
-    return total
+        inner = second[0] * (1.0 / math.factorial(p + 1))
+        for q in range(1, order - p):
+            inner = inner + second[q] * (1.0 / math.factorial(p + q + 1))
+        products.append(first[p] * inner)
+    return functools.reduce(operator.add, products)
 
 
 def rectangle_integral(
@@ -151,12 +151,9 @@ def rectangle_integral(
             total = total + edge[p - 1] * (1.0 / math.factorial(p + n))
         return total
 
-    def convolved(edge: Edge, reverse: Edge, s: int) -> Array | None:
-        total = None
-        for p in range(1, s):
-            term = edge[p - 1] * reverse[s - p - 1]
-            total = term if total is None else total + term
-        return total
+    def convolved(edge: Edge, reverse: Edge, s: int) -> Array:
+        products = (edge[p - 1] * reverse[s - p - 1] for p in range(1, s))
+        return functools.reduce(operator.add, products)
 
     # Chains that come in and leave in the same piece share one factorial, (p + n + q)!.
     same = {

@@ -1,5 +1,7 @@
 """One pass over the grid of pieces of pairs of spike trains, rectangle by rectangle."""
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -206,12 +208,8 @@ def _reader(pairs: EventPairs, bounds: Bounds, backwards: bool):
 
 
 def _inner_products(table: Array, labels_x: Array, labels_y: Array) -> Float[Array, " pairs"]:
-    total = None
-    for label_x in labels_x:
-        for label_y in labels_y:
-            entry = table[label_x, label_y]
-            total = entry if total is None else total + entry
-    return total
+    entries = (table[label_x, label_y] for label_x in labels_x for label_y in labels_y)
+    return functools.reduce(operator.add, entries)
 
 
 def _at(arrays: tuple, index: Any) -> Edge:

@@ -1,6 +1,8 @@
 """Estimators of the squared maximum mean discrepancy, from Gram matrices or from a kernel."""
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -195,11 +197,11 @@ def _within(x: Any, kernel: Kernel, tile: int) -> tuple[Array, Array]:
 
     within, across = _made_anew(on_diagonal, x), _made_anew(_sum_of(kernel), x)
     sums, traces = zip(*map(within, parts), strict=True)
-    total = sum(sums[1:], sums[0])
+    total = functools.reduce(operator.add, sums)
     for i, part in enumerate(parts):
         for other in parts[:i]:
             total = total + 2 * across(part, other)
-    return total, sum(traces[1:], traces[0])
+    return total, functools.reduce(operator.add, traces)
 
 
 def _across(x: Any, y: Any, kernel: Kernel, tile: int) -> Array:

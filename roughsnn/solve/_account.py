@@ -151,6 +151,7 @@ def account(problem: Problem, carry: Carry, moved: Moved) -> tuple[Carry, dict[s
         control = where_tree(stays, carry.control, control)
     fresh_rows = carry.fresh
     if problem.local:
+        assert fresh_rows is not None
         fresh_rows = jnp.where(is_event, one_hot & has_own_time, fresh_rows & ~moves)
     seen, passed = carry.seen, carry.passed
     if seen is not None and moved.speed is not None:

@@ -105,7 +105,7 @@ def is_finite(*trees) -> Bool[Array, ""]:
     # 0 * x is not 0 where x is not finite
     leaves = jax.tree.leaves(trees)
     zeros = [0 * x.astype(leaves[0].dtype) for x in leaves]
-    return sum(jnp.sum(z) for z in _added_by_shape(zeros)) == 0
+    return jnp.asarray(sum(jnp.sum(z) for z in _added_by_shape(zeros)) == 0)
 
 
 class Event(eqx.Module):

@@ -209,4 +209,4 @@ def _raise_if_failed(kinds, times, components) -> np.ndarray:
                 f"first in sample {first[0] if len(first) == 1 else first}."
             )
         raise EventSolveError(RESULTS[member] + where)
-    return kinds.any(-1)
+    return np.asarray(kinds.any(-1))

@@ -7,7 +7,6 @@ from .labelled import LabelledData
 from .minibatches import minibatch_indices
 from .result import FitResult, FitStatus, TrainingError
 from .step import StepRecord, TrainState, TrainStep
-from .trainable import trainable_leaves
 
 __all__ = [
     "EarlyStop",
@@ -23,5 +22,4 @@ __all__ = [
     "fit_many",
     "minibatch_indices",
     "predict",
-    "trainable_leaves",
 ]

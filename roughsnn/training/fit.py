@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Int, Key, PRNGKeyArray, PyTree, UInt32
 from roughsnn._checks import IntLike, optional_whole_number, whole_number
 from roughsnn.devices import same_on_each_host
 from roughsnn.estimators import AbstractGradientEstimator
+from roughsnn.losses import AbstractLoss
 from roughsnn.runs import Checkpoints
 from roughsnn.spikes import SpikeTrains
 
@@ -76,9 +77,9 @@ def fit(
             [`roughsnn.Trials`][], whose trains the loss and the metrics then see). With labelled
             data `(model, inputs, key)`, with the inputs of the mini-batch of the step.
         loss: function of the generated and the observed trains that returns a scalar, with
-            labelled data of what was generated and the targets of the same mini-batch. If it has a
-            method `target` (see `AbstractSummaryLoss`) and observed trains are not cut into
-            batches, what it needs of them is computed once, before the first step.
+            labelled data of what was generated and the targets of the same mini-batch. Where it is
+            a [`roughsnn.AbstractLoss`][] and observed trains are not cut into batches, its
+            `target` of them is computed once, before the first step.
         optimiser: an optax optimiser.
         num_steps: steps to take.
         key: random key.
@@ -152,7 +153,7 @@ def fit(
     check_early_stop(early_stop, step, () if watch is None else watch.names)
     keeper = keeper_of(checkpoint, step, key, data, holdout)
     holdout = holdout if watch is None else None
-    if batch_size is None and isinstance(data, SpikeTrains) and hasattr(loss, "target"):
+    if batch_size is None and isinstance(data, SpikeTrains) and isinstance(loss, AbstractLoss):
         data = loss.target(data)
 
     def run(state, failed, steps):
@@ -257,7 +258,7 @@ def fit_many(
     check_early_stop(early_stop, step, () if watch is None else watch.names)
     keeper = keeper_of(checkpoint, step, keys, data, holdout)
     holdout = holdout if watch is None else None
-    if batch_size is None and isinstance(data, SpikeTrains) and hasattr(loss, "target"):
+    if batch_size is None and isinstance(data, SpikeTrains) and isinstance(loss, AbstractLoss):
         data = eqx.filter_vmap(loss.target, in_axes=(seed_axes(data),))(data)
 
     def run(state, failed, steps):

@@ -10,11 +10,11 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from roughsnn.estimators import AbstractGradientEstimator, Against, Pathwise, spikes_of
+from roughsnn.estimators.trainable import leaf_names, trainable_leaves
 
 from .labelled import LabelledData, of_batch
 from .leaving_out import LeavingOut, share_overflowed, shares_grazing
 from .minibatches import minibatch_indices
-from .trainable import leaf_names, trainable_leaves
 
 RECORDED = ("loss", "gradient_norm", "overflowed", "left_out", "clipped")
 """What is recorded in every step, beside the metrics."""

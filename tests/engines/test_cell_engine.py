@@ -76,21 +76,23 @@ def test_layers_without_delays_are_exact(trains):
         np.testing.assert_allclose(of(trains, sample)[0], times, rtol=0, atol=1e-10 * CELL)
 
 
-def test_delays_and_sparse_connections():
-    dense = network(axonal_delays=0.4)
+def test_delays_refractory_periods_and_sparse_connections():
+    """With delays alone, of connections as a list, and with both, of a matrix."""
+    pauses = np.linspace(0.1, 0.9, COUNT)
+    dense = network(axonal_delays=0.4, refractory=pauses)
     sparse = rs.SparseConnections.from_mask(np.asarray(dense.connections))
     listed = rs.SpikingNetwork(
         dense.neurons, dense.weights[sparse.pre, sparse.post], sparse,
         input_weights=dense.input_weights, axonal_delays=0.4,
     )  # fmt: skip
-    by_model = [
-        rs.CellEngine().spike_trains(model, protocol(1), key=jr.key(0), num_samples=1)
-        for model in (dense, listed)
-    ]
-    times, neurons = looped(dense, trials(1)[0], delays=np.full(COUNT, 0.4))
-    for trains in by_model:
-        assert of(trains, 0)[1] == neurons
-        np.testing.assert_allclose(of(trains, 0)[0], times, rtol=0, atol=1e-10 * CELL)
+    for model, refractory in ((dense, pauses), (listed, None)):
+        trains = rs.CellEngine().spike_trains(model, protocol(2), key=jr.key(0), num_samples=2)
+        for sample, spikes in enumerate(trials(2)):
+            times, neurons = looped(
+                dense, spikes, delays=np.full(COUNT, 0.4), refractory=refractory
+            )
+            assert of(trains, sample)[1] == neurons
+            np.testing.assert_allclose(of(trains, sample)[0], times, rtol=0, atol=1e-10 * CELL)
 
 
 def test_delays_of_synapses_and_matrix_and_list_are_equal():
@@ -143,15 +145,6 @@ def test_the_fastest_engine():
         rs.simulate(
             neurons, 0.0, 1.0, 0.1, key=jr.key(0), num_samples=1, max_spikes=9, engine="quickest"
         )
-
-
-def test_refractory_periods():
-    model = network(refractory=np.linspace(0.1, 0.9, COUNT))
-    trains = rs.CellEngine().spike_trains(model, protocol(2), key=jr.key(0), num_samples=2)
-    for sample, spikes in enumerate(trials(2)):
-        times, neurons = looped(model, spikes, refractory=np.asarray(model.refractory))
-        assert of(trains, sample)[1] == neurons
-        np.testing.assert_allclose(of(trains, sample)[0], times, rtol=0, atol=1e-10 * CELL)
 
 
 def test_noise_of_the_current_is_that_of_the_event_engine():

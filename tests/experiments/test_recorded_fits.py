@@ -110,8 +110,8 @@ def test_rates_of_a_steep_intensity_against_a_fokker_planck_equation():
 
 def test_independent_intervals_are_filtered_alone():
     """Of a neuron that forgets its potential: the held-out intervals among all, and alone."""
-    gaps = np.random.default_rng(0).gamma(2.0, 0.5, 60)
-    held = np.arange(60) % 3 == 1
+    gaps = np.random.default_rng(0).gamma(2.0, 0.5, 24)
+    held = np.arange(24) % 3 == 1
     part = Part(1.0, 10.0, gaps[~held], gaps[held], [(gaps, held)], [], 1.0, 1, 1.0, 1)
     parameters = MODELS["resetting-lif"].start([gaps], 1.0)
     alone, likelihood = rescale_part(parameters, 0, part, 0.01, particles=4000, seed=0)

@@ -1,9 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import roughsnn as rs
 from roughsnn.losses import ConditionalMMDLoss, SignatureMMDLoss
+from roughsnn.losses import ConditionedTrains as With
 from roughsnn.signatures import SignatureKernel, mmd2_from_grams
 from roughsnn.spikes import SpikeTrains
 
@@ -31,7 +34,7 @@ def test_value_is_that_of_the_product_kernel(estimator, normalise):
     c, d = (
         jnp.asarray(np.random.default_rng(s).normal(size=(n, 2, 2))) for s, n in ((2, 4), (3, 3))
     )
-    loss = ConditionalMMDLoss(kernel, 0.7, estimator)(x, y, c, d)
+    loss = ConditionalMMDLoss(kernel, 0.7, estimator)(With(x, c), With(y, d))
 
     def product(a, b, u, v):
         squares = ((np.asarray(u)[:, None] - np.asarray(v)[None]) ** 2).sum((2, 3))
@@ -51,8 +54,8 @@ def test_it_sees_answers_that_are_exchanged():
     same = respond(8, 2 + 8 * d)
     plain, conditional = SignatureMMDLoss(KERNEL), ConditionalMMDLoss(KERNEL)
     spread = abs(float(plain(x, same)))
-    differing = float(conditional(x, y, c, d))
-    assert differing > 10 * abs(float(conditional(x, same, c, d)))
+    differing = float(conditional(With(x, c), With(y, d)))
+    assert differing > 10 * abs(float(conditional(With(x, c), With(same, d))))
     # All conditions together, the two laws are one.
     assert abs(float(plain(x, y))) < 5 * spread + 0.05
     assert differing > 5 * abs(float(plain(x, y)))
@@ -62,12 +65,16 @@ def test_one_condition_is_the_plain_loss_and_the_bandwidth_is_the_median():
     x, y = respond(0, [3] * 5), respond(1, [4] * 6)
     c, d = jnp.ones(5), jnp.ones(6)
     np.testing.assert_allclose(
-        ConditionalMMDLoss(KERNEL)(x, y, c, d), SignatureMMDLoss(KERNEL)(x, y), rtol=1e-9
+        ConditionalMMDLoss(KERNEL)(With(x, c), With(y, d)),
+        SignatureMMDLoss(KERNEL)(x, y),
+        rtol=1e-9,
     )
     c, d = conditions(2, 5), jnp.asarray([0.0, 0.0, 1.0, 1.0, 3.0, 3.0])
     # Distances that differ from zero: 1 four times, 2 four times, 3 four times.
-    by_median = ConditionalMMDLoss(KERNEL)(x, y, c, d)
-    np.testing.assert_allclose(by_median, ConditionalMMDLoss(KERNEL, 2.0)(x, y, c, d), rtol=1e-12)
+    by_median = ConditionalMMDLoss(KERNEL)(With(x, c), With(y, d))
+    np.testing.assert_allclose(
+        by_median, ConditionalMMDLoss(KERNEL, 2.0)(With(x, c), With(y, d)), rtol=1e-12
+    )
 
 
 def test_gradient_and_identical_samples():
@@ -76,7 +83,7 @@ def test_gradient_and_identical_samples():
 
     def f(times, observed=y, given=d):
         trains = SpikeTrains(times, x.neurons, 0.0, 1.0, num_neurons=1)
-        return ConditionalMMDLoss(KERNEL, 0.5, "biased")(trains, observed, c, given)
+        return ConditionalMMDLoss(KERNEL, 0.5, "biased")(With(trains, c), With(observed, given))
 
     direction = jnp.where(x.mask, random_direction(x.times), 0.0)
     gradient = jax.jit(jax.grad(f))(x.times)
@@ -87,16 +94,41 @@ def test_gradient_and_identical_samples():
     np.testing.assert_allclose(jax.grad(f)(x.times, x, c), 0, atol=1e-5)
 
 
+def test_it_trains_on_labelled_data(standard_dtype_promotion):
+    """Neurons that fire once, later the stronger their input, trained from a slope that is too
+    small; trains without conditions were given those of the same mini-batch."""
+    c = conditions(4, 8)
+
+    def simulate(slope, strength, key):
+        times = (slope * strength)[:, None]
+        return SpikeTrains(times, jnp.zeros((8, 1), jnp.int32), 0.0, 1.0, num_neurons=1)
+
+    recorded = simulate(jnp.asarray(0.9), c, None)
+    loss = ConditionalMMDLoss(KERNEL, 0.3)
+    np.testing.assert_array_equal(
+        loss(recorded, With(recorded[::-1], c)), loss(With(recorded, c), With(recorded[::-1], c))
+    )
+    result = rs.fit(
+        jnp.asarray(0.5), rs.LabelledData(c, With(recorded, c)), simulate=simulate, loss=loss,
+        optimiser=optax.adam(0.05), num_steps=4, batch_size=8, key=jax.random.key(0), log_every=4,
+        progress=False,
+    )  # fmt: skip
+    assert result.history["loss"][-1] < result.history["loss"][0]
+    assert float(result.model) > 0.55
+
+
 def test_errors():
     x, c = respond(0, [3] * 4), conditions(2, 4)
     with pytest.raises(ValueError, match="`estimator` is 'linear'"):
         ConditionalMMDLoss(estimator="linear")
-    with pytest.raises(ValueError, match=r"`observed_conditions` has shape \(3,\) for 4 trains"):
-        ConditionalMMDLoss()(x, x, c, c[:3])
-    # A ValueError for users; the type checks of the tests are there first.
-    with pytest.raises(Exception, match="observed_conditions"):
-        ConditionalMMDLoss()(x, x, c, jnp.ones((4, 2)))
+    # A TypeError for users; the type checks of the tests are there first.
+    with pytest.raises(Exception, match="ConditionedTrains"):
+        ConditionalMMDLoss()(x, x)
+    with pytest.raises(ValueError, match=r"`observed.conditions` has shape \(3,\) for 4 trains"):
+        ConditionalMMDLoss()(With(x, c), With(x, c[:3]))
+    with pytest.raises(ValueError, match=r"`observed.conditions` \(4, 2\)"):
+        ConditionalMMDLoss()(With(x, c), With(x, jnp.ones((4, 2))))
     with pytest.raises(ValueError, match="needs two or more"):
-        ConditionalMMDLoss()(x[:1], x, c[:1], c)
+        ConditionalMMDLoss()(With(x[:1], c[:1]), With(x, c))
     with pytest.raises(ValueError, match="windows"):
-        ConditionalMMDLoss()(x.window(0.0, 0.5), x, c, c)
+        ConditionalMMDLoss()(With(x.window(0.0, 0.5), c), With(x, c))

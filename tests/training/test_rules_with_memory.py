@@ -20,11 +20,11 @@ class Baseline(rs.AbstractRuleWithMemory):
     scale: float = 0.1
     keep: float = 0.8
 
-    def init(self, model, trainable=eqx.is_inexact_array):
+    def init(self, model, trainable=None):
         return {"mean": jnp.zeros(()), "steps": jnp.zeros((), jnp.int32)}
 
-    def step(self, memory, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
-        parameters, rest = eqx.partition(model, trainable)
+    def step(self, memory, model, simulate, loss, key, *, trainable=None):
+        parameters, rest = eqx.partition(model, rs.trainable_leaves(model, trainable))
         leaves, structure = jax.tree.flatten(parameters)
         keys = jr.split(jr.fold_in(key, 1), len(leaves))
         draws = [jr.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]

@@ -73,8 +73,9 @@ def _policies() -> tuple[str, bool]:
     for conditions in ("leave-out", "clip"):
         slopes, grazing = (np.asarray(x) for x in gradient(conditions))
         found.append(f"{conditions}: {slopes}, grazing {grazing}")
-        right = right and np.all(np.isfinite(slopes)) and grazing[0] == 1 and slopes[0] == 0
-        right = right and np.all(slopes[1:] < 0)
+        finite = bool(np.all(np.isfinite(slopes)))
+        right = right and finite and bool(grazing[0] == 1 and slopes[0] == 0)
+        right = right and bool(np.all(slopes[1:] < 0))
     return "; ".join(found), right
 
 
@@ -102,7 +103,7 @@ def _endings() -> tuple[str, bool]:
         raise OSError(28, "No space left on device")
 
     explodes, breaks = fit(), fit(fails, optimiser=optax.sgd(1e-4))
-    nan = fit(optimiser=optax.sgd(lambda n: jnp.where(n < 2, 0.1, jnp.nan)))
+    nan = fit(optimiser=optax.sgd(lambda n: jnp.where(jnp.asarray(n) < 2, 0.1, jnp.nan)))
     results = {"explodes": explodes, "full disk": breaks, "NaN": nan}
     found = [f"{n}: {r.status.name} after {r.num_steps} steps" for n, r in results.items()]
     right = all(np.isfinite(r.model) and 0 < r.num_steps < 200 for r in results.values())

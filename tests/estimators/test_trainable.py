@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from roughsnn.training import trainable_leaves
+from roughsnn.estimators import trainable_leaves
 
 
 class Inner(eqx.Module):
@@ -53,5 +53,7 @@ def test_errors(model):
         trainable_leaves(model, wrong)
     with pytest.raises(TypeError, match=r"`trainable` has 1 at \.b; every leaf must be a bool"):
         trainable_leaves(model, eqx.tree_at(lambda m: m.b, nothing, replace=1))
+    with pytest.raises(TypeError, match=r"returned a bool .* `jax.tree.map\(function, model\)`"):
+        trainable_leaves(model, eqx.is_inexact_array)
     with pytest.raises(TypeError, match="`trainable` is a str"):
         trainable_leaves(model, "b")

@@ -1,4 +1,4 @@
-"""Which leaves of a model are trained."""
+"""Which leaves of a model are differentiated and trained."""
 
 from typing import Any
 
@@ -31,6 +31,12 @@ def trainable_leaves(model: PyTree, trainable: Any = None) -> PyTree:
         _check_marks(chosen, floating)
     elif callable(trainable):
         nothing = jax.tree.map(lambda _: False, model)
+        if isinstance(trainable(model), bool):
+            raise TypeError(
+                "`trainable` returned a bool for the model; it must be a function from the model "
+                "to what is trained, such as `lambda model: model.mu1`. A function of single "
+                "leaves makes marks by `jax.tree.map(function, model)`."
+            )
         chosen = eqx.tree_at(trainable, nothing, replace=trainable(floating))
         what = "`trainable` selects no floating-point array of `model`"
     else:
