@@ -48,8 +48,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # In the environment too, for the processes that tests start.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_compilation_cache()))
-# Small programs as well: every process that a test starts needs the same two hundred.
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update(
     "jax_persistent_cache_min_compile_time_secs",
