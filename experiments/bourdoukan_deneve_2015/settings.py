@@ -33,16 +33,19 @@ class Settings(rs.RunSettings):
     """Length of a step of the networks, s."""
     epoch: float = 2.0
     """Length of an epoch, s; each begins at rest."""
-    epochs: tuple[int, ...] = (40, 20, 20, 80)
+    epochs: tuple[int, ...] = (40, 20, 20, 40, 30, 30)
     """Epochs of each phase of learning."""
-    feedback: tuple[float, ...] = (200.0, 100.0, 50.0, 25.0)
+    feedback: tuple[float, ...] = (200.0, 100.0, 50.0, 25.0, 10.0, 5.0)
     """Gain K of the feedback of the error in each phase; in the end it is tested without."""
-    slow_rates: tuple[float, ...] = (3.0, 3.0, 3.0, 0.5)
+    slow_rates: tuple[float, ...] = (0.8, 0.8, 0.8, 0.25, 0.06, 0.01)
     """Learning rate eta of the slow connections in each phase."""
-    slow_rates_both: tuple[float, ...] = (0.3, 0.3, 3.0, 0.5)
+    slow_rates_both: tuple[float, ...] = (0.3, 3.0, 3.0, 0.25, 0.06, 0.01)
     """The same where fast connections learn too, which must go before."""
-    fast_rates: tuple[float, ...] = (0.01, 0.003, 0.001, 0.0)
+    fast_rates: tuple[float, ...] = (0.01, 0.005, 0.002, 0.0, 0.0, 0.0)
     """Learning rate of the fast connections in each phase, where they learn."""
+    sizes_both: tuple[float, ...] = (0.25, 0.25, 0.25, 1.0, 1.0, 1.0)
+    """Where fast connections learn, the size of the signals in each phase; as long as they are weak
+    neurons fire too often for large signals."""
     weak_start: float = 0.1
     """Where fast connections learn, the share of the ideal ones that they start at."""
     checkpoint_every: int = 10
@@ -56,19 +59,19 @@ class Settings(rs.RunSettings):
         "seeds": SEED, "neurons_per_signal": at_least(3), "spike_size": above(0), "cost": above(0),
         "leak": above(0), "dt": above(0), "epoch": above(0), "epochs": at_least(0),
         "feedback": at_least(0), "slow_rates": at_least(0),
-        "slow_rates_both": at_least(0), "fast_rates": between(0, 0.5),
+        "slow_rates_both": at_least(0), "sizes_both": above(0), "fast_rates": between(0, 0.5),
         "weak_start": between(0, 1),
     }  # fmt: skip
     without_repeats = ("systems", "seeds")
     presets: ClassVar = {
-        "quick": {"systems": ("oscillator",), "seeds": (0,), "epochs": (12, 8, 8, 12)}
+        "quick": {"systems": ("oscillator",), "seeds": (0,), "epochs": (12, 8, 8, 8, 4, 4)}
     }
 
     def __post_init__(self):
         super().__post_init__()
         for name in self.systems:
             system_named(name)
-        for name in ("feedback", "slow_rates", "slow_rates_both", "fast_rates"):
+        for name in ("feedback", "slow_rates", "slow_rates_both", "fast_rates", "sizes_both"):
             if len(getattr(self, name)) != len(self.epochs):
                 raise ValueError(
                     f"`{name}` is {getattr(self, name)} and `epochs` {self.epochs}; both must have "
