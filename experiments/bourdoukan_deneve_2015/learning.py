@@ -102,24 +102,25 @@ def teach(
     """Networks of all seeds after learning, and the measures of each epoch."""
     ideal = ideal_networks(settings, system)
     keys = jnp.stack([jr.key(seed + 1_000_000) for seed in settings.seeds])
-    slow_rates = settings.slow_rates_both if learn_fast else settings.slow_rates
+    phases = settings.phases(learn_fast)
+    phase_of = [phase for phase in phases for _ in range(phase.epochs)]
 
     def epoch(networks, number):
-        phase = settings.phase_of(number)
+        phase = phase_of[number]
         of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, number)
-        fast_rate = settings.fast_rates[phase] if learn_fast else 0.0
+        learns = phase.fast_rate > 0
         networks, measures = _learn_an_epoch(
             networks, ideal, of_epoch, system, settings.steps, settings.dt,
-            jnp.asarray(settings.feedback[phase]), jnp.asarray(slow_rates[phase]),
-            jnp.asarray(fast_rate) if fast_rate > 0 else None,
-            jnp.asarray(settings.sizes_both[phase] if learn_fast else 1.0),
+            jnp.asarray(phase.feedback), jnp.asarray(phase.slow_rate),
+            jnp.asarray(phase.fast_rate) if learns else None,
+            jnp.asarray(settings.fast_size if learns else 1.0),
         )  # fmt: skip
         return networks, np.asarray(measures, float)
 
     return learn_in_epochs(
         untaught_networks(settings, ideal, learn_fast),
         epoch,
-        sum(settings.epochs),
+        len(phase_of),
         COLUMNS,
         checkpoints,
         progress=settings.progress,

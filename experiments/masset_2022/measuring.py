@@ -182,11 +182,11 @@ def _row(
     row: dict[str, Any] = {
         name: [float(np.mean(x)), float(np.std(x, ddof=1))] for name, x in figures.items()
     }
-    early = np.asarray(figures["early_mean"]) / mean
+    early = np.asarray(figures["early_mean"])
     course = np.concatenate(courses).mean(0)
     return row | {
         "networks": s.repeats,
-        "early_share_below_060": float(np.mean(early < 0.6)),
+        "early_means": [float(x) for x in early],
         "course": [float(x) for x in course],
     }
 
