@@ -112,7 +112,7 @@ def teach(
         networks, measures = _learn_an_epoch(
             networks, ideal, of_epoch, system, settings.steps, settings.dt,
             jnp.asarray(phase.feedback), jnp.asarray(phase.slow_rate),
-            jnp.asarray(phase.fast_rate) if learns else None,
+            jnp.asarray(system.fast_pace * phase.fast_rate) if learns else None,
             jnp.asarray(settings.fast_size if learns else 1.0),
         )  # fmt: skip
         return networks, np.asarray(measures, float)
@@ -124,7 +124,7 @@ def teach(
         COLUMNS,
         checkpoints,
         progress=settings.progress,
-        advice="Take smaller `slow_rates` or `fast_rates`, or less `feedback`.",
+        advice="Take smaller `slow_rates`, `fast_rates` or `fast_size`, or less `feedback`.",
     )
 
 
