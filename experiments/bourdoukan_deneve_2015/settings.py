@@ -79,7 +79,7 @@ class Settings(rs.RunSettings):
             "systems": ("oscillator",),
             "seeds": (0,),
             "epochs": (12, 8, 8, 8, 4, 4),
-            "fast_epochs": (20, 4),
+            "fast_epochs": (32, 4),
         }
     }
 

@@ -48,9 +48,9 @@ def system_named(name: str) -> System:
         ValueError: there is none of that name.
     """
     if name == "oscillator":
-        return System(name, oscillation(4.0, 12.0), 24.0, fast_pace=1.4)
+        return System(name, oscillation(4.0, 12.0), 24.0, fast_pace=1.1)
     if name == "integrator":
-        return System(name, np.zeros((2, 2)), 12.0, fast_pace=1.4)
+        return System(name, np.zeros((2, 2)), 12.0, fast_pace=1.1)
     if name == "random":
         # two damped oscillations in planes that random rotations mix
         rng = np.random.default_rng(4)
