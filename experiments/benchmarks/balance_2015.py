@@ -54,6 +54,7 @@ def study_of(outcomes: list[Outcome]) -> Study:
             pairs = {o.seed: o for o in given}
             ratios = [o.error / pairs[o.seed].error for o in learned]
             add(f"{name}_learned_fast_error_over_given", ratios, "<= 2")
+            add(f"{name}_learned_fast_error_over_ideal", [o.error_ratio for o in learned])
             add(f"{name}_learned_fast_distance", [o.fast_distance for o in learned])
             add(f"{name}_learned_fast_matrix_error", [o.matrix_error for o in learned])
     seeds = list(dict.fromkeys(o.seed for o in outcomes))

@@ -26,14 +26,18 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
     """
     settings, results = outcomes(run, Settings, folder, quick=quick, progress=progress)
     figures, bounds = {}, {}
-    away = [
-        abs(results[name][column][0] - value) / results[name][column][1]
-        for name, row in REFERENCE.items()
-        for column, value in row.items()
-        if name.startswith("metropolis") and column in ("mean", "variance", "covariance")
-    ]
-    figures["metropolis_moments_away_from_reference_sds"] = max(away)
-    bounds["metropolis_moments_away_from_reference_sds"] = "<= 3"
+    for network, columns in (
+        ("metropolis", ("mean", "variance", "covariance")),
+        ("balanced", ("mean", "early_mean")),
+    ):
+        away = [
+            abs(results[name][column][0] - value) / results[name][column][1]
+            for name, row in REFERENCE.items()
+            for column, value in row.items()
+            if name.startswith(network) and column in columns
+        ]
+        figures[f"{network}_moments_away_from_reference_sds"] = max(away)
+        bounds[f"{network}_moments_away_from_reference_sds"] = "<= 3"
     for scale, suffix in (("A", ""), ("A/sqrt p", "_scaled")):
         natural, naive = (results[f"metropolis {g} {scale}"] for g in ("natural", "naive"))
         figures[f"metropolis_natural_mean{suffix}"] = natural["mean"][0]
@@ -46,11 +50,23 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
         bounds[f"metropolis_natural_variance{suffix}"] = "between 0.93 and 1.03"
         bounds[f"metropolis_natural_covariance_error{suffix}"] = "<= 0.2"
         bounds[f"metropolis_naive_over_natural_error{suffix}"] = ">= 20"
-    for geometry in GEOMETRIES:
-        early = results[f"balanced {geometry} one a step"]["early_mean"][0] / BALANCED_MEAN
-        figures[f"balanced_{geometry}_early_mean_of_target"] = early
+    early = {
+        geometry: np.asarray(results[f"balanced {geometry} one a step"]["early_means"])
+        / BALANCED_MEAN
+        for geometry in GEOMETRIES
+    }
+    errors = {geometry: x.std(ddof=1) / x.size**0.5 for geometry, x in early.items()}
+    for geometry, x in early.items():
+        figures[f"balanced_{geometry}_early_mean_of_target"] = x.mean()
+        figures[f"balanced_{geometry}_early_mean_standard_error"] = errors[geometry]
+        figures[f"balanced_{geometry}_share_of_networks_below_060"] = np.mean(x < 0.6)
     bounds["balanced_natural_early_mean_of_target"] = "between 0.95 and 1.05"
-    bounds["balanced_naive_early_mean_of_target"] = "< 0.6"
+    # below 60 % of the target was one network of the reference, 51 %; networks differ so much that
+    # what can be judged is that it may be one of ours, and that the naive geometry is slower
+    figures["balanced_natural_over_naive_early_mean_ses"] = (
+        early["natural"].mean() - early["naive"].mean()
+    ) / float(np.hypot(errors["natural"], errors["naive"]))
+    bounds["balanced_natural_over_naive_early_mean_ses"] = ">= 5"
     for network in SWEPT:
         for geometry in GEOMETRIES:
             for kind in ("p", "rho"):

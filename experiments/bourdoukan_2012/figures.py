@@ -10,7 +10,7 @@ from roughsnn.plotting import plot_raster, plot_readout
 from roughsnn.plotting.style import COLOURS, legend, tidy
 
 from .epochs import one_of
-from .judging import Outcome, removal_over_time, respond
+from .judging import Outcome, Stretch, removal_over_time, respond, trains_of
 from .learning import COLUMNS
 from .networks import Population
 from .settings import EPOCH, Settings
@@ -69,27 +69,29 @@ def draw_activity(
 
     figure, axes = plt.subplots(4, 2, figsize=(6.8, 6.4), layout="constrained")
     for column, networks, name in ((0, weak, "before"), (1, learned, "after")):
-        x, solution = (one_of(tree, 0) for tree in respond(settings, population, networks, 400.0))
-        network = one_of(networks, 0)
+        parts = respond(settings, population, networks, 400.0)
+        seen = [jax.tree.map(lambda a: a[0], part) for part in parts]
+        x, readout = seen[0].x, seen[0].readout
         shown = round(15.0 / settings.dt)
         ts = settings.dt * (1 + np.arange(shown))
-        short = jax.tree.map(lambda a: a, solution)
-        trains = solution.spike_trains()
-        plot_raster(trains.window(0.0, 15.0), axes[0, column])
+        plot_raster(trains_of(seen[0].spikes[None, :shown], settings.dt)[0], axes[0, column])
         axes[0, column].set_title(f"{name} learning", fontsize=8)
-        plot_readout(ts, short.readout[:shown], x[:shown], axes[1, column])
+        plot_readout(ts, readout[:shown], x[:shown], axes[1, column])
         if column:
             axes[1, column].get_legend().remove()
         else:
             axes[1, column].legend(fontsize=5, frameon=False, ncols=2)
-        excited, inhibited, neuron = balance_of(network, solution)
+        excited, inhibited, neuron = balance_of(one_of(networks, 0), seen[0])
         ax = axes[2, column]
         ax.plot(ts, excited[:shown], color=COLOURS[1], linewidth=0.8, label="excitation")
         ax.plot(ts, -inhibited[:shown], color=COLOURS[2], linewidth=0.8, label="inhibition")
         tidy(ax, "time", f"input to neuron {neuron}")
         legend(ax)
         ax = axes[3, column]
-        intervals = np.concatenate([np.diff(times) for times in trains.to_lists()])
+        spikes = np.concatenate([part.spikes for part in seen])
+        intervals = settings.dt * np.concatenate(
+            [np.diff(np.flatnonzero(of_one)) for of_one in spikes.T]
+        )
         longest = 5 * intervals.mean()
         ax.hist(intervals, bins=60, range=(0, longest), density=True, color="0.75")
         at = np.linspace(0, longest, 200)
@@ -100,14 +102,14 @@ def draw_activity(
     return figure
 
 
-def balance_of(network: BalancedNetwork, solution: Any) -> tuple[np.ndarray, np.ndarray, int]:
+def balance_of(network: BalancedNetwork, seen: Stretch) -> tuple[np.ndarray, np.ndarray, int]:
     """What excites and what inhibits the neuron that fires most, as its potential filters it: the
     input, and the spikes of all neurons, its own resets among them."""
-    neuron = int(np.argmax(np.asarray(solution.spikes).sum(axis=0)))
+    neuron = int(np.argmax(seen.spikes.sum(axis=0)))
     weights = np.asarray(network.fast[neuron], float)
-    received = np.asarray(solution.rates, float) * weights
+    received = seen.rates * weights
     inhibited = np.where(weights > 0, received, 0).sum(axis=1)
-    total = np.asarray(solution.v[:, neuron], float)
+    total = seen.v[:, neuron]
     return total + inhibited, inhibited, neuron
 
 
@@ -122,7 +124,7 @@ def draw_removal(
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(6.8, 3.4), layout="constrained")
-    x, readout, trains = removal_over_time(settings, population, one_of(learned, 0), share)
+    x, readout, trains = removal_over_time(settings, population, learned, share)
     ts = settings.dt * (1 + np.arange(len(x)))
     plot_raster(trains, axes[0, 0])
     axes[0, 0].set_xlabel("")

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,15 +12,18 @@ import jax.random as jr
 import numpy as np
 
 import roughsnn as rs
-from roughsnn.balance import BalancedNetwork, BalancedSolution, solve_balanced
+from roughsnn.balance import BalancedNetwork, solve_balanced
 
-from .epochs import one_of
-from .learning import beginners
-from .networks import Population, draw_signal
+from .learning import Learner, beginners
+from .networks import Population, SignalLaw, draw_signal, keys_of, law_of
 from .settings import Settings
 
 WINDOW = 1000.0
 """Time for which statistics are taken."""
+REMOVED_FOR = 200.0
+"""Time for which networks without some of their neurons are looked at."""
+STRETCH = 20.0
+"""Time that is run at once; longer ones are multiples of it."""
 REMOVED = (0.0, 0.2, 0.4, 0.6, 0.8)
 """Shares of the neurons that are removed."""
 FEWEST_SPIKES = 10
@@ -92,65 +96,102 @@ def judge(
     ]  # fmt: skip
 
 
+class Stretch(NamedTuple):
+    """What networks of all seeds did in a stretch of time: signals, readouts, potentials, filtered
+    spike trains and spikes, of shape (seeds, steps, signals or neurons)."""
+
+    x: Any
+    readout: Any
+    v: Any
+    rates: Any
+    spikes: Any
+
+
 def respond(
     settings: Settings,
     population: Population,
     networks: BalancedNetwork,
     duration: float,
+    *,
     seed: int = 3_000_000,
-    burn_in: float = 20.0,
-) -> tuple[Any, BalancedSolution]:
-    """Signals and solutions of all networks on fresh signals, after a while for getting there."""
-    keys = jnp.stack([jr.key(seed + s) for s in settings.seeds])
-    start = beginners(settings, population, networks)
-    first, later = (round(time / settings.dt) for time in (burn_in, duration))
-
-    return _run(settings, population, start, keys, first, later)
+    later: BalancedNetwork | None = None,
+) -> Iterator[Stretch]:
+    """What networks do on fresh signals for so long, in stretches of `STRETCH` time units, after
+    another such stretch for getting there; halfway through, others may take their place."""
+    law, keys = law_of(settings, population), keys_of(settings, seed)
+    learners = beginners(law, networks)
+    number, steps = round(duration / STRETCH), round(STRETCH / settings.dt)
+    for i in range(1 + number):
+        if later is not None and i == 1 + number // 2:
+            learners = eqx.tree_at(lambda learner: learner.network, learners, later)
+        of_stretch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, i)
+        learners, seen = _run(learners, of_stretch, law, settings.dt, steps)
+        if i > 0:
+            yield jax.tree.map(np.asarray, seen)
 
 
 @eqx.filter_jit
-def _run(settings: Settings, population: Population, start: Any, keys: Any, *lengths: int) -> Any:
-    """Signals and solutions of the last of several stretches of time; compiled once for all."""
+def _run(learners: Learner, keys: Any, law: SignalLaw, dt: float, steps: int) -> Any:
+    """A stretch of time of all networks; compiled once for all that have the same shapes."""
 
     def one(learner, key):
-        signal, state, seen = learner.signal, learner.state, None
-        for number, steps in enumerate(lengths):
-            for_signal, for_noise = (jr.fold_in(key, 2 * number + i) for i in range(2))
-            signal, inputs, x = draw_signal(settings, population, signal, for_signal, steps)
-            solution = solve_balanced(
-                learner.network, inputs, settings.dt, state=state, key=for_noise, throw=False
-            )
-            state, seen = solution.state, (x, solution)
-        return seen
+        for_signal, for_noise = jr.split(key)
+        signal, inputs, x = draw_signal(law, learner.signal, for_signal, steps, dt)
+        solution = solve_balanced(
+            learner.network, inputs, dt, state=learner.state, key=for_noise, throw=False
+        )
+        seen = Stretch(x, solution.readout, solution.v, solution.rates, solution.spikes)
+        return Learner(learner.network, solution.state, signal), seen
 
-    return eqx.filter_vmap(one)(start, keys)
+    return eqx.filter_vmap(one)(learners, keys)
+
+
+def trains_of(spikes: np.ndarray, dt: float) -> rs.SpikeTrains:
+    """Spike trains, one for each seed, of spikes of shape (seeds, steps, neurons)."""
+    end = spikes.shape[1] * dt
+    found = [np.nonzero(one) for one in spikes]
+    busiest = max(len(steps) for steps, _ in found)
+    return rs.SpikeTrains.from_lists(
+        [(np.minimum((steps + 1) * dt, end), neurons) for steps, neurons in found],
+        t0=0.0, t1=end, num_neurons=spikes.shape[2],
+        # room of a few sizes, so that statistics are compiled a few times
+        max_spikes=2 ** math.ceil(math.log2(busiest + 1)),
+    )  # fmt: skip
 
 
 def activity_of(
     settings: Settings, population: Population, networks: BalancedNetwork
 ) -> list[Activity]:
     """The activity of the network of each seed."""
-    x, solution = respond(settings, population, networks, WINDOW)
-    error = np.asarray(jnp.mean(jnp.sum((x - solution.readout) ** 2, axis=-1), axis=-1))
-    price = settings.cost * np.asarray(jnp.mean(jnp.sum(solution.rates**2, axis=-1), axis=-1))
-    found = []
-    for i in range(len(settings.seeds)):
-        trains = one_of(solution, i).spike_trains()
-        # lengths of a few kinds, so that statistics are compiled a few times
-        trains = trains.pad_to(2 ** math.ceil(math.log2(trains.max_spikes + 1)))
-        often = np.asarray(trains.counts_by_neuron) >= FEWEST_SPIKES
-        cv = np.asarray(rs.cv(trains))[often]
-        fano = np.asarray(rs.fano_factor(trains, num_bins=50))[often]
-        found.append(
-            Activity(
-                float(error[i] + price[i]), float(error[i]),
-                float(np.mean(rs.spike_rates(trains))),
-                float(np.mean(cv)) if often.any() else float("nan"),
-                float(np.mean(fano)) if often.any() else float("nan"),
-                int(often.sum()),
-            )
-        )  # fmt: skip
-    return found
+    error = price = 0.0
+    spikes = []
+    for seen in respond(settings, population, networks, WINDOW):
+        error = error + np.mean(np.sum((seen.x - seen.readout) ** 2, axis=2), axis=1, dtype=float)
+        price = price + np.mean(np.sum(seen.rates**2, axis=2), axis=1, dtype=float)
+        spikes.append(seen.spikes)
+    error, price = error / len(spikes), settings.cost * price / len(spikes)
+    trains = trains_of(np.concatenate(spikes, axis=1), settings.dt)
+    cv, fano, rate, counts = (np.asarray(x) for x in _statistics(trains))
+    often = counts >= FEWEST_SPIKES
+    return [
+        Activity(
+            float(error[i] + price[i]), float(error[i]), float(rate[i].mean()),
+            *(float(np.mean(values[i], where=often[i])) for values in (cv, fano)),
+            int(often[i].sum()),
+        )
+        for i in range(len(settings.seeds))
+    ]  # fmt: skip
+
+
+@eqx.filter_jit
+def _statistics(trains: rs.SpikeTrains) -> Any:
+    """CV, Fano factor, rate and number of spikes of each neuron, train by train."""
+
+    def one(train):
+        fano = rs.fano_factor(train, num_bins=50)
+        return rs.cv(train), fano, rs.spike_rates(train), train.counts_by_neuron
+
+    return jax.vmap(one, in_axes=(trains.vmap_axes,))(trains)
 
 
 def without(
@@ -160,15 +201,11 @@ def without(
     can fire no more; nothing is learned anew."""
     left = population.neurons - round(share * population.neurons)
     silenced = silence(networks, population.neurons - left)
-    x, solution = respond(settings, population, silenced, 200.0)
-    error = jnp.mean(jnp.sum((x - solution.readout) ** 2, axis=-1), axis=-1)
-    rate = (
-        jnp.mean(solution.spikes, axis=(1, 2), dtype=x.dtype)
-        * population.neurons
-        / left
-        / settings.dt
-    )
-    return np.asarray(error), np.asarray(rate)
+    errors, rates = [], []
+    for seen in respond(settings, population, silenced, REMOVED_FOR):
+        errors.append(np.mean(np.sum((seen.x - seen.readout) ** 2, axis=2), axis=1, dtype=float))
+        rates.append(np.mean(seen.spikes, axis=(1, 2)) * population.neurons / left / settings.dt)
+    return np.mean(errors, axis=0), np.mean(rates, axis=0)
 
 
 def silence(networks: BalancedNetwork, number: int) -> BalancedNetwork:
@@ -180,27 +217,11 @@ def silence(networks: BalancedNetwork, number: int) -> BalancedNetwork:
 
 
 def removal_over_time(
-    settings: Settings, population: Population, network: BalancedNetwork, share: float
+    settings: Settings, population: Population, networks: BalancedNetwork, share: float
 ) -> tuple[np.ndarray, np.ndarray, rs.SpikeTrains]:
-    """Signal, readout and spikes of a network of which neurons are removed halfway through."""
-    steps = round(20.0 / settings.dt)
-    one = dataclasses.replace(settings, seeds=settings.seeds[:1])
-    networks = jax.tree.map(lambda x: x[None] if eqx.is_array(x) else x, network)
-    learner = one_of(beginners(one, population, networks), 0)
-    signal, state, keys = learner.signal, learner.state, jr.split(jr.key(5), 6)
-    removed = one_of(silence(networks, round(share * population.neurons)), 0)
-    parts = []
-    for number, net in enumerate((network, network, removed)):
-        signal, inputs, x = draw_signal(settings, population, signal, keys[2 * number], steps)
-        solution = eqx.filter_jit(solve_balanced)(
-            net, inputs, settings.dt, state=state, key=keys[2 * number + 1]
-        )
-        state = solution.state
-        parts.append((x, solution))
-    x, readout = (
-        np.concatenate(pair) for pair in zip(*((x, s.readout) for x, s in parts[1:]), strict=True)
-    )
-    both = eqx.tree_at(
-        lambda s: s.spikes, parts[1][1], jnp.concatenate([s.spikes for _, s in parts[1:]])
-    )
-    return x, readout, both.spike_trains()
+    """Signal, readout and spikes of the first seed's network, of which neurons are removed halfway
+    through."""
+    removed = silence(networks, round(share * population.neurons))
+    seen = respond(settings, population, networks, 2 * STRETCH, seed=5_000_000, later=removed)
+    both = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *seen)
+    return both.x[0], both.readout[0], trains_of(both.spikes[:1], settings.dt)[0]

@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from roughsnn.balance import BalancedNetwork, optimal_network
 
-from .epochs import stacked
 from .settings import Settings
 
 
@@ -30,6 +29,24 @@ def populations(settings: Settings) -> tuple[Population, Population]:
         Population("homogeneous", settings.homogeneous_neurons, 1),
         Population("heterogeneous", settings.neurons, settings.signals),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class SignalLaw:
+    """How signals are drawn: their number, mean size, standard deviation about the mean, and the
+    correlation time of the input."""
+
+    signals: int
+    size: float
+    wander: float
+    correlation: float
+
+
+def law_of(settings: Settings, population: Population) -> SignalLaw:
+    """The law of the signals of a network."""
+    return SignalLaw(
+        population.signals, settings.size, settings.wander, settings.correlation
+    )  # fmt: skip
 
 
 def encoder_of(settings: Settings, population: Population, key) -> Float[Array, "N J"]:
@@ -51,16 +68,14 @@ def encoder_of(settings: Settings, population: Population, key) -> Float[Array, 
 
 def optimal_networks(settings: Settings, population: Population) -> BalancedNetwork:
     """The optimum of each seed."""
-    return stacked(
-        [
-            optimal_network(
-                encoder_of(settings, population, jr.key(seed)),
-                cost=settings.cost,
-                noise=settings.noise,
-            )
-            for seed in settings.seeds
-        ]
-    )
+
+    @eqx.filter_jit
+    @eqx.filter_vmap
+    def optimum(key):
+        encoder = encoder_of(settings, population, key)
+        return optimal_network(encoder, cost=settings.cost, noise=settings.noise)
+
+    return optimum(keys_of(settings, 0))
 
 
 def weak_networks(
@@ -68,9 +83,20 @@ def weak_networks(
 ) -> BalancedNetwork:
     """Networks whose neurons nearly ignore each other; resets are optimal."""
     n = population.neurons
-    weak = jnp.stack([jr.uniform(jr.key(seed + 1_000_000), (n, n)) for seed in settings.seeds])
-    weak = jnp.where(jnp.eye(n)[None] > 0, 1.0, settings.weak_start * weak)
-    return eqx.tree_at(lambda net: net.fast, optimal, optimal.fast * weak)
+
+    @eqx.filter_jit
+    @eqx.filter_vmap
+    def weakened(fast, key):
+        weak = jnp.where(jnp.eye(n) > 0, 1.0, settings.weak_start * jr.uniform(key, (n, n)))
+        return fast * weak
+
+    fast = weakened(optimal.fast, keys_of(settings, 1_000_000))
+    return eqx.tree_at(lambda net: net.fast, optimal, fast)
+
+
+def keys_of(settings: Settings, offset: int) -> PRNGKeyArray:
+    """A key for each seed, other ones for each offset."""
+    return jnp.stack([jr.key(seed + offset) for seed in settings.seeds])
 
 
 class SignalState(eqx.Module):
@@ -80,23 +106,22 @@ class SignalState(eqx.Module):
     input: Float[Array, " J"]
 
 
-def start_of_signal(settings: Settings, population: Population) -> SignalState:
+def start_of_signal(law: SignalLaw) -> SignalState:
     """The signal at its mean."""
-    mean = jnp.full(population.signals, settings.size / population.signals**0.5)
-    return SignalState(mean, jnp.zeros(population.signals))
+    return SignalState(jnp.full(law.signals, law.size / law.signals**0.5), jnp.zeros(law.signals))
 
 
 def draw_signal(
-    settings: Settings, population: Population, state: SignalState, key: PRNGKeyArray, steps: int
+    law: SignalLaw, state: SignalState, key: PRNGKeyArray, steps: int, dt: float
 ) -> tuple[SignalState, Float[Array, "steps J"], Float[Array, "steps J"]]:
     """The state after some steps, the input, and the signal at the end of each step: the input, an
     Ornstein-Uhlenbeck process about a mean, filtered with the leak."""
-    dt, tau = settings.dt, settings.correlation
-    mean = start_of_signal(settings, population).x
+    tau = law.correlation
+    mean = start_of_signal(law).x
     kept, decay = np.exp(-dt / tau), np.exp(-dt)
     # the variance of the filtered process is that of the input times tau / (1 + tau)
-    size = settings.wander * np.sqrt((1 + tau) / tau) * np.sqrt(1 - kept**2)
-    kicks = size * jr.normal(key, (steps, population.signals))
+    size = law.wander * np.sqrt((1 + tau) / tau) * np.sqrt(1 - kept**2)
+    kicks = size * jr.normal(key, (steps, law.signals))
 
     def step(state, kick):
         around = kept * state.input + kick

@@ -12,26 +12,27 @@ from roughsnn.plotting.style import COLOURS, legend, tidy
 
 from .judging import FREE, free_responses, response
 from .learning import COLUMNS
-from .settings import Settings
+from .settings import Phase, Settings
 from .systems import System
 
 
 def draw_figures(
     settings: Settings,
     system: System,
+    phases: list[Phase],
     networks: BalancedNetwork,
     ideal: BalancedNetwork,
     rows: np.ndarray,
 ) -> dict[str, Any]:
     """Figures of one system; responses are those of the first seed."""
     return {
-        "learning": draw_learning(settings, rows),
+        "learning": draw_learning(settings, phases, rows),
         "response": draw_response(settings, system, one_of(networks, 0)),
         "free-response": draw_free(settings, system, one_of(networks, 0), one_of(ideal, 0)),
     }
 
 
-def draw_learning(settings: Settings, rows: np.ndarray) -> Any:
+def draw_learning(settings: Settings, phases: list[Phase], rows: np.ndarray) -> Any:
     """Error, share of the feedback, and distances of the weights over epochs, a line a seed."""
     import matplotlib.pyplot as plt
 
@@ -49,7 +50,7 @@ def draw_learning(settings: Settings, rows: np.ndarray) -> Any:
                 continue
             lines = ax.semilogy(time, values, color=COLOURS[number], linewidth=0.7)
             lines[0].set_label(label if len(measures) > 1 else None)
-        for change in settings.epoch * np.cumsum(settings.epochs)[:-1]:
+        for change in settings.epoch * np.cumsum([p.epochs for p in phases])[:-1]:
             ax.axvline(change, color="0.85", linewidth=0.6, zorder=0)
         tidy(ax, "time (s)", measures[0][1] if len(measures) == 1 else "distance to the ideal")
         legend(ax)

@@ -17,7 +17,7 @@ from roughsnn.balance import BalancedNetwork, solve_balanced
 from .settings import Settings
 from .systems import System, draw_inputs
 
-TESTS = 8
+TESTS = 16
 """Signals of an epoch's length on which each network is tested without feedback."""
 KICKS = 64
 """Directions of free responses."""

@@ -1,5 +1,7 @@
 """How networks are taught: epochs from rest, with feedback that is lowered from phase to phase."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -33,15 +35,41 @@ matrix, squared distances of slow and of fast connections."""
 
 
 def encoder_of(settings: Settings, system: System, key: PRNGKeyArray) -> Float[Array, "N J"]:
-    """Directions of spikes: nearly evenly spread over a circle, else at random over the sphere."""
+    """Directions of spikes, nearly evenly spread, no two of them opposite.
+
+    Of two opposite neurons each excites the other by nearly as much as a spike resets it, and the
+    least error of a learned weight is enough for them to fire in turns. On a circle an odd number
+    of even directions has no two that are opposite; on spheres, points that are drawn at random
+    repel each other and each other's opposites.
+    """
     n, j = settings.neurons_per_signal * system.dimension, system.dimension
     if j == 2:
-        angle = 2 * jnp.pi * (jnp.arange(n, dtype=float) + jr.uniform(key, (n,))) / n
+        n += 1 - n % 2
+        angle = 2 * jnp.pi * (jnp.arange(n, dtype=float) + jr.uniform(key, (n,))[:1]) / n
         rows = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
     else:
-        rows = jr.normal(key, (n, j))
-        rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+        rows = spread_out(jr.normal(key, (n, j)))
     return settings.spike_size * rows
+
+
+def spread_out(rows: Float[Array, "N J"], steps: int = 400) -> Float[Array, "N J"]:
+    """Points on a sphere after they have repelled each other, and less strongly each other's
+    opposites, by forces that are inverse to the cube of the distance."""
+
+    def on_sphere(rows):
+        return rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+
+    def energy(rows):
+        cosine = on_sphere(rows) @ on_sphere(rows).T
+        apart = jnp.triu(jnp.ones_like(cosine), 1)
+        return jnp.sum(apart * (1 / (1.001 - cosine) + 0.5 / (1.001 + cosine)))
+
+    def step(i, rows):
+        force = -jax.grad(energy)(rows)
+        size = jnp.max(jnp.linalg.norm(force, axis=1))
+        return on_sphere(rows + 0.1 * (1 - i / steps) * force / size)
+
+    return jax.lax.fori_loop(0, steps, step, on_sphere(rows))
 
 
 def ideal_networks(settings: Settings, system: System) -> BalancedNetwork:
@@ -74,43 +102,60 @@ def teach(
     """Networks of all seeds after learning, and the measures of each epoch."""
     ideal = ideal_networks(settings, system)
     keys = jnp.stack([jr.key(seed + 1_000_000) for seed in settings.seeds])
-    programs: dict[int, object] = {}
-
-    def program(phase: int):
-        rates = settings.slow_rates_both if learn_fast else settings.slow_rates
-        rules: list[AbstractLocalRule] = [CurrentRule(rates[phase])]
-        if learn_fast and settings.fast_rates[phase] > 0:
-            rules.append(SpikeVoltageRule(settings.fast_rates[phase]))
-
-        @eqx.filter_jit
-        @eqx.filter_vmap
-        def one(network, ideal, key):
-            inputs, targets = draw_inputs(system, key, settings.steps, settings.dt)
-            solution = solve_balanced(
-                network, inputs, settings.dt, targets=targets, rules=rules, throw=False,
-                feedback=settings.feedback[phase], update_every=UPDATE_EVERY,
-            )  # fmt: skip
-            return solution.network, _measures(system, solution, targets, ideal)
-
-        return one
+    phases = settings.phases(learn_fast)
+    phase_of = [phase for phase in phases for _ in range(phase.epochs)]
 
     def epoch(networks, number):
-        phase = settings.phase_of(number)
-        if phase not in programs:
-            programs[phase] = program(phase)
-        of_epoch = jax.vmap(lambda key: jr.fold_in(key, number))(keys)
-        networks, measures = programs[phase](networks, ideal, of_epoch)  # type: ignore[operator]
+        phase = phase_of[number]
+        of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, number)
+        learns = phase.fast_rate > 0
+        networks, measures = _learn_an_epoch(
+            networks, ideal, of_epoch, system, settings.steps, settings.dt,
+            jnp.asarray(phase.feedback), jnp.asarray(phase.slow_rate),
+            jnp.asarray(system.fast_pace * phase.fast_rate) if learns else None,
+            jnp.asarray(settings.fast_size if learns else 1.0),
+        )  # fmt: skip
         return networks, np.asarray(measures, float)
 
     return learn_in_epochs(
         untaught_networks(settings, ideal, learn_fast),
         epoch,
-        sum(settings.epochs),
+        len(phase_of),
         COLUMNS,
         checkpoints,
         progress=settings.progress,
-        advice="Take smaller `slow_rates` or `fast_rates`, or less `feedback`.",
+        advice="Take smaller `slow_rates`, `fast_rates` or `fast_size`, or less `feedback`.",
     )
+
+
+@eqx.filter_jit
+def _learn_an_epoch(
+    networks: BalancedNetwork,
+    ideal: BalancedNetwork,
+    keys: Any,
+    system: System,
+    steps: int,
+    dt: float,
+    feedback: Any,
+    slow_rate: Any,
+    fast_rate: Any,
+    size: Any,
+) -> Any:
+    """Networks of all seeds after an epoch, and its measures; compiled twice for a system, with
+    and without fast connections that learn."""
+    rules: list[AbstractLocalRule] = [CurrentRule(slow_rate)]
+    if fast_rate is not None:
+        rules.append(SpikeVoltageRule(fast_rate))
+
+    def one(network, ideal, key):
+        inputs, targets = (size * x for x in draw_inputs(system, key, steps, dt))
+        solution = solve_balanced(
+            network, inputs, dt, targets=targets, rules=rules, throw=False,
+            feedback=feedback, update_every=UPDATE_EVERY,
+        )  # fmt: skip
+        return solution.network, _measures(system, solution, targets, ideal)
+
+    return eqx.filter_vmap(one)(networks, ideal, keys)
 
 
 def _measures(

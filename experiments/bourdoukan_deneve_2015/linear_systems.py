@@ -47,10 +47,11 @@ def run(settings: Settings) -> tuple[list[Outcome], Path]:
                 ]
                 folder.write_json("outcomes.json", [dataclasses.asdict(o) for o in outcomes])
                 folder.write_table("metrics.csv", ["system", "seed", "step", *COLUMNS], rows)
-                for figure, drawn in draw_figures(
-                    settings, system, networks, ideal, measures
-                ).items():
-                    folder.write_figure(f"{label}-{figure}.png", drawn)
+                drawn = draw_figures(
+                    settings, system, settings.phases(learn_fast), networks, ideal, measures
+                )
+                for figure, drawing in drawn.items():
+                    folder.write_figure(f"{label}-{figure}.png", drawing)
     print(f"Written to {folder.path}; go on from there with --resume {folder.path}")
     return outcomes, folder.path
 

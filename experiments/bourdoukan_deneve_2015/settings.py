@@ -11,6 +11,16 @@ from .systems import NAMES, system_named
 
 
 @dataclasses.dataclass(frozen=True)
+class Phase:
+    """A phase of learning: its epochs, gain of the feedback, and learning rates."""
+
+    epochs: int
+    feedback: float
+    slow_rate: float
+    fast_rate: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings(rs.RunSettings):
     """Balanced networks learn linear dynamical systems from the feedback of their own error."""
 
@@ -33,16 +43,20 @@ class Settings(rs.RunSettings):
     """Length of a step of the networks, s."""
     epoch: float = 2.0
     """Length of an epoch, s; each begins at rest."""
-    epochs: tuple[int, ...] = (40, 20, 20, 80)
+    epochs: tuple[int, ...] = (40, 20, 20, 40, 30, 30)
     """Epochs of each phase of learning."""
-    feedback: tuple[float, ...] = (200.0, 100.0, 50.0, 25.0)
+    feedback: tuple[float, ...] = (200.0, 100.0, 50.0, 25.0, 10.0, 5.0)
     """Gain K of the feedback of the error in each phase; in the end it is tested without."""
-    slow_rates: tuple[float, ...] = (3.0, 3.0, 3.0, 0.5)
+    slow_rates: tuple[float, ...] = (0.8, 0.8, 0.8, 0.25, 0.06, 0.01)
     """Learning rate eta of the slow connections in each phase."""
-    slow_rates_both: tuple[float, ...] = (0.3, 0.3, 3.0, 0.5)
-    """The same where fast connections learn too, which must go before."""
-    fast_rates: tuple[float, ...] = (0.01, 0.003, 0.001, 0.0)
-    """Learning rate of the fast connections in each phase, where they learn."""
+    fast_epochs: tuple[int, ...] = (36, 8)
+    """Where fast connections learn, epochs of the phases in which they do, before the others, with
+    the feedback of the first of those and no slow connections yet."""
+    fast_rates: tuple[float, ...] = (0.01, 0.002)
+    """Learning rate of the fast connections in each of these phases."""
+    fast_size: float = 0.25
+    """Size of the signals meanwhile, relative to later: neurons that hardly inhibit each other yet
+    fire too often for larger ones."""
     weak_start: float = 0.1
     """Where fast connections learn, the share of the ideal ones that they start at."""
     checkpoint_every: int = 10
@@ -56,23 +70,29 @@ class Settings(rs.RunSettings):
         "seeds": SEED, "neurons_per_signal": at_least(3), "spike_size": above(0), "cost": above(0),
         "leak": above(0), "dt": above(0), "epoch": above(0), "epochs": at_least(0),
         "feedback": at_least(0), "slow_rates": at_least(0),
-        "slow_rates_both": at_least(0), "fast_rates": between(0, 0.5),
+        "fast_epochs": at_least(0), "fast_rates": between(0, 0.5), "fast_size": above(0),
         "weak_start": between(0, 1),
     }  # fmt: skip
     without_repeats = ("systems", "seeds")
     presets: ClassVar = {
-        "quick": {"systems": ("oscillator",), "seeds": (0,), "epochs": (12, 8, 8, 12)}
+        "quick": {
+            "systems": ("oscillator",),
+            "seeds": (0,),
+            "epochs": (12, 8, 8, 8, 4, 4),
+            "fast_epochs": (32, 4),
+        }
     }
 
     def __post_init__(self):
         super().__post_init__()
         for name in self.systems:
             system_named(name)
-        for name in ("feedback", "slow_rates", "slow_rates_both", "fast_rates"):
-            if len(getattr(self, name)) != len(self.epochs):
+        phases = {"feedback": "epochs", "slow_rates": "epochs", "fast_rates": "fast_epochs"}
+        for name, epochs in phases.items():
+            if len(getattr(self, name)) != len(getattr(self, epochs)):
                 raise ValueError(
-                    f"`{name}` is {getattr(self, name)} and `epochs` {self.epochs}; both must have "
-                    "a value for each phase of learning."
+                    f"`{name}` is {getattr(self, name)} and `{epochs}` {getattr(self, epochs)}; "
+                    "both must have a value for each phase of learning."
                 )
         if not 100 * self.dt <= self.epoch:
             raise ValueError(
@@ -85,14 +105,12 @@ class Settings(rs.RunSettings):
         """Steps of an epoch, a multiple of `UPDATE_EVERY`."""
         return UPDATE_EVERY * round(self.epoch / self.dt / UPDATE_EVERY)
 
-    def phase_of(self, epoch: int) -> int:
-        """The phase that an epoch belongs to."""
-        last = 0
-        for phase, number in enumerate(self.epochs):
-            last += number
-            if epoch < last:
-                return phase
-        raise ValueError(f"epoch {epoch} is beyond the last phase.")
+    def phases(self, learn_fast: bool) -> list[Phase]:
+        """The phases of learning, one after another."""
+        first = zip(self.fast_epochs, self.fast_rates, strict=True)
+        fast = [Phase(number, self.feedback[0], 0.0, rate) for number, rate in first if learn_fast]
+        then = zip(self.epochs, self.feedback, self.slow_rates, strict=True)
+        return fast + [Phase(*phase, 0.0) for phase in then]
 
 
 UPDATE_EVERY = 100

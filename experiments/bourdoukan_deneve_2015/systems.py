@@ -1,6 +1,7 @@
 """The linear dynamical systems that networks learn, and the signals they are taught with."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +19,15 @@ class System:
         matrix: A, per second.
         drive: standard deviation of each component of the input c while it is taught, per second.
         size: size of a signal in free response.
+        fast_pace: by which learning rates of fast connections are multiplied: where fewer neurons
+            fire at a time, each connection needs more of their spikes.
     """
 
     name: str
     matrix: np.ndarray
     drive: float
-    size: float = 4.0
+    size: float = 8.0
+    fast_pace: float = 1.0
 
     @property
     def dimension(self) -> int:
@@ -36,6 +40,7 @@ def oscillation(decay: float, frequency: float) -> np.ndarray:
     return np.array([[-decay, -frequency], [frequency, -decay]])
 
 
+@functools.cache
 def system_named(name: str) -> System:
     """The system of a name.
 
@@ -43,9 +48,9 @@ def system_named(name: str) -> System:
         ValueError: there is none of that name.
     """
     if name == "oscillator":
-        return System(name, oscillation(4.0, 12.0), 12.0)
+        return System(name, oscillation(4.0, 12.0), 24.0, fast_pace=1.1)
     if name == "integrator":
-        return System(name, np.zeros((2, 2)), 3.0)
+        return System(name, np.zeros((2, 2)), 12.0, fast_pace=1.1)
     if name == "random":
         # two damped oscillations in planes that random rotations mix
         rng = np.random.default_rng(4)
@@ -53,7 +58,7 @@ def system_named(name: str) -> System:
         blocks[:2, :2] = oscillation(rng.uniform(3, 5), rng.uniform(4, 8))
         blocks[2:, 2:] = oscillation(rng.uniform(3, 5), rng.uniform(8, 14))
         turn, _ = np.linalg.qr(rng.normal(size=(4, 4)))
-        return System(name, turn @ blocks @ turn.T, 12.0)
+        return System(name, turn @ blocks @ turn.T, 24.0)
     raise ValueError(f"`systems` holds {name!r}; it may hold {', '.join(NAMES)}.")
 
 

@@ -26,7 +26,7 @@ BELOW_ONE = Range(0.0, 0.995)
 class Settings(rs.RunSettings):
     """Two spiking networks sample from a correlated normal distribution, in two geometries."""
 
-    repeats: int = 20
+    repeats: int = 100
     """Networks for each row of the tables, each with directions of its own."""
     metropolis_dim: int = 10
     """Dimensions of the Metropolis network's target."""
@@ -79,6 +79,7 @@ class Settings(rs.RunSettings):
     without_repeats: ClassVar = ("sweep_dims", "sweep_correlations")
     presets: ClassVar = {
         "quick": {
+            "metropolis_dim": 8, "metropolis_neurons": 80, "balanced_dim": 8,
             "repeats": 4, "window": 600.0, "onset": 200.0, "sweep_dims": (2, 8),
             "sweep_correlations": (0.0, 0.9), "sweep_repeats": 5, "continuous_trials": 60,
             "spike_size": 0.5,

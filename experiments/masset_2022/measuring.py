@@ -32,6 +32,12 @@ METROPOLIS_MEAN = 1.0
 BALANCED_MEAN = 6.0
 EARLY = 50
 """The first ms after the onset, which are looked at by themselves."""
+SAMPLED_EVERY = 0.05
+"""Moments are those of estimates so often, ms, or each step where steps are longer. In the natural
+geometry estimates forget within some tenths of a ms; were they kept each ms only, the covariance of
+a trial would be off by twice as much."""
+GROUP = 20
+"""Networks that run at once, for the memory that their estimates take."""
 
 
 @eqx.filter_jit
@@ -104,14 +110,17 @@ def metropolis(settings, geometry: str, scale: str) -> dict[str, Any]:
     """A row of the Metropolis table: moments of the estimate from the onset on."""
     s = settings
     covariance = equicorrelated_covariance(s.metropolis_dim, s.metropolis_correlation)
-    estimates, spikes = run_metropolis(
-        jr.split(jr.key(s.seed), s.repeats), covariance, directions(covariance, geometry),
+    every = _every(s.metropolis_dt)
+    options = (
+        covariance, directions(covariance, geometry),
         jnp.asarray(1.0 if scale == "A" else s.metropolis_dim**-0.5), s.metropolis_neurons,
-        s.metropolis_dt, round(s.window / s.metropolis_dt), round(1 / s.metropolis_dt),
+        s.metropolis_dt, round(s.window / s.metropolis_dt), every,
         _step_up(s.metropolis_dim, s.onset, METROPOLIS_MEAN),
     )  # fmt: skip
-    rate = np.asarray(spikes) / s.metropolis_neurons / s.window * 1000
-    return _row(s, estimates, covariance, METROPOLIS_MEAN, rate)
+    return _row(
+        s, run_metropolis, options, covariance, METROPOLIS_MEAN,
+        neurons=s.metropolis_neurons, step=every * s.metropolis_dt,
+    )  # fmt: skip
 
 
 def balanced(settings, geometry: str, spikes: str) -> dict[str, Any]:
@@ -119,25 +128,75 @@ def balanced(settings, geometry: str, spikes: str) -> dict[str, Any]:
     s = settings
     neurons = s.neurons_per_dim * s.balanced_dim
     covariance = balanced_covariance(s.balanced_dim, s.balanced_correlation)
-    estimates, count = run_balanced(
-        jr.split(jr.key(s.seed), s.repeats), covariance, directions(covariance, geometry), neurons,
-        s.balanced_dt, round(s.window / s.balanced_dt), round(1 / s.balanced_dt),
+    every = _every(s.balanced_dt)
+    options = (
+        covariance, directions(covariance, geometry), neurons,
+        s.balanced_dt, round(s.window / s.balanced_dt), every,
         _step_up(s.balanced_dim, s.onset, BALANCED_MEAN), 1 if spikes == "one a step" else None,
     )  # fmt: skip
-    rate = np.asarray(count) / neurons / s.window * 1000
-    return _row(s, estimates, covariance, BALANCED_MEAN, rate)
+    return _row(
+        s, run_balanced, options, covariance, BALANCED_MEAN,
+        neurons=neurons, step=every * s.balanced_dt,
+    )  # fmt: skip
+
+
+def _every(dt: float) -> int:
+    """Of how many steps one is kept: a whole number of what is kept makes a ms."""
+    steps = round(1 / dt)
+    most = max(1, round(SAMPLED_EVERY / dt))
+    return next(n for n in range(most, 0, -1) if steps % n == 0)
 
 
 def _step_up(dim: int, onset: float, mean: float) -> PiecewiseConstant:
     return PiecewiseConstant([onset], jnp.asarray([[0.0], [mean]]) * jnp.ones((1, dim)))
 
 
-def _row(settings, estimates, covariance, mean: float, rate) -> dict[str, Any]:
+def _row(
+    settings, compute, options, covariance, mean: float, neurons: int, step: float
+) -> dict[str, Any]:
     """Each figure as its mean over repeats and its standard deviation over them; and the average
-    over dimensions in time, from 50 ms before the onset on."""
-    onset = round(settings.onset)
+    over dimensions in time, each ms, from 50 ms before the onset on.
+
+    Args:
+        settings: the settings.
+        compute: `run_metropolis` or `run_balanced`.
+        options: its arguments after the keys.
+        covariance: of the target.
+        mean: of the target from the onset on.
+        neurons: how many there are in a network.
+        step: time between two estimates, ms.
+    """
+    s = settings
+    keys = jr.split(jr.key(s.seed), s.repeats)
+    figures: dict[str, list[float]] = {}
+    courses = []
+    for first in range(0, s.repeats, GROUP):
+        estimates, spikes = compute(keys[first : first + GROUP], *options)
+        found, course = _figures(
+            estimates, covariance, mean, round(s.onset / step), round(EARLY / step), round(1 / step)
+        )
+        found["rate_hz"] = np.asarray(spikes) / neurons / s.window * 1000
+        for name, values in found.items():
+            figures.setdefault(name, []).extend(float(x) for x in np.asarray(values))
+        courses.append(course)
+    row: dict[str, Any] = {
+        name: [float(np.mean(x)), float(np.std(x, ddof=1))] for name, x in figures.items()
+    }
+    early = np.asarray(figures["early_mean"])
+    course = np.concatenate(courses).mean(0)
+    return row | {
+        "networks": s.repeats,
+        "early_means": [float(x) for x in early],
+        "course": [float(x) for x in course],
+    }
+
+
+def _figures(
+    estimates, covariance, mean: float, onset: int, early: int, in_a_ms: int
+) -> tuple[dict[str, Any], np.ndarray]:
+    """The figures of each network, and its estimate over time averaged over dimensions."""
     after = estimates[:, onset:]
-    early = after[:, :EARLY]
+    beginning = after[:, :early]
     target = jnp.full(estimates.shape[-1], mean)
     cov = np.asarray(covariance_of(after))
     p = cov.shape[-1]
@@ -148,15 +207,11 @@ def _row(settings, estimates, covariance, mean: float, rate) -> dict[str, Any]:
         "covariance": (cov.sum((1, 2)) / p - diagonal) / (p - 1),
         "covariance_error": np.asarray(covariance_error(after, covariance)),
         "wasserstein": np.asarray(marginal_wasserstein(after, target, covariance)),
-        "early_mean": np.mean(early, axis=(1, 2)),
-        "early_wasserstein": np.asarray(marginal_wasserstein(early, target, covariance)),
-        "rate_hz": rate,
+        "early_mean": np.mean(beginning, axis=(1, 2)),
+        "early_wasserstein": np.asarray(marginal_wasserstein(beginning, target, covariance)),
     }
-    course = np.asarray(estimates[:, onset - EARLY : onset + 2 * EARLY].mean((0, 2)))
-    row: dict[str, Any] = {
-        name: [float(np.mean(x)), float(np.std(x, ddof=1))] for name, x in figures.items()
-    }
-    return row | {"course": [float(x) for x in course]}
+    shown = estimates[:, onset - early : onset + 2 * early].mean(2)[:, in_a_ms - 1 :: in_a_ms]
+    return figures, np.asarray(shown)
 
 
 # --- sweeps

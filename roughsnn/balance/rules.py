@@ -3,6 +3,7 @@
 import abc
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -93,17 +94,20 @@ class SpikeVoltageRule(AbstractLocalRule):
     $\Omega = F F^\top + \mu I$. (After Bourdoukan & Deneve 2015.)
 
     Attributes:
-        rate: learning rate $\epsilon$ of a spike, between 0 and 1.
+        rate: learning rate $\epsilon$ of a spike, between 0 and 1; a number, or an array of no
+            dimensions that may be traced, so that it can be lowered without compiling again.
         decay: $\beta > 0$; a little above one half makes weights smaller and keeps them bounded.
         fixed_resets: whether the diagonal, which is the reset, stays as it is.
     """
 
-    rate: float = eqx.field(static=True)
+    rate: float | Float[Array, ""]
     decay: float = eqx.field(static=True)
     fixed_resets: bool = eqx.field(static=True)
 
-    def __init__(self, rate: float, decay: float = 0.5, fixed_resets: bool = True):
-        self.rate = number("rate", rate, least=0, below=1)
+    def __init__(
+        self, rate: float | Float[Array, ""], decay: float = 0.5, fixed_resets: bool = True
+    ):
+        self.rate = rate if _may_be_traced(rate) else number("rate", rate, least=0, below=1)
         self.decay = number("decay", decay, positive=True)
         self.fixed_resets = fixed_resets
 
@@ -119,7 +123,8 @@ class SpikeVoltageRule(AbstractLocalRule):
         share = (network.threshold[None] - signals.v) / jnp.where(rise > 0, rise, 1)
         share = jnp.where(rise > 0, jnp.clip(share, 0, 1), 1)
         step = signals.v.T @ signals.spikes + rise.T @ (signals.spikes * share)
-        step = self.rate * (step - self.decay * network.fast * number_of_spikes[None])
+        step = step - self.decay * network.fast * number_of_spikes[None]
+        step = jnp.asarray(self.rate, step.dtype) * step
         if self.fixed_resets:
             step = step * (1 - jnp.eye(network.num_neurons, dtype=step.dtype))
         return eqx.tree_at(lambda net: net.fast, network, network.fast + step)
@@ -134,13 +139,14 @@ class CurrentRule(AbstractLocalRule):
     needs the error, thus `targets`. (Bourdoukan & Deneve 2015.)
 
     Attributes:
-        rate: learning rate $\eta \ge 0$, per unit of time.
+        rate: learning rate $\eta \ge 0$, per unit of time; a number, or an array of no dimensions
+            that may be traced.
     """
 
-    rate: float = eqx.field(static=True)
+    rate: float | Float[Array, ""]
 
-    def __init__(self, rate: float):
-        self.rate = number("rate", rate, least=0)
+    def __init__(self, rate: float | Float[Array, ""]):
+        self.rate = rate if _may_be_traced(rate) else number("rate", rate, least=0)
 
     def change(self, network: BalancedNetwork, signals: LocalSignals) -> BalancedNetwork:
         """The network with changed slow connections.
@@ -149,5 +155,10 @@ class CurrentRule(AbstractLocalRule):
             network: the network.
             signals: what happened.
         """
-        step = self.rate * signals.dt * (signals.error_current.T @ signals.rates)
+        step = signals.dt * (signals.error_current.T @ signals.rates)
+        step = jnp.asarray(self.rate, step.dtype) * step
         return eqx.tree_at(lambda net: net.slow, network, network.slow + step)
+
+
+def _may_be_traced(rate: float | Float[Array, ""]) -> bool:
+    return isinstance(rate, jax.Array) and rate.ndim == 0

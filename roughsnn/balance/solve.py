@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -60,12 +61,14 @@ class BalancedSolution(eqx.Module):
     def spike_trains(self, t0: float = 0.0) -> SpikeTrains:
         """The spikes, each at the end of its step, in a window that starts at `t0`. Not inside
         `jit`."""
-        steps, neurons = jnp.nonzero(self.spikes)
+        # on the host: as arrays of JAX, each number of spikes would be compiled for
+        steps, neurons = np.nonzero(np.asarray(self.spikes))
         length = self.spikes.shape[0] * self.dt
-        times = jnp.minimum((steps + 1).astype(self.v.dtype) * self.dt, length)
+        times = np.minimum((steps + 1) * self.dt, length).astype(self.v.dtype)
         return SpikeTrains(
-            times, neurons.astype(jnp.int32), t0, t0 + length, num_neurons=self.v.shape[1]
-        )
+            jnp.asarray(times), jnp.asarray(neurons.astype(np.int32)), t0, t0 + length,
+            num_neurons=self.v.shape[1],
+        )  # fmt: skip
 
 
 def resting_state(network: BalancedNetwork) -> BalancedState:

@@ -92,7 +92,7 @@ def loop(net, inputs, targets, feedback, firing, rules, update_every):
 def test_runs_and_rules_are_those_of_a_loop_written_apart(firing):
     net = network()
     inputs, targets = inputs_and_targets()
-    rules = (VoltageRule(50.0), SpikeVoltageRule(0.01), CurrentRule(0.5))
+    rules = (VoltageRule(50.0), SpikeVoltageRule(0.01), CurrentRule(jnp.asarray(0.5)))
     solution = solve_balanced(
         net, inputs, DT, targets=targets, feedback=3.0, rules=rules, update_every=4, firing=firing
     )

@@ -3,13 +3,14 @@
 import dataclasses
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import roughsnn as rs
 from experiments.benchmarks.balance_2012 import study_of as study_of_2012
 from experiments.benchmarks.balance_2015 import study_of as study_of_2015
-from experiments.bourdoukan_2012 import spike_code
+from experiments.bourdoukan_2012 import judging, spike_code
 from experiments.bourdoukan_deneve_2015 import linear_systems
 from experiments.bourdoukan_deneve_2015.judging import modes_of
 from experiments.bourdoukan_deneve_2015.systems import (
@@ -51,9 +52,11 @@ def test_modes_are_read_off_free_responses():
 
 
 def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(judging, "WINDOW", 400.0)
+    monkeypatch.setattr(judging, "REMOVED_FOR", 40.0)
     settings = spike_code.Settings(
         neurons=6, homogeneous_neurons=4, seeds=(0,), durations=(200.0, 200.0), taus=(60.0, 60.0),
-        pauses=(0.05, 0.05), noises=(0.045, 0.03), dt=0.05, size=3.0,
+        pauses=(0.05, 0.05), noises=(0.03, 0.03), dt=0.05, size=3.0,
         progress=False,
         autapse_dt=0.02, checkpoint_every=1, output=tmp_path,
     )  # fmt: skip
@@ -71,7 +74,10 @@ def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
     assert not study.holds  # so short a time is not enough
     pictures = {p.name for p in folder.glob("*.png")}
     assert {"autapse.png", "heterogeneous-activity.png", "homogeneous-removal.png"} <= pictures
-    # a run that goes on from its first checkpoint ends with the same numbers
+    # a run that goes on from its first checkpoint ends with the same numbers; its programs are
+    # those of the first run, and its pictures need not be drawn again
+    for name in ("autapse", "learning", "activity", "removal"):
+        monkeypatch.setattr(spike_code, f"draw_{name}", lambda *args: plt.figure())
     for path in folder.glob("checkpoints/*/step-00000002.ckpt"):
         path.unlink()
     (_, again), same = spike_code.run(dataclasses.replace(settings, resume=folder))
@@ -83,7 +89,7 @@ def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
 def test_a_system_is_learned(tmp_path, capsys):
     settings = linear_systems.Settings(
         systems=("oscillator",), seeds=(0,), epochs=(3, 2), feedback=(200.0, 50.0),
-        fast_rates=(0.01, 0.001), slow_rates=(3.0, 1.0), slow_rates_both=(0.3, 1.0),
+        fast_epochs=(3,), fast_rates=(0.02,), slow_rates=(0.8, 0.3),
         epoch=1.0, dt=5e-4, neurons_per_signal=6, progress=False,
         output=tmp_path,
     )  # fmt: skip
