@@ -37,6 +37,7 @@ _TITLES = {
     "trials": "Trials",
     "estimators": "Estimators",
     "training": "Training",
+    "tasks": "Tasks",
     "diagnostics": "Diagnostics",
     "plotting": "Plotting",
     "io": "Files and formats",
