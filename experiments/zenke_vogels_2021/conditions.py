@@ -21,9 +21,9 @@ def constant(settings: Any) -> list[Condition]:
     return [Condition("SuperSpike", 0.0, rate) for rate in settings.rates]
 
 
-def of_scale(settings: Any, shape: str, beta: float) -> list[Condition]:
-    """All learning rates, with attached resets."""
-    return [Condition(shape, beta, rate, attached=True) for rate in settings.rates]
+def of_scale(settings: Any, shape: str, beta: float) -> Condition:
+    """With attached resets, at the highest learning rate."""
+    return Condition(shape, beta, max(settings.rates), attached=True)
 
 
 def sparse(settings: Any) -> list[Condition]:
@@ -37,9 +37,7 @@ def conditions(settings: Any) -> list[Condition]:
     """All of a run, each once, in an order in which few programs are compiled."""
     found = [one for shape in SHAPES for one in of_shape(settings, shape)]
     found += constant(settings)
-    for shape in SCALED:
-        for beta in settings.betas:
-            found += of_scale(settings, shape, beta)
+    found += [of_scale(settings, shape, beta) for shape in SCALED for beta in settings.betas]
     found += sparse(settings)
     order = sorted(dict.fromkeys(found), key=lambda c: (c.shape, c.attached, c.rate))
     return order

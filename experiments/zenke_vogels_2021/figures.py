@@ -38,7 +38,7 @@ def draw_grid(settings, results: dict[str, Any]):
     level = max(results[one.name]["accuracy"] for one in constant(settings))
     left.axhline(level, color="0.5", lw=1, ls="--", label="constant")
     for i, shape in enumerate(SCALED):
-        groups = [of_scale(settings, shape, beta) for beta in betas]
+        groups = [[of_scale(settings, shape, beta)] for beta in betas]
         name = "height one" if i == 0 else "height beta (asymptotic)"
         _curve(right, groups, betas, results, COLOURS[i], name)
     for ax, title in ((left, "shapes, detached reset"), (right, "scales, attached reset")):

@@ -24,7 +24,7 @@ GAIN = 8.0
 """Weights into the hidden layer begin uniform within plus and minus so many times one over the root
 of the number of inputs: its neurons then fire from the start. The published networks begin with a
 gain of one, silent, and need more steps."""
-HIGH_WEIGHT = 2.0
+HIGH_WEIGHT = 5.0
 """Of the penalty for activity, beside the cross-entropy, for a spike of each hidden neuron."""
 
 

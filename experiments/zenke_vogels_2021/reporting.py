@@ -24,7 +24,7 @@ def accuracies(settings: Any, results: dict[str, Any]) -> dict[str, float]:
     found["constant"] = tested(constant(settings))
     for shape in SCALED:
         for beta in settings.betas:
-            found[f"{shape} {beta:g}, attached"] = tested(of_scale(settings, shape, beta))
+            found[f"{shape} {beta:g}, attached"] = tested([of_scale(settings, shape, beta)])
     return found
 
 

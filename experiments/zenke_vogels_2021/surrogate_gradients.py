@@ -28,17 +28,17 @@ class Settings(rs.RunSettings):
     samples: int = 500
     """Points of each of the ten manifolds; eight tenths to train on, one each to validate and to
     test."""
-    epochs: int = 15
+    epochs: int = 10
     """Passes through the points to train on."""
     betas: tuple[float, ...] = (1.0, 10.0, 100.0)
     """Steepness of the surrogates."""
-    rates: tuple[float, ...] = (0.02, 0.05)
+    rates: tuple[float, ...] = (0.05, 0.1)
     """Learning rates of Adam."""
-    limits: tuple[float, ...] = (2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
+    limits: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)
     """Spikes of a hidden neuron and trial above which activity costs."""
     braille_folder: Path | None = None
     """Folder with the recordings of Braille letters; without it that part is left out."""
-    braille_epochs: int = 30
+    braille_epochs: int = 60
     """Passes through the recordings to train on."""
     braille_seeds: int = 3
     """Networks that learn Braille letters."""
@@ -51,6 +51,7 @@ class Settings(rs.RunSettings):
     quick: bool = False
     """A small size: fewer points, epochs, conditions and networks."""
 
+    without_repeats: ClassVar = ("betas", "rates", "limits")
     number_ranges: ClassVar = {
         "samples": at_least(10), "epochs": at_least(1), "betas": at_least(0),
         "rates": at_least(0), "limits": at_least(0), "braille_epochs": at_least(1),
@@ -58,7 +59,7 @@ class Settings(rs.RunSettings):
     }  # fmt: skip
     presets: ClassVar = {
         "quick": {
-            "samples": 300, "epochs": 8, "betas": (1.0, 10.0), "rates": (0.05,), "limits": (1.0, 0.1),
+            "samples": 100, "epochs": 10, "betas": (1.0, 10.0), "rates": (0.05,), "limits": (1.0, 0.1),
             "braille_epochs": 4, "braille_seeds": 1,
         }
     }  # fmt: skip
