@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.zenke_vogels_2021 import braille_letters
 from experiments.zenke_vogels_2021.reporting import (
     accuracies,
-    braille_accuracies,
     flat_until,
     report,
     sparsity,
@@ -31,7 +31,8 @@ SHAPES = ("SuperSpike", "sigmoid", "Esser")
 
 def study(
     folder: Path | None = None,
-    braille_folder: Path | None = None,
+    braille_data: Path | None = None,
+    braille_run: Path | None = None,
     quick: bool = False,
     progress: bool = False,
 ) -> Study:
@@ -39,13 +40,13 @@ def study(
 
     Args:
         folder: judge the run that is in this folder instead of a new one.
-        braille_folder: where the recordings of Braille letters lie; without it they are left out.
+        braille_data: where the recordings of Braille letters lie, to learn them.
+        braille_run: the folder of a run of `braille-letters`, to judge it; without either, that
+            part is left out.
         quick: a small size, on which the bounds need not hold.
         progress: whether to show progress.
     """
-    settings, results = outcomes(
-        run, Settings, folder, quick=quick, braille_folder=braille_folder, progress=progress
-    )
+    settings, results = outcomes(run, Settings, folder, quick=quick, progress=progress)
     found = accuracies(settings, results)
     figures = {name.replace(" ", "_").replace(",", ""): value for name, value in found.items()}
     best = [found[shape] for shape in SHAPES]
@@ -65,9 +66,15 @@ def study(
         "asymptotic_loses": ">= 10", "SuperSpike_loses": "<= 5",
         "share_of_spikes_that_is_enough": "<= 0.5", "sparsest_loses": ">= 10",
     }  # fmt: skip
-    letters = braille_accuracies(results)
-    if letters:
-        figures["braille"] = float(np.mean(letters))
-        figures["braille_lowest"] = min(letters)
+    table = report(settings, results)
+    if braille_data is not None or braille_run is not None:
+        given = {} if braille_data is None else {"folder": braille_data}
+        _, letters = outcomes(
+            braille_letters.run, braille_letters.Settings, braille_run, quick=quick,
+            progress=progress, **given,
+        )  # fmt: skip
+        tested = [one["accuracy"] for one in letters.values()]
+        figures["braille"], figures["braille_lowest"] = float(np.mean(tested)), min(tested)
         bounds["braille"] = ">= 95"
-    return Study(figures, bounds, report(settings, results))
+        table += "\n" + braille_letters.report(letters)
+    return Study(figures, bounds, table)

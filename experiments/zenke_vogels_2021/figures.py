@@ -62,17 +62,3 @@ def draw_sparsity(settings, results: dict[str, Any]):
     tidy(ax, "hidden spikes of a sample", "test accuracy (%)")
     legend(ax)
     return figure
-
-
-def draw_braille(settings, results: dict[str, Any]):
-    """The loss over epochs of networks that learn Braille letters."""
-    figure, ((ax,),) = _panels(1)
-    names = [name for name in results if name.startswith("braille")]
-    for i, name in enumerate(names):
-        losses = results[name]["losses"]
-        label = f"network {i}: {results[name]['accuracy']:.1f} % in the test"
-        ax.semilogy(1 + np.arange(len(losses)), losses, color=COLOURS[i % len(COLOURS)], lw=1,
-                    label=label)  # fmt: skip
-    tidy(ax, "epoch", "loss on Braille letters")
-    legend(ax)
-    return figure

@@ -140,4 +140,3 @@ def train(condition: Condition, samples: int, epochs: int, seed: int) -> dict[st
             "losses": [float(np.mean(losses[n : n + steps])) for n in range(0, len(losses), steps)],
         }
     return found
-

@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from .conditions import SCALED, SHAPES, best, constant, of_scale, of_shape, sparse
 
 PUBLISHED_MANIFOLDS = "96.3"
 """By the authors' example of the same task, with 128 hidden neurons."""
-PUBLISHED_BRAILLE = "96.7"
 FLAT = 1.0
 """Points that sparse networks may lose on the flat part."""
 
@@ -47,19 +44,6 @@ def flat_until(settings: Any, results: dict[str, Any]) -> float:
     return reached
 
 
-def braille_accuracies(results: dict[str, Any]) -> list[float]:
-    """Test accuracies in per cent of all networks that learned Braille letters."""
-    return [one["accuracy"] for name, one in results.items() if name.startswith("braille")]
-
-
-def with_error(values: list[float]) -> str:
-    """The mean, and the standard error where there are several values."""
-    mean = f"{np.mean(values):.1f}"
-    if len(values) < 2:
-        return mean
-    return f"{mean} ± {np.std(values, ddof=1) / len(values) ** 0.5:.1f}"
-
-
 def report(settings: Any, results: dict[str, Any]) -> str:
     """What was measured, in Markdown."""
     found, rows = accuracies(settings, results), []
@@ -82,8 +66,5 @@ def report(settings: Any, results: dict[str, Any]) -> str:
         name = "no limit" if one.high is None else f"at most {one.high:g} spikes of a neuron"
         got = results[one.name]
         rows.append((f"{name}: {got['spikes']:.0f} hidden spikes", f"{got['accuracy']:.1f} %", ""))
-    letters = braille_accuracies(results)
-    if letters:
-        rows.append(("Braille letters", f"{with_error(letters)} %", f"{PUBLISHED_BRAILLE} %"))
     lines = [f"| {a} | {b} | {c} |" for a, b, c in rows]
     return "\n".join(["| figure | measured | reference |", "|---|---|---|", *lines]) + "\n"

@@ -92,9 +92,8 @@ def _check(path: Path, times: list, units: list, labels: np.ndarray) -> None:
             )
         if not np.all(np.isfinite(time) & (time >= 0)):
             raise ValueError(f"{path}: recording {n} has a time that is negative or not finite.")
-        if unit.size and not (0 <= unit.min() and unit.max() < CHANNELS):
+        if unit.size and not (unit.min() >= 0 and unit.max() < CHANNELS):
             raise ValueError(
                 f"{path}: recording {n} has channels {unit.min()} to {unit.max()}; they go from 0 "
                 f"to {CHANNELS - 1}."
             )
-

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 
 import roughsnn as rs
 from experiments.benchmarks.surrogate_gradients import study
-from experiments.zenke_vogels_2021 import braille
+from experiments.zenke_vogels_2021 import braille, braille_letters
 from experiments.zenke_vogels_2021.classifying import Answer, Loss, Respond
 from experiments.zenke_vogels_2021.conditions import best, conditions
 from experiments.zenke_vogels_2021.random_manifolds import (
@@ -62,23 +63,25 @@ def test_penalties_and_the_slope_of_a_sigmoid():
     )
     x = np.array([-0.3, 0.0, 0.7])
     s = 1 / (1 + np.exp(-5 * x))
-    np.testing.assert_allclose(SigmoidSlope(5.0).derivative(jnp.asarray(x)), s * (1 - s), rtol=1e-12)
+    np.testing.assert_allclose(
+        SigmoidSlope(5.0).derivative(jnp.asarray(x)), s * (1 - s), rtol=1e-12
+    )
 
 
 def test_sensors_drive_their_encoders():
-    readings = np.random.default_rng(1).normal(size=(2, 4, 3)) * 2
+    readings = np.random.default_rng(1).normal(size=(2, 4, 3))
     trains = braille.encoded(readings, 7)
     assert (trains.num_neurons, float(trains.t1)) == (96, 8.0)
     gain, bias = np.random.default_rng(7).normal(size=(2, 96))
     for trial, lists in enumerate(trains.to_lists()):
         for k, times in enumerate(lists):
             u, expected = 0.0, []
-            for n in range(8):
-                c = gain[k] * (readings[trial, n // 2, k % 3] + bias[k])
-                u = np.exp(-1 / 20) * u + (1 - np.exp(-1 / 20)) * c
+            for n in range(4):
+                c = 3 * gain[k] * (readings[trial, n, k % 3] + bias[k])
+                u = np.exp(-2 / 20) * u + (1 - np.exp(-2 / 20)) * c
                 if u >= 1:
                     u = 0.0
-                    expected.append(n + 0.5)
+                    expected.append(2 * n + 1.0)
             assert times.tolist() == expected
     assert trains.mask.sum() > 0
 
@@ -90,21 +93,28 @@ def test_a_run_is_judged_and_gone_on_with(tmp_path, capsys):
         length=np.full(10, 5), letter=np.arange(10),
     )  # fmt: skip
     settings = Settings(
-        samples=10, epochs=1, betas=(10.0,), rates=(0.1,), limits=(0.1,), braille_folder=tmp_path,
-        braille_epochs=1, braille_seeds=1, output=tmp_path, progress=False,
+        samples=10, epochs=1, betas=(10.0,), limits=(0.1,), output=tmp_path, progress=False
     )  # fmt: skip
     results, folder = run(settings)
+    letters, letters_folder = braille_letters.run(
+        braille_letters.Settings(
+            folder=tmp_path, epochs=1, seeds=1, output=tmp_path / "letters", progress=False
+        )
+    )
     names = [one.name for one in conditions(settings)]
-    assert list(results) == [*names, "braille 0"]
+    assert list(results) == names
     assert len(names) == len(set(names)) == 7
     written = {file.name for file in folder.iterdir()}
-    assert {"outcomes.json", "table.md", "grid.png", "sparsity.png", "braille.png"} <= written
-    judged = study(folder)
+    assert {"outcomes.json", "table.md", "grid.png", "sparsity.png"} <= written
+    assert (letters_folder / "losses.png").exists()
+    judged = study(folder, braille_run=letters_folder)
     assert not judged.holds
-    assert judged.table == (folder / "table.md").read_text().strip()
-    assert judged.figures["braille"] == results["braille 0"]["accuracy"]
+    assert judged.table.startswith((folder / "table.md").read_text())
+    assert judged.figures["braille"] == letters["network 0"]["accuracy"]
     again, _ = run(dataclasses.replace(settings, resume=folder))
     assert json.dumps(again) == json.dumps(results)
+    with pytest.raises(FileNotFoundError, match="--folder"):
+        braille_letters.run(braille_letters.Settings(folder=tmp_path / "none"))
     capsys.readouterr()
 
 

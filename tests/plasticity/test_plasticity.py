@@ -24,14 +24,16 @@ def test_weights_learn_how_well_an_input_predicts_a_spike():
     # of a neuron that does not fire nothing changes
     np.testing.assert_array_equal(walk[:, :, 1], 0.5)
     w = np.array([0.3, 0.0, 1.0])
-    found = STDP(rate=0.5)(jnp.asarray(w)[:, None], jnp.array([True, False, False]), jnp.array([True]))
+    found = STDP(rate=0.5)(
+        jnp.asarray(w)[:, None], jnp.array([True, False, False]), jnp.array([True])
+    )
     np.testing.assert_allclose(found[:, 0], [0.3 + 0.5 * 0.7, 0, 1 - 0.5 * 0.75], rtol=1e-12)
     with pytest.raises(ValueError, match="`rate`"):
         STDP(rate=1.0)
 
 
 def _layers(learns=None, steps=11, window=3):
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(2)
     weights = [rng.normal(size=(5, 6)), rng.normal(size=(6, 4)), rng.normal(size=(4, 3))]
     thresholds = (0.7, 0.5, 0.6)
     inputs = (rng.random((steps, 5)) < 0.5).astype(float)
@@ -45,7 +47,7 @@ def test_bp_stdp_is_its_loop(learns):
     found = rule.present(network, jnp.asarray(inputs), 1)
     w = [x.copy() for x in weights]
     u = [np.zeros(6), np.zeros(4), np.zeros(3)]
-    history, errors = [], 0
+    history = []
     for t, s in enumerate(inputs):
         spikes = [s]
         for n in range(3):
@@ -62,7 +64,6 @@ def test_bp_stdp_is_its_loop(learns):
                     xi[o] = 1
                 if o != 1 and counts[3][o] > 0:
                     xi[o] = -1
-            errors += np.abs(xi).sum()
             before = [x.copy() for x in w]
             w[2] += 0.05 * np.outer(counts[2], xi)
             xi2 = (before[2] @ xi) * (counts[2] > 0)
@@ -72,8 +73,8 @@ def test_bp_stdp_is_its_loop(learns):
                 w[0] += 0.05 * np.outer(counts[0], xi1)
     for a, b in zip(found.weights, w, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
-    assert errors >= 2
-    assert np.abs(w[2] - weights[2]).max() >= 0.05
+    changed = [np.abs(a - b).max() > 0.05 for a, b in zip(w, weights, strict=True)]
+    assert changed == ([True] * 3 if learns is None else [False, False, True])
     # the same spikes where nothing learns
     rest = [np.zeros(6), np.zeros(4), np.zeros(3)]
     total = np.zeros(3)
