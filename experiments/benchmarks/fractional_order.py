@@ -1,4 +1,4 @@
-r"""Descent of fractional order: the size of its steps, and orders compared at one rate and at their own.
+r"""Descent of fractional order: the size of its steps, and orders at one rate and at their own.
 
 After Yang et al. (2025), who report that accuracy rises with the order $\alpha$, compared at one
 learning rate. For a gradient of constant size g the rule takes steps of the size
@@ -8,11 +8,12 @@ Here networks of non-leaky integrate-and-fire neurons, 64-100-10, learn handwrit
 firing rates, three networks each.
 
 Judged is that the law holds to one per cent; that at the rate 0.01 accuracy rises from the order
-0.5 to 0.8, 1, 1.2 and 1.5; and that with a rate of its own, the same choice of rates for each, order one is
+0.5 to 0.8, 1, 1.2 and 1.5; and that with a rate of its own, out of the same for each, order one is
 as good as any other up to two points, and reaches 96 %. The rate of an order is that with the least
 loss on the training data.
 """
 
+import itertools
 import math
 from typing import Any
 
@@ -54,8 +55,7 @@ def law(order: float, rate: float, slope: float, steps: int = 120) -> tuple[floa
 
 
 def layer(weights: Any, spikes: Any, rates: Any) -> tuple[Any, Any]:
-    r"""Spikes of non-leaky neurons, $U \leftarrow U + W s$, which fire and are reset to zero at one,
-    and their rates.
+    r"""Spikes of non-leaky neurons and their rates: $U \leftarrow U + W s$, reset to zero at one.
 
     A rate is the number of spikes over that of steps; its derivative is that of the mean input,
     $\bar r W$, where the rate lies between 0 and 1, and else zero.
@@ -100,7 +100,7 @@ def train(training: Any, testing: Any, order: Any, rate: Any, key: Any, epochs: 
     start, noise, shuffle, test = jr.split(key, 4)
     model = tuple(
         0.15 * jr.normal(k, shape)
-        for k, shape in zip(jr.split(start), zip(_SIZES, _SIZES[1:], strict=False), strict=True)
+        for k, shape in zip(jr.split(start), itertools.pairwise(_SIZES), strict=True)
     )
 
     def step(carry, n):

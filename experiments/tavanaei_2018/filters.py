@@ -51,9 +51,9 @@ def learn(
         rule: how they learn; default: `STDP()` with the published constants.
 
     Returns:
-        `weights`, of shape (pixels, units); `predicted`, for each of them the share of spikes of the
-        unit with which the input spiked, over the last half; `fired`, spikes of each unit in that
-        time; and `mean`, the mean of the weights over it.
+        `weights`, of shape (pixels, units); `predicted`, for each of them the share of the unit's
+        spikes with which the input spiked, over the last half; `fired`, spikes of each unit in that
+        time; `mean`, the mean of the weights over it; and the `threshold` at the end.
     """
     rule = STDP() if rule is None else rule
     start, choose, spike = jr.split(jr.key(seed), 3)
