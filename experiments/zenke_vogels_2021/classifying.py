@@ -1,12 +1,13 @@
-r"""A hidden layer of spiking neurons and leaky readouts, trained by surrogate gradients to classify.
+r"""Classifiers of a hidden layer of spiking neurons and leaky readouts.
 
 Potentials and currents of the hidden neurons go by the clock,
 
 $$ U \leftarrow e^{-\Delta/\tau_m} U + (1 - e^{-\Delta/\tau_m})\,I , \qquad
    I \leftarrow e^{-\Delta/\tau_s} I + \sum_j W_j s_j , \qquad U \to 0 \text{ where } U \ge 1 , $$
 
-and the class is that of the readout whose potential is highest at any time. What is minimised is the
-cross-entropy of these maxima, with penalties for neurons that fire too little or too much.
+and the class is that of the readout whose potential is highest at any time. What is minimised, by
+surrogate gradients, is the cross-entropy of these maxima, with penalties for neurons that fire too
+little or too much.
 """
 
 from typing import Any
@@ -79,7 +80,10 @@ class Loss(eqx.Module):
 
     With $\zeta_{bn}$ the spikes of hidden neuron n in sample b, the penalties are
 
-    $$ \lambda_l\,\overline{[\nu_l - \zeta_{bn}]_+^2} + \lambda_u\,\overline{[\bar\zeta_b - \nu_u]_+} , $$
+    $$
+    \lambda_l\,\overline{[\nu_l - \zeta_{bn}]_+^2}
+        + \lambda_u\,\overline{[\bar\zeta_b - \nu_u]_+} ,
+    $$
 
     the first for each neuron, the second for the mean over neurons.
 

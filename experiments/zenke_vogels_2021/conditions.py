@@ -39,8 +39,7 @@ def conditions(settings: Any) -> list[Condition]:
     found += constant(settings)
     found += [of_scale(settings, shape, beta) for shape in SCALED for beta in settings.betas]
     found += sparse(settings)
-    order = sorted(dict.fromkeys(found), key=lambda c: (c.shape, c.attached, c.rate))
-    return order
+    return sorted(dict.fromkeys(found), key=lambda c: (c.shape, c.attached, c.rate))
 
 
 def best(conditions: list[Condition], results: dict[str, Any]) -> Condition:

@@ -100,7 +100,7 @@ def classifier(key: Any) -> Classifier:
 
 @functools.cache
 def _adam(rate: float) -> Any:
-    """(One object for each rate, so that a run with another surrogate is compiled once.)"""
+    """One object for each rate, so that runs with another steepness are compiled once."""
     return optax.adam(rate)
 
 
@@ -134,9 +134,8 @@ def train(condition: Condition, samples: int, epochs: int, seed: int) -> dict[st
             batch_size=batch, trainable=_trained, log_every=steps, progress=False,
         )  # fmt: skip
         losses = np.asarray(result.history["loss"])
-        found = {
+        return {
             "valid": judged(respond, result.model, validation)["accuracy"],
             **judged(respond, result.model, testing),
             "losses": [float(np.mean(losses[n : n + steps])) for n in range(0, len(losses), steps)],
         }
-    return found

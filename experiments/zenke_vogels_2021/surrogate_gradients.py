@@ -1,7 +1,7 @@
 """Surrogate gradients: the shape matters little, the scale does, and activity may be sparse.
 
-Networks learn to tell random manifolds apart with surrogate derivatives of several shapes, scales and
-costs of activity.
+Networks learn to tell random manifolds apart with surrogate derivatives of several shapes, scales
+and costs of activity.
 """
 
 import dataclasses

@@ -1,5 +1,6 @@
 """Layers of integrate-and-fire neurons that learn by BP-STDP."""
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -38,7 +39,7 @@ class IntegrateAndFireLayers(eqx.Module):
         self.thresholds = tuple(number("thresholds", x, positive=True) for x in thresholds)
         shapes = [w.shape for w in self.weights]
         fit = all(len(shape) == 2 for shape in shapes) and all(
-            a[1] == b[0] for a, b in zip(shapes, shapes[1:], strict=False)
+            a[1] == b[0] for a, b in itertools.pairwise(shapes)
         )
         if not shapes or not fit:
             raise ValueError(

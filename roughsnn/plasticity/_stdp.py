@@ -68,7 +68,7 @@ class STDP(eqx.Module):
         return jnp.where(fires[None, :], changed, weights)
 
     def fixed_point(self, probability: Any) -> np.ndarray:
-        r"""The weight at which the mean change vanishes,
+        r"""The weight at which the mean change vanishes.
 
         $$ w^* = \frac{p}{(1 + \lambda)\,(p + \rho\,(1 - p))} . $$
 

@@ -10,7 +10,7 @@ from roughsnn.spikes import SpikeTrains
 def latency_spikes(
     values: ArrayLike, *, first: RealLike = 0.0, last: RealLike, t1: RealLike
 ) -> SpikeTrains:
-    r"""One spike of each input, the later the larger its value:
+    r"""One spike of each input, the later the larger its value.
 
     $$ \tau_k = t_{\text{first}} + x_k\,(t_{\text{last}} - t_{\text{first}}), \qquad
        x_k \in [0, 1] . $$

@@ -125,7 +125,7 @@ def test_braille_letters_of_a_folder(tmp_path):
         taxels=rng.integers(0, 256, (6, 5, 2)).astype(np.uint8),
         length=np.array([5, 4, 5, 5, 4, 5], np.uint8), letter=np.arange(6, dtype=np.uint8),
     )  # fmt: skip
-    with pytest.raises(FileNotFoundError, match="`folder`.*braille_taxels"):
+    with pytest.raises(FileNotFoundError, match=r"`folder`.*braille_taxels"):
         tasks.read_braille(tmp_path)
     file = tmp_path / "braille_taxels.npz"
     np.savez(file, **arrays)
