@@ -5,7 +5,7 @@ learning rate. For a gradient of constant size g the rule takes steps of the siz
 $(\mu g / \Gamma(2 - \alpha))^{1/\alpha}$, so that at a small rate higher orders take larger steps.
 Here networks of non-leaky integrate-and-fire neurons, 64-100-10, learn handwritten digits
 (scikit-learn's) at every pair of an order and a rate, by the straight-through derivative of their
-firing rates, three networks each.
+firing rates, two networks each.
 
 Judged is that the law holds to one per cent; that at the rate 0.01 accuracy rises from the order
 0.5 to 0.8, 1, 1.2 and 1.5; and that with a rate of its own, out of the same for each, order one is
@@ -32,7 +32,7 @@ from ._study import Study, format_table
 
 ORDERS = (0.5, 0.8, 1.0, 1.2, 1.5, 1.8)
 RISING = (0.5, 0.8, 1.0, 1.2, 1.5)
-RATES = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)
+RATES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 COMMON = 1e-2
 _SIZES = (64, 100, 10)
 _STEPS, _BATCH, _TEST = 20, 50, 397
@@ -122,7 +122,7 @@ def train(training: Any, testing: Any, order: Any, rate: Any, key: Any, epochs: 
     return jnp.mean(losses[-steps:]), 100 * jnp.mean((decided == testing.targets) * 1.0)
 
 
-def study(epochs: int = 10, seeds: int = 3) -> Study:
+def study(epochs: int = 10, seeds: int = 2) -> Study:
     """Compare orders.
 
     Args:
