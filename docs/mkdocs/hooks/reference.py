@@ -27,6 +27,7 @@ _TITLES = {
     "networks": "Networks",
     "gated": "Gated synapses",
     "balance": "Balanced networks",
+    "plasticity": "Plasticity",
     "event_sde": "Event SDEs",
     "solve": "Event solver",
     "conditions": "Conditions",
