@@ -54,16 +54,18 @@ def law(order: float, rate: float, slope: float, steps: int = 120) -> tuple[floa
         return float(taken[-1]), expected
 
 
-def layer(weights: Any, spikes: Any, rates: Any) -> tuple[Any, Any]:
+def layer(weights: Any, spikes: Any, rates: Any, hidden: bool = True) -> tuple[Any, Any]:
     r"""Spikes of non-leaky neurons and their rates: $U \leftarrow U + W s$, reset to zero at one.
 
     A rate is the number of spikes over that of steps; its derivative is that of the mean input,
-    $\bar r W$, where the rate lies between 0 and 1, and else zero.
+    $\bar r W$, where the rate lies between 0 and 1, and else zero; that of an output everywhere, so
+    that one which is silent learns to fire.
 
     Args:
         weights: of shape (inputs, neurons).
         spikes: of the inputs, (steps, samples, inputs).
         rates: of the inputs, (samples, inputs).
+        hidden: whether this is no output.
     """
 
     def step(potential, arriving):
@@ -74,7 +76,8 @@ def layer(weights: Any, spikes: Any, rates: Any) -> tuple[Any, Any]:
     arriving = lax.stop_gradient(spikes @ weights)
     found = lax.scan(step, jnp.zeros_like(arriving[0]), arriving)[1]
     counted = jnp.mean(found, axis=0)
-    slope = jnp.where((counted > 0) & (counted < 1), rates @ weights, 0)
+    active = (counted > 0) & (counted < 1) | (not hidden)
+    slope = jnp.where(active, rates @ weights, 0)
     return found, counted + slope - lax.stop_gradient(slope)
 
 
@@ -82,8 +85,8 @@ def respond(model: Any, values: Any, key: Any) -> Any:
     """Rates of the output, for values that are the probabilities of input spikes."""
     drawn = jr.uniform(key, (_STEPS, *values.shape), values.dtype) < values
     spikes, rates = drawn.astype(values.dtype), jnp.mean(drawn.astype(values.dtype), axis=0)
-    for weights in model:
-        spikes, rates = layer(weights, spikes, rates)
+    for n, weights in enumerate(model, start=1):
+        spikes, rates = layer(weights, spikes, rates, hidden=n < len(model))
     return rates
 
 
