@@ -32,6 +32,7 @@ import optax
 
 import roughsnn as rs
 from roughsnn.spikes import first_spike_times
+from roughsnn.tasks import yin_yang
 
 from ._study import Study, format_table
 

@@ -23,6 +23,9 @@ STEP, MEMBRANE, SYNAPSE = 2.0, 20.0, 10.0
 GAIN = 3.0
 """Standard deviation of the gain of an encoding neuron. The published gains and biases begin with a
 standard deviation of one and learn; these stay, and have to drive all neurons."""
+INPUT_SCALE = 1.0
+"""Of weights from encoding neurons, times one over the root of their number; a third of the published
+scale, as there are more spikes."""
 BATCH, RATE, BETA = 100, 1e-2, 20.0
 TEST_SHARE = 0.2
 ACTIVITY_WEIGHT = 1e-3
@@ -53,7 +56,7 @@ def encoded(readings: Any, seed: int) -> rs.SpikeTrains:
 
 
 def classifier(inputs: int, key: Any) -> Classifier:
-    """The network at its start, with the published scales of weights."""
+    """The network at its start, with the published scales of weights but for the inputs."""
     first, between, last = jr.split(key, 3)
     network = rs.SpikingNetwork(
         rs.LIF(
@@ -61,7 +64,7 @@ def classifier(inputs: int, key: Any) -> Classifier:
             reset_to=0.0, v0=0.0,
         ),
         0.03 * jr.normal(between, (HIDDEN, HIDDEN)) / HIDDEN**0.5,
-        input_weights=3.0 * jr.normal(first, (inputs, HIDDEN)) / inputs**0.5,
+        input_weights=INPUT_SCALE * jr.normal(first, (inputs, HIDDEN)) / inputs**0.5,
     )  # fmt: skip
     outputs = 3.0 * jr.normal(last, (HIDDEN, LETTERS)) / HIDDEN**0.5
     return Classifier(network, rs.LeakyReadout(outputs, mu1=1 / MEMBRANE, mu2=1 / SYNAPSE))
