@@ -24,8 +24,8 @@ GAIN = 3.0
 """Standard deviation of the gain of an encoding neuron. The published gains and biases begin with a
 standard deviation of one and learn; these stay, and have to drive all neurons."""
 INPUT_SCALE = 1.0
-"""Of weights from encoding neurons, times one over the root of their number; a third of the published
-scale, as there are more spikes."""
+"""Of weights from encoding neurons, times one over the root of their number; a third of the
+published scale, as there are more spikes."""
 BATCH, RATE, BETA = 100, 1e-2, 20.0
 TEST_SHARE = 0.2
 ACTIVITY_WEIGHT = 1e-3
