@@ -140,6 +140,7 @@ from .training import TrainingError as TrainingError
 from .training import evaluate as evaluate
 from .training import fit as fit
 from .training import fit_many as fit_many
+from .training import fractional_descent as fractional_descent
 from .training import predict as predict
 from .trials import Trials as Trials
 from .trials import shortfall as shortfall

@@ -22,6 +22,7 @@ import optax
 from jaxtyping import Array, Float
 
 import roughsnn as rs
+from roughsnn.tasks import digits
 
 from ._study import Study, format_table
 
@@ -93,17 +94,9 @@ def _loss(scores: Any, targets: Any) -> Any:
 
 
 def _digits() -> tuple[rs.LabelledData, rs.LabelledData]:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "This study needs the handwritten digits of scikit-learn: `pip install scikit-learn`"
-        ) from error
-    pixels, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(labels))
-    pixels = (pixels[order] / 16).astype(np.float32)
-    data = rs.LabelledData(pixels, labels[order].astype(np.int32))
-    return data[:_TRAIN], data[_TRAIN:]
+    data = digits()
+    order = np.random.default_rng(0).permutation(len(data))
+    return data[order[:_TRAIN]], data[order[_TRAIN:]]
 
 
 def schedule(first: float, last: float, epochs: int, steps: int) -> Any:

@@ -32,33 +32,13 @@ import optax
 
 import roughsnn as rs
 from roughsnn.spikes import first_spike_times
+from roughsnn.tasks import yin_yang
 
 from ._study import Study, format_table
 
 _HIDDEN, _CLASSES, _BATCH = 30, 3, 150
 _WINDOW, _STEP = 4.0, 0.05
 _SOLVERS = {"euler": dfx.Euler(), "heun": dfx.Heun(), "tsit5": dfx.Tsit5()}
-
-
-def yin_yang(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points (x, y, 1 - x, 1 - y) and their classes: yin, yang, dot."""
-    rng, radius, small = np.random.RandomState(seed), 0.5, 0.1
-    points, labels = np.zeros((size, 4)), np.zeros(size, np.int32)
-    for n in range(size):
-        goal = rng.randint(3)
-        while True:
-            x, y = rng.rand(2)
-            if (x - radius) ** 2 + (y - radius) ** 2 > radius**2:
-                continue
-            right = np.hypot(x - 1.5 * radius, y - radius)
-            left = np.hypot(x - 0.5 * radius, y - radius)
-            yang = right <= small or small < left <= radius / 2
-            yang = yang or (y > radius and right > radius / 2)
-            label = 2 if min(right, left) < small else int(yang)
-            if label == goal:
-                break
-        points[n], labels[n] = (x, y, 1 - x, 1 - y), label
-    return points, labels
 
 
 def network(model: str, key: Any) -> rs.SpikingNetwork:
@@ -118,7 +98,8 @@ def right(model, generated, holdout) -> Any:
 
 def simulated(solver: str, throw: bool = False):
     """What `fit` calls: a batch of points and their classes is drawn, and simulated."""
-    points, labels = (jnp.asarray(x) for x in yin_yang(42, 5000))
+    data = yin_yang(5000, seed=42)
+    points, labels = data.inputs, data.targets
     points = points.astype(float)
 
     def simulate(model, key):

@@ -22,9 +22,9 @@ import numpy as np
 import optax
 
 import roughsnn as rs
+from roughsnn.tasks import yin_yang
 
 from ._study import Study, format_table
-from .surviving_training import yin_yang
 
 _CLASSES, _WINDOW, _STEP = 3, 8.0, 0.2
 # so many points show for how many spikes there has to be room
@@ -38,11 +38,11 @@ def data_of(seed: int, size: int) -> rs.LabelledData:
     Each coordinate is the time of a spike, over 6 synaptic time constants, and the fifth input
     fires at the start.
     """
-    points, labels = yin_yang(seed, size)
-    times = 0.1 + 6.0 * np.column_stack([points, np.zeros(size)])
+    points = yin_yang(size, seed=seed)
+    times = 0.1 + 6.0 * np.column_stack([points.inputs, np.zeros(size)])
     neurons = np.argsort(times, axis=1).astype(np.int32)
     spikes = rs.SpikeTrains(np.sort(times, axis=1), neurons, 0.0, _WINDOW, num_neurons=5)
-    return rs.LabelledData(spikes, labels)
+    return rs.LabelledData(spikes, points.targets)
 
 
 def network(hidden: int, key: Any) -> rs.SpikingNetwork:

@@ -3,6 +3,7 @@
 from .early_stop import EarlyStop
 from .evaluate import evaluate, predict
 from .fit import fit, fit_many
+from .fractional import FractionalState, fractional_descent
 from .labelled import LabelledData
 from .minibatches import minibatch_indices
 from .result import FitResult, FitStatus, TrainingError
@@ -12,6 +13,7 @@ __all__ = [
     "EarlyStop",
     "FitResult",
     "FitStatus",
+    "FractionalState",
     "LabelledData",
     "StepRecord",
     "TrainState",
@@ -20,6 +22,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_many",
+    "fractional_descent",
     "minibatch_indices",
     "predict",
 ]

@@ -1,0 +1,1 @@
+"""Tavanaei, Kirby & Maida (2018), Training spiking ConvNets by STDP and gradient descent, IJCNN."""

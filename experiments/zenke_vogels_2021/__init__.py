@@ -1,0 +1,1 @@
+"""Experiments after Zenke & Vogels (2021)."""

@@ -1,0 +1,81 @@
+"""Surrogate gradients: the shape matters little, the scale does, and activity may be sparse.
+
+Networks learn to tell random manifolds apart with surrogate derivatives of several shapes, scales
+and costs of activity.
+"""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import roughsnn as rs
+from roughsnn.runs import compute_parts
+from roughsnn.runs.settings import SEED, at_least
+
+from .conditions import conditions
+from .figures import draw_grid, draw_sparsity
+from .random_manifolds import train
+from .reporting import report
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(rs.RunSettings):
+    """Surrogate gradients: the shape matters little, the scale does, and activity may be sparse."""
+
+    samples: int = 500
+    """Points of each of the ten manifolds; eight tenths to train on, one each to validate and to
+    test."""
+    epochs: int = 8
+    """Passes through the points to train on."""
+    betas: tuple[float, ...] = (1.0, 10.0, 100.0)
+    """Steepness of the surrogates."""
+    rates: tuple[float, ...] = (0.1,)
+    """Learning rates of Adam."""
+    limits: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)
+    """Spikes of a hidden neuron and trial above which activity costs."""
+    seed: int = 0
+    """Seed of the manifolds and the networks."""
+    output: Path = Path("runs/surrogate-gradients")
+    """Folder under which the run gets a numbered folder of its own."""
+    checkpoint_every: int = 1
+    """Parts of the run between two checkpoints."""
+    quick: bool = False
+    """A small size: fewer points, epochs and conditions."""
+
+    without_repeats: ClassVar = ("betas", "rates", "limits")
+    number_ranges: ClassVar = {
+        "samples": at_least(10), "epochs": at_least(1), "betas": at_least(0),
+        "rates": at_least(0), "limits": at_least(0), "seed": SEED,
+    }  # fmt: skip
+    presets: ClassVar = {
+        "quick": {
+            "samples": 100, "epochs": 10, "betas": (1.0, 10.0), "limits": (1.0, 0.1),
+        }
+    }  # fmt: skip
+
+
+def run(settings: Settings) -> tuple[dict[str, Any], Path]:
+    """Train all networks, and write what was found into a new folder."""
+    s = settings
+    parts: dict[str, Any] = {
+        one.name: partial(train, one, s.samples, s.epochs, s.seed) for one in conditions(s)
+    }
+    with rs.RunFolder.start(settings) as folder:
+        results = compute_parts(
+            parts,
+            folder.checkpoints("parts", s.checkpoint_every),
+            settings=s,
+            progress=s.progress,
+        )
+        folder.write_json("outcomes.json", results)
+        table = report(s, results)
+        folder.write_text("table.md", table)
+        for name, draw in _FIGURES.items():
+            folder.write_figure(f"{name}.png", draw(s, results))
+        print(table)
+    print(f"Written to {folder.path}")
+    return results, folder.path
+
+
+_FIGURES = {"grid": draw_grid, "sparsity": draw_sparsity}
