@@ -32,11 +32,10 @@ def synaptic_drive(
     arriving = [_recurrent(network, times, neurons, grid, by_clock)]
     if inputs is not None:
         since, rows = inputs
-        weights = network.input_weights[jnp.maximum(rows, 0)]  # pyright: ignore
-        weights = jnp.where((rows >= 0)[:, None], weights, 0)
         since = _up(since, grid) if by_clock else since
         # an input at the start of the window comes before it
-        arriving.append((jnp.where(since > 0, since, jnp.inf)[:, None], weights))
+        since = jnp.where((rows >= 0) & (since > 0), since, jnp.inf)
+        arriving.append((since, jnp.maximum(rows, 0), network.input_weights))
     if network.synapses is None:
         rate = network.neurons.mu2  # pyright: ignore[reportAttributeAccessIssue]
         return (_in_steps(arriving, lambda w: w, rate, grid, network.num_neurons),)
@@ -49,25 +48,27 @@ def synaptic_drive(
 
 
 def _recurrent(network: SpikingNetwork, times, neurons, grid: TimeGrid, by_clock: bool):
-    """When the spikes of the network arrive at each neuron, and how strongly."""
-    k, who = network.num_neurons, jnp.maximum(neurons, 0)
-    weights = jnp.where(
-        (neurons >= 0)[:, None], _as_matrix(network, network.effective_weights)[who], 0
-    )
+    """When the spikes of the network arrive, whose they are, and the weights from row to column;
+    with delays of single synapses, when they arrive at each neuron."""
+    who = jnp.maximum(neurons, 0)
+    weights = _as_matrix(network, network.effective_weights)
+    arrival = jnp.where(neurons >= 0, times, jnp.inf)
     delays: Any = None
     if network.axonal_delays is not None:
         axonal = network.axonal_delays
-        delays = (axonal if axonal.ndim == 0 else axonal[:, None]) * jnp.ones((k, k), weights.dtype)
+        delays = axonal if axonal.ndim == 0 else axonal[who]
     if network.synaptic_delays is not None:
         synaptic = network.synaptic_delays
-        matrix = synaptic if synaptic.ndim == 0 else _as_matrix(network, synaptic)
-        delays = matrix * jnp.ones((k, k), weights.dtype) + (0 if delays is None else delays)
-    arrival = jnp.where(neurons >= 0, times, jnp.inf)[:, None]
+        if synaptic.ndim == 0:
+            delays = synaptic + (0 if delays is None else delays)
+        else:
+            own = jnp.zeros_like(arrival) if delays is None else delays * jnp.ones_like(arrival)
+            delays, arrival = _as_matrix(network, synaptic)[who] + own[:, None], arrival[:, None]
     if delays is not None:
         if by_clock:
             delays = jnp.floor(delays / grid.dt0 + _HALF) * grid.dt0
-        arrival = arrival + jnp.maximum(delays, 0)[who]
-    return arrival, weights
+        arrival = arrival + jnp.maximum(delays, 0)
+    return arrival, who, weights
 
 
 def _as_matrix(network: SpikingNetwork, values: Array) -> Array:
@@ -87,21 +88,35 @@ def _up(since, grid: TimeGrid):
 
 def _in_steps(arriving: list, part: Any, rate, grid: TimeGrid, k: int):
     """The mean over each step of a quantity that jumps at arrivals and decays at a rate."""
-    dtype = arriving[0][1].dtype
+    dtype = arriving[0][2].dtype
     widths = grid.widths(dtype)
-    rate = jnp.broadcast_to(rate, (k,)).astype(dtype)
-    after = jnp.zeros((grid.num_cells, k), dtype)
-    mean = jnp.zeros((grid.num_cells, k), dtype)
-    for times, weights in arriving:
-        times = jnp.broadcast_to(times, weights.shape).astype(dtype)
+    rate = rate.astype(dtype)
+    total = jnp.zeros((grid.num_cells, k), dtype)
+    mean, after = total, total
+    for times, rows, weights in arriving:
+        weights = part(weights.astype(dtype))
+        times = times.astype(dtype)
         inside = times < grid.duration * (1 - 1e-9)
         cell, offset = grid.place(jnp.where(inside, times, 0))
         left = jnp.maximum(widths[cell] - offset, 0)
-        sizes = jnp.where(inside, part(weights), 0)
+        if times.ndim == 1 and rate.ndim == 0:
+            # the same for all neurons that a spike reaches: one product of rasters with the weights
+            felt, later = _of_jump(rate, left, widths[cell])
+            empty = jnp.zeros((grid.num_cells, weights.shape[0]), dtype)
+            mean += empty.at[cell, rows].add(jnp.where(inside, felt, 0)) @ weights
+            after += empty.at[cell, rows].add(jnp.where(inside, later, 0)) @ weights
+            continue
+        cell, left, inside = (
+            jnp.broadcast_to(x.reshape(x.shape[0], -1), (x.shape[0], k))
+            for x in (cell, left, inside)
+        )
+        own = jnp.broadcast_to(rate, (k,))[None]
+        felt, later = _of_jump(own, left, widths[cell])
+        sizes = jnp.where(inside, weights[rows], 0)
         post = jnp.broadcast_to(jnp.arange(k, dtype=jnp.int32)[None], sizes.shape)
-        felt = left * relative_growth(-rate[None] * left) / widths[cell]
-        after = after.at[cell, post].add(sizes * jnp.exp(-rate[None] * left))
         mean = mean.at[cell, post].add(sizes * felt)
+        after = after.at[cell, post].add(sizes * later)
+    rate = jnp.broadcast_to(rate, (k,))
     kept = jnp.exp(-rate[None] * widths[:, None])
     share = relative_growth(-rate[None] * widths[:, None])
 
@@ -111,6 +126,11 @@ def _in_steps(arriving: list, part: Any, rate, grid: TimeGrid, k: int):
 
     _, before = lax.scan(step, jnp.zeros(k, dtype), (kept, share, after))
     return before + mean
+
+
+def _of_jump(rate, left, width):
+    """The mean over a step, and the value at its end, of a unit that came with so much left."""
+    return left * relative_growth(-rate * left) / width, jnp.exp(-rate * left)
 
 
 def weighted_drive(

@@ -1,0 +1,135 @@
+"""XOR by a layer of hidden neurons: two groups of inputs fire at a high or a low rate, and the
+output neuron is to fire often where they differ, and not at all where they are alike.
+
+Every trial has input spikes of its own. Time in milliseconds; neurons and synapses are those of the
+other tasks.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+
+import roughsnn as rs
+
+from .one_neuron import ENGINE, LEAK, poisson_trains, potentials, synapses
+
+STEP, WINDOW = 1.0, 300.0
+GROUP, LOW, HIGH = 10, 0.004, 0.04
+"""Inputs of a group, and their rates."""
+FEW, MANY = 0, 6
+"""Wanted numbers of spikes of the output."""
+ROOM = 500
+BATCH = 32
+
+
+class CountLoss(eqx.Module):
+    """Mean square of the output's number of spikes less the wanted one."""
+
+    def __call__(self, trains: rs.SpikeTrains, targets: Any) -> Any:
+        """The loss of a sample."""
+        return jnp.mean(_squares(trains, targets))
+
+    def changes(self, trains: rs.SpikeTrains, targets: Any, alternatives: rs.SpikeTrains) -> Any:
+        """What each alternative to a trial changes."""
+        before = _squares(trains, targets)
+        columns = [
+            _squares(alternatives[:, n], targets) - before
+            for n in range(alternatives.batch_shape[1])
+        ]
+        return jnp.stack(columns, axis=1) / len(trains)
+
+
+def _squares(trains: rs.SpikeTrains, targets: Any) -> Any:
+    counts = trains.counts_by_neuron[:, -1].astype(trains.times.dtype)
+    return jnp.square(counts - targets.astype(trains.times.dtype))
+
+
+class Trials(eqx.Module):
+    """Trials with the input spikes of a batch."""
+
+    def simulation(self, inputs: rs.SpikeTrains) -> rs.Simulation:
+        """The simulation of these trials."""
+        protocol = rs.Protocol(
+            0.0, WINDOW, STEP, max_spikes=ROOM, input_current=LEAK, input_spikes=inputs
+        )
+        return rs.Simulation(protocol, len(inputs), ENGINE, throw=False)
+
+    def __call__(self, model: Any, inputs: rs.SpikeTrains, key: Any) -> rs.SpikeTrains:
+        return self.simulation(inputs)(model, key).without_presence()
+
+
+def network(hidden: int, seed: int) -> rs.SpikingNetwork:
+    """Hidden neurons, and the output as the last one."""
+    rng = np.random.default_rng(seed)
+    k = hidden + 1
+    connected = np.zeros((k, k), bool)
+    connected[:-1, -1] = True
+    weights = connected * rng.normal(0, 0.4, (k, k)) / hidden**0.5
+    inputs = rng.normal(0, 0.2, (2 * GROUP, k))
+    inputs[:, -1] = 0
+    return rs.SpikingNetwork(
+        potentials(k), weights, connected, synapses=synapses(), refractory=2.0,
+        input_weights=inputs,
+    )  # fmt: skip
+
+
+def data(trials: int, seed: int) -> rs.LabelledData:
+    """Input spikes and wanted numbers of spikes of the output, as many of each pattern."""
+    rng = np.random.default_rng(2000 + seed)
+    pattern = rng.permutation(np.arange(trials) % 4)
+    bits = np.stack([pattern // 2, pattern % 2], axis=1)
+    rates = np.repeat(np.where(bits, HIGH, LOW), GROUP, axis=1)
+    trains = rs.SpikeTrains.from_lists(
+        [poisson_trains(rate, WINDOW, STEP, rng) for rate in rates], t0=0.0, t1=WINDOW,
+        num_neurons=2 * GROUP,
+    )  # fmt: skip
+    return rs.LabelledData(trains, np.where(bits[:, 0] != bits[:, 1], MANY, FEW))
+
+
+def _only_hidden(step, model, generated, key):
+    """Inputs reach the hidden neurons only."""
+    return eqx.tree_at(lambda m: m.input_weights, model, model.input_weights.at[:, -1].set(0))
+
+
+def learn(
+    seed: int, hidden: int, updates: int, rate: float, scale: float, held: int
+) -> dict[str, Any]:
+    """Learn from new trials in every update, and test on trials that were not learned from.
+
+    Args:
+        seed: of the network and of its trials.
+        hidden: neurons.
+        updates: of 32 trials.
+        rate: of Adam.
+        scale: of the perturbation in each step.
+        held: trials to test on.
+    """
+    start, train, test = network(hidden, seed), data(updates * BATCH, seed), data(held, 500 + seed)
+    rule = rs.ConductancePerturbation(rs.CorrelatedPerturbation(scale, 10.0))
+    result = rs.fit(
+        start, train, simulate=Trials(), loss=CountLoss(), optimiser=optax.adam(rate, b2=0.99),
+        num_steps=updates, key=jr.key(seed), estimator=rule, batch_size=BATCH,
+        trainable=lambda m: (m.weights, m.input_weights), between_steps=_only_hidden,
+        log_every=updates, progress=False,
+    )  # fmt: skip
+    found: dict[str, Any] = {"losses": np.asarray(result.history["loss"], float).tolist()}
+    for name, model in (("before", start), ("after", result.model)):
+        trains = _trains(model, test.inputs)
+        counts = np.asarray(trains.counts_by_neuron[:, -1])
+        wanted = np.asarray(test.targets)
+        found[f"accuracy {name}"] = float(np.mean((counts > MANY / 2) == (wanted > MANY / 2)))
+        found[f"counts {name}"] = {
+            str(value): np.bincount(counts[wanted == value], minlength=1).tolist()
+            for value in (FEW, MANY)
+        }
+        found[f"hidden spikes {name}"] = float(np.mean(trains.counts_by_neuron[:, :-1]))
+    return found
+
+
+@eqx.filter_jit
+def _trains(model: Any, inputs: Any) -> Any:
+    return Trials()(model, inputs, jr.key(0))
