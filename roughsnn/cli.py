@@ -22,6 +22,8 @@ EXPERIMENTS = {
     "fast-sampling": "experiments.masset_2022.fast_sampling",
     "mirror-symmetry": "experiments.george_2021.mirror_symmetry",
     "surrogates-are-not-gradients": "experiments.gygax_zenke_2025.surrogates_are_not_gradients",
+    "conductance-perturbation": "experiments.fiete_seung_2006.conductance_perturbation",
+    "random-feedback": "experiments.neftci_2017.random_feedback",
     "balance-2012": "experiments.bourdoukan_2012.spike_code",
     "balance-2015": "experiments.bourdoukan_deneve_2015.linear_systems",
 }

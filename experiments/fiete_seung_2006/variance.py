@@ -18,27 +18,36 @@ import numpy as np
 
 import roughsnn as rs
 
-WINDOW, STEP, INPUTS, SPIKES = 1.0, 0.02, 10, 12
+WINDOW, STEP, INPUTS, SPIKES = 1.0, 0.01, 10, 12
 WANTED = 0.5
 
 LAWS = {
     "white": rs.WhitePerturbation(0.3),
     "correlated": rs.CorrelatedPerturbation(0.1, 0.2),
-    "empiric": rs.PoissonPerturbation(50.0, 0.05, 0.2),
+    "correlated, smooth": rs.CorrelatedPerturbation(0.1, 0.2, exact=False),
+    "empiric": rs.PoissonPerturbation(50.0, 0.1),
 }
 WEIGHT_SCALE = 0.03
 KINDS = {"conductances": rs.ConductancePerturbation, "currents": rs.NodePerturbation}
 """Networks by what their synapses bring, and the rule that perturbs it."""
 
 
-def rules(kind: str) -> dict[str, tuple[Any, Any]]:
-    """The rules by name, each with its engine."""
-    without = rs.EventEngine(adjoint=rs.NoGradient())
-    found: dict[str, tuple[Any, Any]] = {"pathwise": (rs.Pathwise(), rs.EventEngine())}
+def rules(kind: str) -> dict[str, Any]:
+    """The rules by name; the first differentiates spike times, the others nothing."""
+    found: dict[str, Any] = {"pathwise": rs.Pathwise()}
     for name, law in LAWS.items():
-        found[f"{kind}, {name}"] = (KINDS[kind](law), without)
-    found["weights"] = (rs.WeightPerturbation(WEIGHT_SCALE), without)
+        found[f"{kind}, {name}"] = KINDS[kind](law)
+    found["weights"] = rs.WeightPerturbation(WEIGHT_SCALE)
     return found
+
+
+def engine_of(kind: str, rule: str, model: Any, given: rs.Protocol) -> Any:
+    """The clock engine; for derivatives of spike times one that has them."""
+    if rule != "pathwise":
+        return rs.ClockEngine(surrogate=rs.SuperSpike())
+    if kind == "conductances":
+        return rs.EventEngine()
+    return rs.CellEngine().prepared(model, given, num_samples=200, slack=2.0)
 
 
 def network(kind: str, size: int) -> rs.SpikingNetwork:
@@ -85,10 +94,10 @@ def scatter(kind: str, rule: str, size: int, trials: int) -> dict[str, Any]:
         size: neurons.
         trials: how many.
     """
-    estimator, engine = rules(kind)[rule]
-    model = network(kind, size)
+    estimator, model, given = rules(kind)[rule], network(kind, size), protocol(size)
     marks = eqx.tree_at(lambda m: m.input_weights, jax.tree.map(lambda _: False, model), True)
-    simulation = rs.Simulation(protocol(size), 1, engine, throw=False)
+    engine = engine_of(kind, rule, model, given)
+    simulation = rs.Simulation(given, 1, engine, throw=False)
 
     @jax.jit
     def of_trials(keys):

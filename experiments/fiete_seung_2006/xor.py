@@ -23,7 +23,7 @@ GROUP, LOW, HIGH = 10, 0.004, 0.04
 FEW, MANY = 0, 6
 """Wanted numbers of spikes of the output."""
 ROOM = 500
-BATCH = 32
+BATCH = 128
 
 
 class CountLoss(eqx.Module):
@@ -68,7 +68,7 @@ def network(hidden: int, seed: int) -> rs.SpikingNetwork:
     k = hidden + 1
     connected = np.zeros((k, k), bool)
     connected[:-1, -1] = True
-    weights = connected * rng.normal(0, 0.4, (k, k)) / hidden**0.5
+    weights = connected * rng.normal(0, 0.5, (k, k)) / hidden**0.5
     inputs = rng.normal(0, 0.2, (2 * GROUP, k))
     inputs[:, -1] = 0
     return rs.SpikingNetwork(
@@ -103,15 +103,16 @@ def learn(
     Args:
         seed: of the network and of its trials.
         hidden: neurons.
-        updates: of 32 trials.
-        rate: of Adam.
+        updates: of 128 trials.
+        rate: of Adam at the beginning; it falls to zero by a cosine.
         scale: of the perturbation in each step.
         held: trials to test on.
     """
     start, train, test = network(hidden, seed), data(updates * BATCH, seed), data(held, 500 + seed)
-    rule = rs.ConductancePerturbation(rs.CorrelatedPerturbation(scale, 10.0))
+    rule = rs.ConductancePerturbation(rs.CorrelatedPerturbation(scale, 10.0, exact=False))
+    optimiser = optax.adam(optax.cosine_decay_schedule(rate, updates), b2=0.99)
     result = rs.fit(
-        start, train, simulate=Trials(), loss=CountLoss(), optimiser=optax.adam(rate, b2=0.99),
+        start, train, simulate=Trials(), loss=CountLoss(), optimiser=optimiser,
         num_steps=updates, key=jr.key(seed), estimator=rule, batch_size=BATCH,
         trainable=lambda m: (m.weights, m.input_weights), between_steps=_only_hidden,
         log_every=updates, progress=False,

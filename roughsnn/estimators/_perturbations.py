@@ -64,13 +64,17 @@ class CorrelatedPerturbation(AbstractPerturbation):
 
     $$ \xi_{n+1} = a\,\xi_n + \sigma \sqrt{1 - a^2}\; z_{n+1}, \qquad a = e^{-\Delta / \tau}. $$
 
-    Its score is the covariance's inverse times $\xi$, so that the estimate has no bias by the
-    correlations. A slow perturbation moves a slow neuron further than a white one of the same size,
-    and where what synapses bring is as slow, the score has little to multiply: less variance.
+    Its exact score is the covariance's inverse times $\xi$. It takes the correlations out again, so
+    that the estimate has no bias by them; but it multiplies every jump of what synapses bring by
+    more than a white perturbation's does, and where spikes are sparse its variance is larger by
+    about $2 \tau / \Delta$. With `exact=False` the score is $\xi_n / (\sigma^2 (1 + a)/(1 - a))$,
+    for which $E[f(\xi)\,c]$ is the derivative smoothed over $\tau$: with less variance than by a
+    white one, and a bias where what a conductance does to the loss changes within $\tau$.
 
     Attributes:
         scale: $\sigma$, in the unit of what is perturbed.
-        time: $\tau$, in the unit of time; that of the synapses is a good one.
+        time: $\tau$, in the unit of time.
+        exact: whether the score is exact, or smooth.
 
     References: the IJCNN paper of 2013 on perturbations of conductances of populations of networks
     (doi 10.1109/IJCNN.2013.6706756) for correlated perturbations.
@@ -78,12 +82,16 @@ class CorrelatedPerturbation(AbstractPerturbation):
 
     scale: RealLike = _positive("scale")
     time: RealLike = _positive("time")
+    exact: bool = eqx.field(static=True, default=True)
 
     def draw(self, key, steps, neurons, dt0, dtype):
         z = jr.normal(key, (steps, neurons), dtype)
         a = math.exp(-dt0 / self.time)
         gain = jnp.full((steps, 1), self.scale * math.sqrt(1 - a * a), dtype).at[0].set(self.scale)
-        return _filtered(z, a, gain), _score(z, a, gain)
+        values = _filtered(z, a, gain)
+        if self.exact:
+            return values, _score(z, a, gain)
+        return values, values * ((1 - a) / (1 + a) / self.scale**2)
 
 
 class PoissonPerturbation(AbstractPerturbation):
@@ -94,12 +102,14 @@ class PoissonPerturbation(AbstractPerturbation):
 
     and $a = 0$ without a `time`. For Poisson numbers Stein's identity holds with the difference
     that one spike more makes in the place of the derivative, so that the estimate has the bias of a
-    difference quotient with the step w.
+    difference quotient with the step w. What was said of the scores of a
+    [`roughsnn.CorrelatedPerturbation`][] holds here too.
 
     Attributes:
         rate: $\nu$ of the spikes, in one over the unit of time.
         weight: $w$ of the synapse, in the unit of what is perturbed.
         time: $\tau$ with which its effect decays; `None` for an effect of one step.
+        exact: whether the score is exact, or smooth.
 
     References: Fiete & Seung (2006), Phys. Rev. Lett. 97:048104, for synapses that perturb.
     """
@@ -110,13 +120,17 @@ class PoissonPerturbation(AbstractPerturbation):
         default=None, static=True,
         converter=lambda x: None if x is None else number("time", x, positive=True),
     )  # fmt: skip
+    exact: bool = eqx.field(static=True, default=True)
 
     def draw(self, key, steps, neurons, dt0, dtype):
         mean = self.rate * dt0
         z = jr.poisson(key, mean, (steps, neurons)).astype(dtype) - mean
         a = 0.0 if self.time is None else math.exp(-dt0 / self.time)
         gain = jnp.full((steps, 1), self.weight, dtype)
-        return _filtered(z, a, gain), _score(z, a, gain) / mean
+        values = _filtered(z, a, gain)
+        if self.exact:
+            return values, _score(z, a, gain) / mean
+        return values, values * ((1 - a) ** 2 / (mean * self.weight**2))
 
 
 def _filtered(z, a: float, gain):
