@@ -59,8 +59,10 @@ class WhitePerturbation(AbstractPerturbation):
 
 
 class CorrelatedPerturbation(AbstractPerturbation):
-    r"""An Ornstein-Uhlenbeck process: normal, with the standard deviation $\sigma$ at all times and
-    correlations that decay with the time constant $\tau$,
+    r"""An Ornstein-Uhlenbeck process.
+
+    It is normal, with the standard deviation $\sigma$ at all times and correlations that decay with
+    the time constant $\tau$,
 
     $$ \xi_{n+1} = a\,\xi_n + \sigma \sqrt{1 - a^2}\; z_{n+1}, \qquad a = e^{-\Delta / \tau}. $$
 
@@ -95,8 +97,9 @@ class CorrelatedPerturbation(AbstractPerturbation):
 
 
 class PoissonPerturbation(AbstractPerturbation):
-    r"""An "empiric" synapse of each neuron, driven by random spikes, less its mean: with N the
-    number of its spikes in a step, Poisson of mean $\nu\Delta$,
+    r"""An "empiric" synapse of each neuron, driven by random spikes, less its mean.
+
+    With N the number of its spikes in a step, Poisson of mean $\nu\Delta$,
 
     $$ \xi_{n+1} = a\,\xi_n + w\,(N_{n+1} - \nu \Delta), \qquad a = e^{-\Delta/\tau}, $$
 

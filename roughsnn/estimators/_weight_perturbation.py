@@ -14,7 +14,7 @@ from ._perturbed import AbstractPerturbationRule, draw_each, perturbation_key
 
 
 class WeightPerturbation(AbstractPerturbationRule):
-    r"""Every trained parameter moved at random in each trial, and the loss correlated with that:
+    r"""Every trained parameter moved at random in each trial, and the loss correlated with that.
 
     $$ \widehat{\nabla_\theta E\,L} = \big( L(\theta + \sigma z) - b \big)\,\frac{z}{\sigma},
     \qquad z \sim N(0, 1). $$
