@@ -26,7 +26,7 @@ class Settings(rs.RunSettings):
     """Estimates of the gradient, of 1,000 trials each."""
     block_trials: int = 1000
     """Trials of an estimate, and of a difference."""
-    updates: int = 1500
+    updates: int = 3000
     """Updates of the time course, of 8 trials each."""
     rate: float = 5e-3
     """Rate at which the time course is learned."""
