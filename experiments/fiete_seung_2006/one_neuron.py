@@ -134,7 +134,8 @@ def estimates(seed: int, law: rs.estimators.AbstractPerturbation, trials: int, b
 
 
 def differences(seed: int, law: Any, trials: int, blocks: int, step: float = 0.05) -> np.ndarray:
-    """Central differences of the loss averaged over the same perturbations, in each weight."""
+    """Central differences of the loss averaged over the same perturbations, in each weight, with
+    steps that leave it its sign."""
     model, calm = network(seed), protocol(seed)
     empty = rs.CurrentOnGrid(STEP * np.arange(STEPS), np.zeros((STEPS, 1)), "previous")
 
@@ -153,13 +154,14 @@ def differences(seed: int, law: Any, trials: int, blocks: int, step: float = 0.0
 
     @jax.jit
     def slopes(key):
-        unit = step * jnp.eye(EXCITATORY + INHIBITORY)[:, :, None]
         base = model.input_weights
+        steps = jnp.minimum(step, 0.9 * jnp.abs(base[:, 0]))
+        units = steps[:, None, None] * jnp.eye(EXCITATORY + INHIBITORY)[:, :, None]
 
         def slope(e):
-            return (losses(base + e, key) - losses(base - e, key)) / (2 * step)
+            return losses(base + e, key) - losses(base - e, key)
 
-        return jax.lax.map(slope, unit)
+        return jax.lax.map(slope, units) / (2 * steps)
 
     keys = jr.split(jr.key(5000 + seed), blocks)
     return np.mean([np.asarray(slopes(key)) for key in keys], axis=0)
