@@ -15,7 +15,7 @@ from experiments.fiete_seung_2006.reporting import (
     report,
     rewards_at_ends,
     scatter_of,
-    seeds_of,
+    seeds_of_xor,
 )
 
 from ._outcomes import outcomes
@@ -43,7 +43,7 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
     figures |= {"reward_at_first": np.median(first), "reward_at_last": np.median(last)}
     figures |= {"least_reward_at_last": np.min(last), "mean_reward_at_last": np.mean(last)}
     bounds["reward_at_last"] = ">= -0.8"
-    tests = [results[f"XOR {seed}"]["accuracy after"] for seed in seeds_of(settings)]
+    tests = [results[f"XOR {seed}"]["accuracy after"] for seed in seeds_of_xor(settings)]
     figures["xor_accuracy"] = 100 * np.mean(tests)
     bounds["xor_accuracy"] = ">= 95"
     for kind in ("conductances", "currents"):

@@ -32,11 +32,11 @@ class Settings(rs.RunSettings):
     """Rate at which the time course is learned."""
     hidden: int = 20
     """Hidden neurons of XOR."""
-    xor_updates: int = 300
-    """Updates of XOR, of 128 trials each."""
+    xor_updates: int = 400
+    """Updates of XOR, of 64 trials each."""
     xor_rate: float = 0.02
     """Rate at which XOR is learned, at the beginning."""
-    xor_scale: float = 0.06
+    xor_scale: float = 0.1
     """Size of the perturbation of XOR in each step."""
     tests: int = 400
     """Trials that XOR is tested on."""
@@ -45,7 +45,9 @@ class Settings(rs.RunSettings):
     variance_trials: int = 400
     """Trials for each variance."""
     seeds: int = 3
-    """Networks for each task."""
+    """Networks for the time course."""
+    xor_networks: int = 1
+    """Networks for XOR."""
     seed: int = 1
     """Seed of the first; the others have the next."""
     output: Path = Path("runs/conductance-perturbation")
@@ -59,7 +61,8 @@ class Settings(rs.RunSettings):
         "blocks": at_least(2), "block_trials": at_least(1), "updates": at_least(1),
         "rate": above(0), "hidden": at_least(1), "xor_updates": at_least(1),
         "xor_rate": above(0), "xor_scale": above(0), "tests": at_least(1),
-        "variance_trials": at_least(2), "seeds": at_least(1), "seed": SEED,
+        "variance_trials": at_least(2), "seeds": at_least(1), "xor_networks": at_least(1),
+        "seed": SEED,
     }  # fmt: skip
     presets: ClassVar = {
         "quick": {
@@ -84,6 +87,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Path]:
     }
     for seed in range(s.seed, s.seed + s.seeds):
         parts[f"time course {seed}"] = partial(one_neuron.learn, seed, s.updates, s.rate, "running")
+    for seed in range(s.seed, s.seed + s.xor_networks):
         parts[f"XOR {seed}"] = partial(
             xor.learn, seed, s.hidden, s.xor_updates, s.xor_rate, s.xor_scale, s.tests
         )

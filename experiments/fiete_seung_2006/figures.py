@@ -8,7 +8,7 @@ from roughsnn.plotting import COLOURS, COLUMN_WIDTH
 from roughsnn.plotting.style import legend, tidy
 
 from .one_neuron import EXCITATORY, STEP, WINDOW, target
-from .reporting import scatter_of, seeds_of
+from .reporting import scatter_of, seeds_of, seeds_of_xor
 
 
 def _panels(number: int, height: float = 2.5):
@@ -46,11 +46,12 @@ def draw_learning(settings, results: dict[str, Any]):
     legend(axes[0])
     for seed in seeds_of(settings):
         _smooth(axes[1], results[f"time course {seed}"]["rewards"], COLOURS[0])
+    for seed in seeds_of_xor(settings):
         _smooth(axes[2], results[f"XOR {seed}"]["losses"], COLOURS[2])
     axes[1].axhline(-0.8, color="0.6", lw=0.6, ls="--")
     tidy(axes[1], "update of 8 trials", "reward")
     axes[2].set_yscale("log")
-    tidy(axes[2], "update of 128 trials", "XOR: loss")
+    tidy(axes[2], "update of 64 trials", "XOR: loss")
     return figure
 
 

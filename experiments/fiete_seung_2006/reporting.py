@@ -17,6 +17,11 @@ def seeds_of(settings) -> range:
     return range(settings.seed, settings.seed + settings.seeds)
 
 
+def seeds_of_xor(settings) -> range:
+    """The seeds of the networks of XOR."""
+    return range(settings.seed, settings.seed + settings.xor_networks)
+
+
 def rewards_at_ends(settings, results: dict[str, Any]) -> tuple[list[float], list[float]]:
     """For each network, the mean reward of the trials of the first and of the last updates."""
     found = [results[f"time course {seed}"]["rewards"] for seed in seeds_of(settings)]
@@ -53,7 +58,7 @@ def report(settings, results: dict[str, Any]) -> str:
     rows.append(("spikes of a trial", f"{results['gradient white']['spikes']:.1f}", "28.8"))
     first, last = rewards_at_ends(settings, results)
     courses = [results[f"time course {seed}"] for seed in seeds_of(settings)]
-    tests = [results[f"XOR {seed}"] for seed in seeds_of(settings)]
+    tests = [results[f"XOR {seed}"] for seed in seeds_of_xor(settings)]
     rows += [
         ("time course: reward of the first updates", _each(first), f"{REFERENCE['start']}"),
         ("time course: reward of the last updates", _each(last), f"{REFERENCE['end']}"),

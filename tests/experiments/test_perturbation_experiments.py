@@ -13,6 +13,8 @@ from experiments.benchmarks.random_feedback import study as study_of_feedback
 from experiments.fiete_seung_2006 import conductance_perturbation, one_neuron, variance, xor
 from experiments.neftci_2017 import network, random_feedback
 from roughsnn.spikes import SpikeTrains
+from roughsnn.training.labelled import of_batch
+from roughsnn.training.leaving_out import LeavingOut
 
 
 def test_the_filtered_spikes_and_the_loss_of_counts():
@@ -33,6 +35,19 @@ def test_the_filtered_spikes_and_the_loss_of_counts():
                 SpikeTrains.concatenate([trains[:1], trains[:1]])]  # fmt: skip
     expected = [float(loss(x, targets) - loss(trains, targets)) for x in replaced]
     np.testing.assert_allclose(changes[:, 0], expected, rtol=1e-12)
+
+
+def test_a_rule_finds_the_simulation_of_a_batch():
+    """Through what training wraps around it; a function has none."""
+    data = xor.data(8, 0)
+    simulate, targets = of_batch(xor.Trials(), data[:4])
+    found = LeavingOut(simulate).as_simulation()
+    assert found.num_samples == 4
+    np.testing.assert_array_equal(found.protocol.input_spikes.times, data.inputs.times[:4])
+    # two bits that differ want many spikes
+    counts = np.asarray(data.inputs.counts_by_neuron).reshape(8, 2, -1).sum(2) > 60
+    np.testing.assert_array_equal(targets, np.where(counts[:4, 0] != counts[:4, 1], 8, 2))
+    assert LeavingOut(lambda model, key: model).as_simulation() is None
 
 
 def test_variances_are_compared_with_the_length_of_the_gradient():
