@@ -154,7 +154,7 @@ def differences(seed: int, law: Any, trials: int, blocks: int, step: float = 0.0
 
     @jax.jit
     def slopes(key):
-        base = model.input_weights
+        base = weights_of(model)
         steps = jnp.minimum(step, 0.9 * jnp.abs(base[:, 0]))
         units = steps[:, None, None] * jnp.eye(EXCITATORY + INHIBITORY)[:, :, None]
 

@@ -206,10 +206,14 @@ def test_what_rules_cannot_do_is_refused_by_name():
         )
     given = rs.InputConductances(excitatory=1.0)
     with pytest.raises(ValueError, match="has no conductances"):
-        rs.simulate(model, 0.0, 0.5, 0.05, key=jr.key(0), max_spikes=9, input_current=given)
+        rs.simulate(
+            model, 0.0, 0.5, 0.05, key=jr.key(0), num_samples=1, max_spikes=9, input_current=given
+        )
     given = rs.InputConductances(excitatory=np.ones(3))
     with pytest.raises(ValueError, match=r"excitatory conductances of shape \(3,\)"):
-        rs.simulate(clamped, 0.0, 0.5, 0.05, key=jr.key(0), max_spikes=9, input_current=given)
+        rs.simulate(
+            clamped, 0.0, 0.5, 0.05, key=jr.key(0), num_samples=1, max_spikes=9, input_current=given
+        )
     with pytest.raises(TypeError, match="`inhibitory` must be"):
         rs.InputConductances(inhibitory=lambda t: t)
 
