@@ -46,6 +46,8 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
     tests = [results[f"XOR {seed}"]["accuracy after"] for seed in seeds_of_xor(settings)]
     figures["xor_accuracy"] = 100 * np.mean(tests)
     bounds["xor_accuracy"] = ">= 95"
+    calm = [results[f"XOR {seed}"]["accuracy after unperturbed"] for seed in seeds_of_xor(settings)]
+    figures["xor_accuracy_unperturbed"] = 100 * np.mean(calm)
     for kind in ("conductances", "currents"):
         for size, rules in scatter_of(settings, results, kind).items():
             for rule, one in rules.items():

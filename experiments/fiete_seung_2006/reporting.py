@@ -68,6 +68,8 @@ def report(settings, results: dict[str, Any]) -> str:
          _each([x["reward after"] for x in courses]), ""),
         ("XOR: accuracy before, %", _each([100 * x["accuracy before"] for x in tests], 1), ""),
         ("XOR: accuracy after, %", _each([100 * x["accuracy after"] for x in tests], 1), ""),
+        ("XOR: accuracy after, without perturbation, %",
+         _each([100 * x["accuracy after unperturbed"] for x in tests], 1), ""),
     ]  # fmt: skip
     lines = ["| figure | measured | reference |", "|---|---|---|"]
     lines += [f"| {name} | {value} | {other} |" for name, value, other in rows]
