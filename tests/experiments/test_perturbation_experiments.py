@@ -40,7 +40,7 @@ def test_the_filtered_spikes_and_the_loss_of_counts():
 def test_a_rule_finds_the_simulation_of_a_batch():
     """Through what training wraps around it; a function has none."""
     data = xor.data(8, 0)
-    simulate, targets = of_batch(xor.Trials(), data[:4])
+    simulate, targets = of_batch(xor.Trials.of(3), data[:4])
     found = LeavingOut(simulate).as_simulation()
     assert found.num_samples == 4
     np.testing.assert_array_equal(found.protocol.input_spikes.times, data.inputs.times[:4])
