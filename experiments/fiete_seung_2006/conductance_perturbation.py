@@ -32,7 +32,7 @@ class Settings(rs.RunSettings):
     """Rate at which the time course is learned."""
     hidden: int = 20
     """Hidden neurons of XOR."""
-    xor_updates: int = 400
+    xor_updates: int = 300
     """Updates of XOR, of 64 trials each."""
     xor_rate: float = 0.02
     """Rate at which XOR is learned, at the beginning."""
