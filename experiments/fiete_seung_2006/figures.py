@@ -27,7 +27,8 @@ def draw_gradients(settings, results: dict[str, Any]):
             number, one["estimate"], yerr=one["error"], fmt="o", ms=3, lw=1, color=colour,
             label=f"{name} perturbation",
         )  # fmt: skip
-    ax.plot(results["gradient white"]["differences"], "_", color="black", ms=9, label="differences")
+    true = results["gradient white"]["differences"]
+    ax.plot(true, "_", color="black", ms=9, label="differences, white")
     ax.axvline(EXCITATORY - 0.5, color="0.7", lw=0.6)
     tidy(ax, "input, excitatory and inhibitory", "derivative of the loss")
     legend(ax)
