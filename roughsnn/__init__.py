@@ -33,12 +33,18 @@ from .estimators import AbstractGradientEstimator as AbstractGradientEstimator
 from .estimators import AbstractRuleWithMemory as AbstractRuleWithMemory
 from .estimators import Against as Against
 from .estimators import Conditional as Conditional
+from .estimators import ConductancePerturbation as ConductancePerturbation
+from .estimators import CorrelatedPerturbation as CorrelatedPerturbation
 from .estimators import GradientEstimate as GradientEstimate
 from .estimators import IntervalLaw as IntervalLaw
+from .estimators import NodePerturbation as NodePerturbation
 from .estimators import Pathwise as Pathwise
 from .estimators import PathwiseWithBoundary as PathwiseWithBoundary
+from .estimators import PoissonPerturbation as PoissonPerturbation
 from .estimators import ScoreFunction as ScoreFunction
 from .estimators import SpikeRemoval as SpikeRemoval
+from .estimators import WeightPerturbation as WeightPerturbation
+from .estimators import WhitePerturbation as WhitePerturbation
 from .estimators import interval_law as interval_law
 from .estimators import trainable_leaves as trainable_leaves
 from .event_sde import AbstractEventSDE as AbstractEventSDE
@@ -68,6 +74,7 @@ from .neurons import AdaptiveLIFState as AdaptiveLIFState
 from .neurons import AdaptiveStochasticLIF as AdaptiveStochasticLIF
 from .neurons import CurrentOnGrid as CurrentOnGrid
 from .neurons import ExponentialIntensity as ExponentialIntensity
+from .neurons import InputConductances as InputConductances
 from .neurons import Izhikevich as Izhikevich
 from .neurons import IzhikevichState as IzhikevichState
 from .neurons import LIFState as LIFState

@@ -24,6 +24,8 @@ EXPERIMENTS = {
     "surrogates-are-not-gradients": "experiments.gygax_zenke_2025.surrogates_are_not_gradients",
     "surrogate-gradients": "experiments.zenke_vogels_2021.surrogate_gradients",
     "braille-letters": "experiments.zenke_vogels_2021.braille_letters",
+    "conductance-perturbation": "experiments.fiete_seung_2006.conductance_perturbation",
+    "random-feedback": "experiments.neftci_2017.random_feedback",
     "balance-2012": "experiments.bourdoukan_2012.spike_code",
     "balance-2015": "experiments.bourdoukan_deneve_2015.linear_systems",
 }

@@ -101,6 +101,8 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
         (["run", "fast-sampling", "--balanced-dt", "0.5"], "Euler's scheme diverges"),
         (["run", "mirror-symmetry", "--density", "0"], "`density` is 0.0; it must be between"),
         (["run", "mirror-symmetry", "--threshold", "2.5"], "it must be between 1 and 2"),
+        (["run", "random-feedback", "--samples", "3"], "`samples` is 3; it must be between"),
+        (["run", "conductance-perturbation", "--rate", "0"], "`rate` is 0.0; it must be"),
         (["run", "surrogates-are-not-gradients", "--points", "9"], "`points` is 9; it must be at"),
         (["simulate", "--sigma", "-1"], "`sigma` is -1.0; it must be at least 0"),
         (

@@ -78,6 +78,10 @@ class Simulation(eqx.Module):
             self.protocol, self.num_samples, self.engine.at_step(step), throw=self.throw
         )
 
+    def as_simulation(self) -> "Simulation":
+        """The simulation itself: what a rule asks for that changes what is done in a trial."""
+        return self
+
     def trials(self, model: AbstractNeuron, key: PRNGKeyArray) -> Trials:
         """The same trials, with where each of them ended."""
         return self.engine.trials(

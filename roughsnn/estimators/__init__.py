@@ -4,23 +4,39 @@ from ._base import AbstractGradientEstimator, AbstractRuleWithMemory, GradientEs
 from ._base import spikes_of as spikes_of
 from ._changes import Against, loss_changes
 from ._conditional import Conditional
+from ._conductance_perturbation import ConductancePerturbation
 from ._interval_law import IntervalLaw, interval_law
+from ._node_perturbation import NodePerturbation
 from ._pathwise import Pathwise, PathwiseWithBoundary
+from ._perturbations import (
+    AbstractPerturbation,
+    CorrelatedPerturbation,
+    PoissonPerturbation,
+    WhitePerturbation,
+)
 from ._removal import SpikeRemoval
 from ._score import ScoreFunction
+from ._weight_perturbation import WeightPerturbation
 from .trainable import trainable_leaves
 
 __all__ = [
     "AbstractGradientEstimator",
+    "AbstractPerturbation",
     "AbstractRuleWithMemory",
     "Against",
     "Conditional",
+    "ConductancePerturbation",
+    "CorrelatedPerturbation",
     "GradientEstimate",
     "IntervalLaw",
+    "NodePerturbation",
     "Pathwise",
     "PathwiseWithBoundary",
+    "PoissonPerturbation",
     "ScoreFunction",
     "SpikeRemoval",
+    "WeightPerturbation",
+    "WhitePerturbation",
     "interval_law",
     "loss_changes",
     "trainable_leaves",

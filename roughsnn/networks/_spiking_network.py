@@ -7,14 +7,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._checks import IntLike, whole_number
-from ..neurons import AbstractNeuron, parameter
+from ..neurons import AbstractNeuron, InputConductances, check_conductances, parameter
 from ._arguments import checked_connections, checked_signs
 from ._arrivals import NEVER, empty, over, passing, sent, taken_out, waiting
 from ._conditions import check_network
 from ._connections import SparseConnections
 from ._inputs import network_noise
 from ._state import NetworkState
-from ._synapses import ConductanceSynapses
+from ._synapses import Conductances, ConductanceSynapses
 from ._wiring import AbstractWiring
 
 
@@ -194,6 +194,18 @@ class SpikingNetwork(AbstractWiring):
         return arrivals + (self.refractory is not None)
 
     @property
+    def takes_conductances(self) -> bool:
+        return self.synapses is not None
+
+    def check_input(self, args):
+        super().check_input(args)
+        if isinstance(args, InputConductances):
+            for name, value in zip(
+                ("excitatory", "inhibitory"), args.at(jnp.zeros(())), strict=True
+            ):
+                check_conductances(name, value, self.num_neurons)
+
+    @property
     def dead_intensity(self):
         # estimators go from spike to spike and know of no silent events: `simulate_trials` says so
         return None if self.num_recorded is not None else self.neurons.dead_intensity
@@ -226,7 +238,10 @@ class SpikingNetwork(AbstractWiring):
             return self.neurons.drift(t, y, args)
         conductances = None
         if self.synapses is not None:
-            current = self.synapses.current(y.conductances, y.neurons.v)
+            given = y.conductances
+            if isinstance(args, InputConductances):
+                given = Conductances(*(g + more for g, more in zip(given, args.at(t), strict=True)))
+            current = self.synapses.current(given, y.neurons.v)
             args = self.neurons.current_into(args, t, current)
             conductances = self.synapses.drift(y.conductances)
         neurons = self.neurons.drift(t, y.neurons, args)

@@ -4,6 +4,8 @@ from ._adaptive_stochastic_lif import AdaptiveLIFState as AdaptiveLIFState
 from ._adaptive_stochastic_lif import AdaptiveStochasticLIF as AdaptiveStochasticLIF
 from ._base import AbstractNeuron as AbstractNeuron
 from ._current_on_grid import CurrentOnGrid as CurrentOnGrid
+from ._input_conductances import InputConductances as InputConductances
+from ._input_conductances import check_conductances as check_conductances
 from ._intensities import AbstractIntensity as AbstractIntensity
 from ._intensities import ExponentialIntensity as ExponentialIntensity
 from ._intensities import RectifiedPowerIntensity as RectifiedPowerIntensity
@@ -30,6 +32,7 @@ __all__ = [
     "AdaptiveStochasticLIF",
     "CurrentOnGrid",
     "ExponentialIntensity",
+    "InputConductances",
     "Izhikevich",
     "IzhikevichState",
     "LIFState",

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from ..event_sde import AbstractEventSDE
+from ._input_conductances import InputConductances
 
 
 class AbstractNeuron(AbstractEventSDE):
@@ -55,6 +56,11 @@ class AbstractNeuron(AbstractEventSDE):
         return more if current is None else current + more
 
     @property
+    def takes_conductances(self) -> bool:
+        """Whether [`roughsnn.InputConductances`][] can be its input."""
+        return False
+
+    @property
     def dead_intensity(self) -> Float[Array, " K"] | None:
         r"""For neurons that fire by an intensity: what of the integrated intensity must pass after
         a spike before the next can come, $\alpha$; `None` for any other neuron.
@@ -79,6 +85,12 @@ class AbstractNeuron(AbstractEventSDE):
 
     def check_input(self, args: Any) -> None:
         """Refuses an input current of the wrong type or shape, or that is not finite."""
+        if isinstance(args, InputConductances) and not self.takes_conductances:
+            raise ValueError(
+                f"`input_current` is InputConductances, and this {type(self).__name__} has no "
+                "conductances: give it a current, or build a SpikingNetwork with "
+                "synapses=roughsnn.ConductanceSynapses(...)."
+            )
         value = args(jnp.zeros(())) if callable(args) else args
         if value is None:
             return

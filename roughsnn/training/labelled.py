@@ -86,6 +86,12 @@ class WithInputs(eqx.Module):
     def __call__(self, model: PyTree, key: PRNGKeyArray) -> Any:
         return self.simulate(model, self.inputs, key)
 
+    def as_simulation(self) -> Any:
+        """The [`roughsnn.Simulation`][] of these inputs, or `None` where `simulate` does not say
+        which it is, by a method `simulation(inputs)`."""
+        make = getattr(self.simulate, "simulation", None)
+        return None if make is None else make(self.inputs)
+
     def trials(self, model: PyTree, key: PRNGKeyArray) -> Any:
         """The same, with where each trial ended, if `simulate` says so."""
         draw = getattr(self.simulate, "trials", self.simulate)

@@ -32,6 +32,11 @@ class LeavingOut(eqx.Module):
     def __call__(self, model: PyTree, key: PRNGKeyArray) -> Any:
         return jax.tree.map(_left_out, self.simulate(model, key), is_leaf=_says_itself)
 
+    def as_simulation(self) -> Any:
+        """The [`roughsnn.Simulation`][] that draws the samples, or `None` where none does."""
+        ask = getattr(self.simulate, "as_simulation", None)
+        return None if ask is None else ask()
+
     def trials(self, model: PyTree, key: PRNGKeyArray) -> Any:
         """The same, with where each trial ended, if `simulate` says so."""
         draw = getattr(self.simulate, "trials", self.simulate)
