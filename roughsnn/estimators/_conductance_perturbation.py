@@ -1,7 +1,5 @@
 """The rule that perturbs the conductances of each neuron."""
 
-import equinox as eqx
-
 from ..networks import SpikingNetwork
 from ..neurons import InputConductances
 from ._input_perturbed import added, estimate, on_grid
@@ -49,7 +47,7 @@ class ConductancePerturbation(AbstractPerturbationRule):
     perturbation: AbstractPerturbation = WhitePerturbation(0.1)
     inhibitory: AbstractPerturbation | None = None
 
-    def step(self, memory, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+    def step(self, memory, model, simulate, loss, key, *, trainable=None):
         if not isinstance(model, SpikingNetwork):
             raise TypeError(
                 f"`model` is a {type(model).__name__}; ConductancePerturbation estimates the "

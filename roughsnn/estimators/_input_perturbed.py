@@ -19,6 +19,7 @@ from ._changes import frozen
 from ._perturbations import AbstractPerturbation
 from ._perturbed import AbstractPerturbationRule, draw_each, perturbation_key, simulation_of
 from ._synaptic_drive import weighted_drive
+from .trainable import leaf_names, trainable_leaves
 
 _WEIGHTS = (".weights", ".input_weights")
 
@@ -89,8 +90,7 @@ def check_trained(model: SpikingNetwork, trainable: Any, rule: str) -> None:
     Raises:
         ValueError: a parameter that acts on more than what synapses bring.
     """
-    marked = jax.tree_util.tree_leaves_with_path(eqx.filter(model, trainable))
-    names = [jax.tree_util.keystr(path) for path, _ in marked]
+    names = leaf_names(model, trainable_leaves(model, trainable))
     others = [name for name in names if name not in _WEIGHTS]
     if others:
         raise ValueError(

@@ -1,7 +1,5 @@
 """The rule that perturbs the current into each neuron."""
 
-import equinox as eqx
-
 from ..networks import SpikingNetwork
 from ._input_perturbed import added, estimate, on_grid
 from ._perturbations import AbstractPerturbation, WhitePerturbation
@@ -47,7 +45,7 @@ class NodePerturbation(AbstractPerturbationRule):
 
     perturbation: AbstractPerturbation = WhitePerturbation(0.1)
 
-    def step(self, memory, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
+    def step(self, memory, model, simulate, loss, key, *, trainable=None):
         if not isinstance(model, SpikingNetwork):
             raise TypeError(
                 f"`model` is a {type(model).__name__}; NodePerturbation estimates the gradient of "

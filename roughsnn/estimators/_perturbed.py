@@ -51,7 +51,7 @@ class AbstractPerturbationRule(AbstractRuleWithMemory):
             names = ", ".join(f'"{name}"' for name in get_args(Baseline))
             raise ValueError(f"`baseline` must be one of {names}, got {self.baseline!r}.")
 
-    def init(self, model: PyTree, trainable: PyTree = eqx.is_inexact_array) -> PyTree:
+    def init(self, model: PyTree, trainable: Any = None) -> PyTree:
         """The running mean of the losses, and how many steps it is of."""
         if self.baseline != "running":
             return None

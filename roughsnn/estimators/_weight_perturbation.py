@@ -11,6 +11,7 @@ import jax.random as jr
 from .._checks import RealLike, number
 from ._base import GradientEstimate, scalar, spikes_of
 from ._perturbed import AbstractPerturbationRule, draw_each, perturbation_key
+from .trainable import trainable_leaves
 
 
 class WeightPerturbation(AbstractPerturbationRule):
@@ -46,8 +47,8 @@ class WeightPerturbation(AbstractPerturbationRule):
         default=0.05, static=True, converter=partial(number, "scale", positive=True)
     )
 
-    def step(self, memory, model, simulate, loss, key, *, trainable=eqx.is_inexact_array):
-        parameters, rest = eqx.partition(model, trainable)
+    def step(self, memory, model, simulate, loss, key, *, trainable=None):
+        parameters, rest = eqx.partition(model, trainable_leaves(model, trainable))
         ask = getattr(simulate, "as_simulation", None)
         simulation = None if ask is None else ask()
         draw = perturbation_key(key)
