@@ -260,8 +260,9 @@ class _Sequences(eqx.Module):
         return self.trains_of(self.lengths(drawn.cells, drawn.places))
 
     def trains_of(self, lengths: Float[Array, "*batch intervals"]) -> SpikeTrains:
-        times = self.t0 + jnp.cumsum(lengths, axis=-1)
-        times = jnp.where(times <= self.t1, times, jnp.inf)
+        # times of spike trains count from the start of the window
+        times = jnp.cumsum(lengths, axis=-1)
+        times = jnp.where(times <= self.t1 - self.t0, times, jnp.inf)
         over = jnp.any(jnp.isfinite(times[..., self.room :]), axis=-1)
         times = times[..., : self.room]
         neurons = jnp.where(jnp.isfinite(times), 0, -1).astype(jnp.int32)
