@@ -140,7 +140,9 @@ def real_array(name: str, value: Any, dtype: Any = None) -> Array:
     return array.astype(default)
 
 
-def finite_array(name: str, value: Any, *, least: float | None = None, dtype: Any = None) -> Array:
+def finite_array(
+    name: str, value: Any, *, least: float | int | None = None, dtype: Any = None
+) -> Array:
     """`real_array`, refused where it holds a NaN or an infinite number, or one less than `least`.
     Values that are not known yet, inside a JAX transformation, pass.
 

@@ -43,9 +43,9 @@ class LeakyReadout(eqx.Module):
     $$
 
     so that they are those of every engine, exact between its spikes whatever the step, and so are
-    their maximum, mean and end, in the precision of the trains. They are differentiated in the spike times; of trains that hold the
-    presence of spikes, from a [`roughsnn.ClockEngine`][], in that, where an absent spike has a
-    derivative, too.
+    their maximum, mean and end, in the precision of the trains. They are differentiated in the
+    spike times; of trains that hold the presence of spikes, from a [`roughsnn.ClockEngine`][], in
+    that, where an absent spike has a derivative, too.
 
     It is a tree: train it together with a network, as a pair.
 

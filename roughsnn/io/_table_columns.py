@@ -125,6 +125,7 @@ def find_columns(
             )
     if at_time is None:
         at_time = _time(where, names, free, named, sampled)
+    _refuse_one_column_twice(where, names, (at_time,), *(x or () for x in given.values()))
     words, unit = _words(names[at_time])
     free = [at for at in free if at != at_time]
     roles = {
@@ -140,6 +141,16 @@ def find_columns(
         others=tuple(place(column) for column in others),
         left=tuple(at for at in range(len(names)) if at not in used),
     )
+
+
+def _refuse_one_column_twice(where: str, names: list[str], *roles: Sequence[int]) -> None:
+    read = [at for role in roles for at in role]
+    for at in read:
+        if read.count(at) > 1:
+            raise ValueError(
+                f"{where}: the column {names[at] or at!r} is named twice, among those of times, "
+                "neurons and trials. A column says one of them."
+            )
 
 
 def _several(columns: Column | Sequence[Column]) -> Sequence[Column]:

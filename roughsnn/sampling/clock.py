@@ -55,8 +55,8 @@ def run_by_clock(
     rate = sampler.fastest_rate
     if not isinstance(rate, jax.core.Tracer) and dt * float(rate) >= 2:
         raise ValueError(
-            f"`dt` is {dt:g}, and Euler's scheme diverges unless it is less than twice the shortest "
-            f"time constant of the sampler, {1 / float(rate):g}: take shorter steps."
+            f"`dt` is {dt:g}, and Euler's scheme diverges unless it is less than twice the "
+            f"shortest time constant of the sampler, {1 / float(rate):g}: take shorter steps."
         )
     most = optional_whole_number("max_spikes_per_step", max_spikes_per_step, 1)
     dtype, (p, k) = sampler.readout.dtype, sampler.readout.shape
