@@ -177,8 +177,8 @@ def walk_from(
     start = refuse_if(
         start,
         mu1 * dt > _LONGEST_STEP,
-        f"`dt0` = {dt:g} is longer than the time constant 1 / mu1 of the potential, so that Euler's "
-        "method leaps over its equilibrium: take shorter steps.",
+        f"`dt0` = {dt:g} is longer than the time constant 1 / mu1 of the potential, so that "
+        "Euler's method leaps over its equilibrium: take shorter steps.",
     )
 
     def step(carry, cell):

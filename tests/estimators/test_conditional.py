@@ -123,7 +123,7 @@ def test_wrong_settings_are_refused_by_name():
     neuron = rs.ResettingStochasticLIF(mu1=15.0)
     with pytest.raises(ValueError, match="`num_samples` of the simulation is 0"):
         rs.Conditional()(neuron, rs.Simulation(PROTOCOL, 0), COUNT, jr.key(0))
-    with pytest.raises(ValueError, match="`dt0` = 0.5 is longer than the time constant"):
+    with pytest.raises(ValueError, match=r"`dt0` = 0\.5 is longer than the time constant"):
         rs.interval_law(neuron, 1.0, 0.5, key=jr.key(0), num_paths=1)
     with pytest.raises(ValueError, match="`input_current` must be finite"):
         rs.interval_law(neuron, 1.0, 0.01, key=jr.key(0), num_paths=1, input_current=np.nan)
