@@ -103,7 +103,7 @@ def test_single_precision_and_misuse():
     assert narrow.dtype == jnp.float64
     for times in ([-0.1], [0.0, 1.01 * END], [np.nan]):
         with pytest.raises(ValueError, match="must lie in the window of every train"):
-            READOUT.potentials(TRAINS, times)
+            READOUT.potentials(TRAINS, np.array(times))
     with pytest.raises(ValueError, match="`mu2` must be at least 0, got -1"):
         rs.LeakyReadout(WEIGHTS, mu2=-1.0)
     with pytest.raises(ValueError, match="`weights` must be finite"):

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from .._checks import finite_array, number
 
 
 def leaky_readout(
-    spikes: Bool[ArrayLike, "..."] | Float[ArrayLike, "..."],
-    decoder: Float[ArrayLike, "..."],
+    spikes: ArrayLike,
+    decoder: ArrayLike,
     dt: float,
     leak: float,
 ) -> Float[Array, "steps J"]:
@@ -47,8 +47,8 @@ def leaky_readout(
 
 
 def refitted_decoder(
-    rates: Float[ArrayLike, "..."],
-    signal: Float[ArrayLike, "..."],
+    rates: ArrayLike,
+    signal: ArrayLike,
     *,
     ridge: float = 0.0,
 ) -> np.ndarray:

@@ -84,7 +84,7 @@ def read_csv(
     header: bool | None = None,
     compression: Compression | None = None,
     time_unit: str | None = None,
-    sampling_rate: float | None = None,
+    sampling_rate: RealLike | None = None,
 ) -> SpikeTrains:
     """Read what `write_csv` wrote, or any table with a row for each spike.
 

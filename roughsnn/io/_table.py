@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._checks import number
+from .._checks import RealLike, number
 from ._table_columns import UNITS, Column, Found, find_columns
 from ._table_text import (
     DESCRIPTION,
@@ -56,7 +56,7 @@ class TableFormat:
     header: bool | None = None
     compression: Compression | None = None
     time_unit: str | None = None
-    sampling_rate: float | None = None
+    sampling_rate: RealLike | None = None
 
     def __post_init__(self):
         if self.delimiter is not None and len(self.delimiter) != 1:

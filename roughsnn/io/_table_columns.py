@@ -4,6 +4,8 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 UNITS: dict[str, int] = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
 """Nanoseconds in a unit of time."""
 
@@ -45,7 +47,7 @@ _PERHAPS = {
     },
 }  # fmt: skip
 
-Column = str | int
+Column = str | int | np.integer
 """A column by its name, or by its position from 0."""
 
 
@@ -154,7 +156,7 @@ def _refuse_one_column_twice(where: str, names: list[str], *roles: Sequence[int]
 
 
 def _several(columns: Column | Sequence[Column]) -> Sequence[Column]:
-    return (columns,) if isinstance(columns, str | int) else columns
+    return (columns,) if isinstance(columns, str | int | np.integer) else columns
 
 
 def _place(where: str, names: list[str], column: Column, named: bool) -> int:

@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from .._checks import RealLike, finite_array, number, real_array
 
 
-def covariance_of(samples: Float[ArrayLike, "..."]) -> Float[Array, "*batch p p"]:
+def covariance_of(samples: Any) -> Float[Array, "*batch p p"]:
     """The sample covariance, with divisor n - 1.
 
     Args:
@@ -27,9 +26,7 @@ def covariance_of(samples: Float[ArrayLike, "..."]) -> Float[Array, "*batch p p"
     return jnp.swapaxes(centred, -1, -2) @ centred / (n - 1)
 
 
-def covariance_error(
-    samples: Float[ArrayLike, "..."], covariance: Float[ArrayLike, "..."]
-) -> Float[Array, "*batch"]:
+def covariance_error(samples: Any, covariance: Any) -> Float[Array, "*batch"]:
     """The squared Frobenius norm of the sample covariance minus the true one.
 
     Args:
@@ -48,9 +45,9 @@ def covariance_error(
 
 
 def marginal_wasserstein(
-    samples: Float[ArrayLike, "..."],
-    mean: Float[ArrayLike, "..."],
-    covariance: Float[ArrayLike, "..."],
+    samples: Any,
+    mean: Any,
+    covariance: Any,
 ) -> Float[Array, "*batch"]:
     r"""The 2-Wasserstein distance between the marginals of samples and of a normal distribution,
     $\big(\frac1p \sum_i W_2^2\big)^{1/2}$.
@@ -83,8 +80,8 @@ def marginal_wasserstein(
 
 
 def convergence_time(
-    ts: Float[ArrayLike, "..."],
-    values: Float[ArrayLike, "..."],
+    ts: Any,
+    values: Any,
     target: RealLike,
     share: RealLike = 0.632,
 ) -> Float[Array, ""]:

@@ -163,7 +163,7 @@ def test_options_of_numpy_and_lines_of_spreadsheets(tmp_path):
     with pytest.warns(UserWarning, match="neurons 0 to 1 are those"):
         trains = io.read_csv(
             path, t0=np.float32(0), t1=np.int64(3), decimal=",", time_column=np.int64(0),
-            neuron_column=np.array([1, 2]),
+            neuron_column=(np.int64(1), 2),
         )  # fmt: skip
     # ("x y", "z") and ("x", "y z") are two neurons
     assert [times.tolist() for times in trains.to_lists()[0]] == [[1.5], [2.5]]
@@ -171,8 +171,8 @@ def test_options_of_numpy_and_lines_of_spreadsheets(tmp_path):
         (dict(delimiter=","), "`delimiter` is ','"),
         (dict(neuron_column="time"), "the column 'time' is named twice"),
         (dict(time_column=True), "`time_column` is True"),
-        (dict(sampling_rate="1000"), "`sampling_rate` must be a number"),
-        (dict(num_neurons=2.5), "`num_neurons` must be an integer"),
+        (dict(sampling_rate=np.float64("nan")), "`sampling_rate` must be finite"),
+        (dict(num_neurons=0), "`num_neurons` must be an integer of at least 1"),
         (dict(num_trials=-1), "`num_trials` must be an integer of at least 0"),
     ]:
         with pytest.raises(ValueError, match=message):

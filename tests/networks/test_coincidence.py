@@ -79,7 +79,7 @@ def test_in_single_precision():
         (lambda: rs.CoincidenceDetectors([[np.nan, 0.0]]), "`positions` must be finite"),
         (lambda: rs.CoincidenceDetectors(POSITIONS).spike_times(POINTS * np.nan), "`points` must"),
         (lambda: rs.CoincidenceDetectors(POSITIONS).spike_times(POINTS, np.nan), "holds a NaN"),
-        (lambda: rs.CoincidenceDetectors(POSITIONS).spike_trains(POINTS, t1=1.0, max_spikes=2.5),
+        (lambda: rs.CoincidenceDetectors(POSITIONS).spike_trains(POINTS, t1=1.0, max_spikes=-1),
          "`max_spikes` must be an integer"),
         (lambda: rs.CoincidenceDetectors(POSITIONS).spike_times(np.zeros((3, 3))), "one space"),
         (lambda: rs.CoincidenceDetectors(POSITIONS).spike_times(POINTS, np.zeros(3)), "`times`"),
