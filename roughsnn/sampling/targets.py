@@ -30,7 +30,8 @@ class LogDensity(AbstractTarget):
 
     Attributes:
         log_density: from a point of shape (p,) to the logarithm of the density, a number; a
-            constant does not matter.
+            constant does not matter. Where it is infinite or NaN, so is the score NaN, and
+            sampling ends in an error.
         dim: p.
     """
 
@@ -44,7 +45,9 @@ class LogDensity(AbstractTarget):
             )
 
     def score(self, x):
-        return jax.grad(self.log_density)(x)
+        value, slope = jax.value_and_grad(self.log_density)(x)
+        # where there is no density a slope may be finite, such as that of the logarithm below 0
+        return jnp.where(jnp.isfinite(value), slope, jnp.nan)
 
 
 class GaussianTarget(AbstractTarget):

@@ -169,7 +169,7 @@ def test_options_of_numpy_and_lines_of_spreadsheets(tmp_path):
     assert [times.tolist() for times in trains.to_lists()[0]] == [[1.5], [2.5]]
     for options, message in [
         (dict(delimiter=","), "`delimiter` is ','"),
-        (dict(neuron_column="time"), "the column 'time' is named twice"),
+        (dict(time_column="time", neuron_column="time"), "the column 'time' is named twice"),
         (dict(time_column=True), "`time_column` is True"),
         (dict(sampling_rate=np.float64("nan")), "`sampling_rate` must be finite"),
         (dict(num_neurons=0), "`num_neurons` must be an integer of at least 1"),

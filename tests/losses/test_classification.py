@@ -167,7 +167,7 @@ def test_a_label_that_is_no_class():
     assert jnp.isnan(jax.jit(loss.accuracy)(trains(), np.array([0, 9, 0])))
     # a score that is NaN speaks for no class
     scores = jnp.array([[0.0, 1.0], [jnp.nan, 0.0]])
-    decided = rs.ReadoutCrossEntropy(over=None).decide(scores)
+    decided = ReadoutCrossEntropy(over=None).decide(scores)
     np.testing.assert_array_equal(decided, [1, -1])
 
 
