@@ -167,7 +167,7 @@ def solve_balanced(
             f"`dt` is {dt:g}, longer than the time constant 1 / leak = {1 / network.leak:g}: let "
             "it be well below that."
         )
-    if not isinstance(feedback, jax.core.Tracer) and dt * float(jnp.max(feedback)) > 1:
+    if not isinstance(feedback, jax.core.Tracer) and dt * np.max(feedback) > 1:
         raise ValueError(
             f"`feedback` is {feedback}, so large that an error is overshot within one step of "
             f"dt={dt:g}: let it be at most 1 / dt, or take shorter steps."
