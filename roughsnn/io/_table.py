@@ -80,7 +80,9 @@ class TableFormat:
     def named(self) -> tuple[Column, ...]:
         """The columns that are given."""
         given = (self.time_column, self.neuron_column, self.trial_column, self.ignore)
-        parts = [(x,) if isinstance(x, str | int) else x for x in given if x is not None]
+        parts = [
+            (x,) if isinstance(x, str | int | np.integer) else x for x in given if x is not None
+        ]
         return tuple(column for part in parts for column in part)
 
 
