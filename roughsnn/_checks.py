@@ -139,6 +139,36 @@ def real_array(name: str, value: Any, dtype: Any = None) -> Array:
     return array.astype(default)
 
 
+def finite_array(
+    name: str, value: Any, *, least: float | int | None = None, dtype: Any = None
+) -> Array:
+    """`real_array`, refused where it holds a NaN or an infinite number, or one less than `least`.
+    Values that are not known yet, inside a JAX transformation, pass.
+
+    Args:
+        name: the argument, for the error.
+        value: what was given for it.
+        least: what every entry must at least be.
+        dtype: as in `real_array`.
+
+    Raises:
+        TypeError: as in `real_array`.
+        ValueError: an entry that is not finite, or out of range.
+    """
+    array = real_array(name, value, dtype)
+    if isinstance(array, jax.core.Tracer):
+        return array
+    known = np.asarray(array)
+    if not np.all(np.isfinite(known)):
+        raise ValueError(
+            f"`{name}` must be finite, got {_shown(value)}"
+            f"{' with a NaN or an infinite number' if known.ndim else ''}."
+        )
+    if least is not None and np.any(known < least):
+        raise ValueError(f"`{name}` must be at least {least:g}, got {known.min():g}.")
+    return array
+
+
 def _plain(name: str, value: Any, kind: str) -> numbers.Real | float | None:
     """The Python number behind a value; `None` where it is no real number."""
     if isinstance(value, jax.core.Tracer):

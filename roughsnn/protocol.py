@@ -96,7 +96,7 @@ class Protocol(eqx.Module):
         """The input spikes, refused where they do not fit the model or the number of samples."""
         if self.input_spikes is None:
             return None
-        return Inputs.of(model, self.input_spikes, num_samples, self.t0)
+        return Inputs.of(model, self.input_spikes, num_samples, self.t0, self.t1)
 
     def __repr__(self) -> str:
         lines = [f"protocol: window [{self.t0:g}, {self.t1:g}], steps of {self.dt0:g}, room for "

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ._checks import real_array
+from ._checks import finite_array, real_array
 from ._exponentials import relative_growth, relative_logarithm
 from .spikes import SpikeTrains
+from .spikes.checks import refuse_if
 
 __all__ = ["LeakyReadout"]
 
@@ -42,9 +43,9 @@ class LeakyReadout(eqx.Module):
     $$
 
     so that they are those of every engine, exact between its spikes whatever the step, and so are
-    their maximum, mean and end. They are differentiated in the spike times; of trains that hold the
-    presence of spikes, from a [`roughsnn.ClockEngine`][], in that, where an absent spike has a
-    derivative, too.
+    their maximum, mean and end, in the precision of the trains. They are differentiated in the
+    spike times; of trains that hold the presence of spikes, from a [`roughsnn.ClockEngine`][], in
+    that, where an absent spike has a derivative, too.
 
     It is a tree: train it together with a network, as a pair.
 
@@ -65,7 +66,8 @@ class LeakyReadout(eqx.Module):
         bias: their initial values $b$, likewise.
 
     Raises:
-        ValueError: an argument of the wrong shape; at the call, trains of other neurons.
+        ValueError: an argument of the wrong shape, a negative rate, or a number that is not finite;
+            at the call, trains of other neurons, or times outside their windows.
 
     References: Zenke & Vogels (2021), Neural Comput. 33:899, maximum over time; Wunderlich & Pehle
     (2021), Sci. Rep. 11:12829, the same with exact spikes.
@@ -84,15 +86,15 @@ class LeakyReadout(eqx.Module):
         mu2: ArrayLike = 20.0,
         bias: ArrayLike = 0.0,
     ):
-        self.weights = real_array("weights", weights)
+        self.weights = finite_array("weights", weights)
         if self.weights.ndim != 2 or 0 in self.weights.shape:
             raise ValueError(
                 "`weights` must have the shape (K, C), a row for each neuron and a column for each "
                 f"readout, got {self.weights.shape}."
             )
         shapes = ((), (self.weights.shape[1],))
-        for name, value in (("mu1", mu1), ("mu2", mu2), ("bias", bias)):
-            array = real_array(name, value).astype(self.weights.dtype)
+        for name, value, least in (("mu1", mu1, 0), ("mu2", mu2, 0), ("bias", bias, None)):
+            array = finite_array(name, value, least=least).astype(self.weights.dtype)
             if array.shape not in shapes:
                 raise ValueError(
                     f"`{name}` must be a number or have the shape {shapes[1]}, one for each "
@@ -104,11 +106,21 @@ class LeakyReadout(eqx.Module):
         """Potentials at given times since the start of the window, in increasing order.
 
         A spike exactly at one of them has no effect there yet, as currents jump and potentials do
-        not.
+        not. Of times of a recording take `trains.t0` off first.
         """
-        times = real_array("times", times).astype(trains.times.dtype)
+        times = real_array("times", times)
         if times.ndim != 1:
             raise ValueError(f"`times` must have one axis, got the shape {times.shape}.")
+        if isinstance(trains, SpikeTrains):  # of anything else is complained below
+            times = times.astype(trains.times.dtype)
+            room = 1 + 4 * float(jnp.finfo(times.dtype).eps)
+            shortest = jnp.min(trains.durations, initial=jnp.inf)
+            times = refuse_if(
+                times,
+                ~((times >= 0) & (times <= shortest * room)),
+                "`times` must lie in the window of every train, counted from its start: from 0 to "
+                "`trains.duration`. Of times of a recording take `trains.t0` off first.",
+            )
         return self._of_trials(_Potentials(times), trains)
 
     def maximum(self, trains: SpikeTrains) -> Float[Array, "*batch C"]:
@@ -202,7 +214,8 @@ class LeakyReadout(eqx.Module):
                 f"{self.weights.shape[0]}."
             )
         dtype = trains.times.dtype
-        weights = self.weights.astype(dtype)
+        own = jax.tree.map(lambda x: x.astype(dtype), self)
+        weights = own.weights
         batch = trains.batch_shape
         flat = trains.reshape(-1)
         if flat.presence is not None:
@@ -212,7 +225,7 @@ class LeakyReadout(eqx.Module):
             jumps = jnp.where(flat.mask[..., None], weights[jnp.maximum(flat.neurons, 0)], 0)
             times = jnp.where(flat.mask, flat.times, flat.durations[:, None])
             pieces = jax.vmap(_pieces)(times, jumps, flat.durations)
-        found = jax.vmap(lambda own: of_trial(self, own))(pieces)
+        found = jax.vmap(lambda trial: of_trial(own, trial))(pieces)
         return found.reshape(*batch, *found.shape[1:])
 
 

@@ -90,7 +90,9 @@ def simulate_on_grid(
     solver = chosen_solver(model, solver, args)
     if step_is_too_long(model, grid.dt0):
         raise EventSolveError(RESULTS[RESULTS.step_too_long])
-    inputs = None if input_spikes is None else Inputs.of(model, input_spikes, num_samples, grid.t0)
+    inputs = None
+    if input_spikes is not None:
+        inputs = Inputs.of(model, input_spikes, num_samples, grid.t0, grid.t1)
     steps = on_own_clock(_Steps(model, solver, grid, args))
     index = jnp.arange(num_samples, dtype=jnp.int32)
     numbers = None if inputs is None else step_numbers(inputs.trains, grid)

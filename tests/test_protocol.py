@@ -104,6 +104,20 @@ def test_misuse_of_a_simulation_is_refused():
 ADJOINTS = [rs.ForwardMode(), rs.StochasticAdjoint(), rs.EligibilityTraces("full")]
 
 
+def test_inputs_of_another_time_are_refused():
+    """Before a word was said, they drove nothing."""
+    late = rs.SpikeTrains.from_lists([[[5.2]]], t0=5.0, t1=6.0)
+    network = rs.SpikingNetwork(rs.LIF(1), [[0.0]], input_weights=[[1.0]])
+    protocol = rs.Protocol(0.0, 1.0, 0.05, max_spikes=1, input_spikes=late)
+    for engine in (rs.EventEngine(), rs.CellEngine(), rs.ClockEngine(surrogate=rs.SuperSpike())):
+        with pytest.raises(ValueError, match=r"the window \[5, 6\], of which nothing"):
+            engine.spike_trains(network, protocol, key=jr.key(0), num_samples=1)
+    with pytest.raises(ValueError, match=r"the window \[5, 6\], of which nothing"):
+        rs.simulate_on_grid(
+            network, 0.0, 1.0, 0.05, key=jr.key(0), num_samples=1, input_spikes=late
+        )
+
+
 def test_without_derivatives_an_estimator_that_needs_them_says_so():
     loss = rs.MeanLoss(lambda trains: trains.counts.astype(float))
     simulation = rs.Simulation(PROTOCOL, 2, rs.EventEngine(adjoint=rs.NoGradient()))

@@ -96,6 +96,18 @@ def test_single_precision_and_misuse():
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == jnp.float32
         np.testing.assert_allclose(a, b, atol=3e-6)
+        # trains decide which precision it is
+        mixed = rs.LeakyReadout(WEIGHTS, mu1=LEAK, mu2=DECAY, bias=BIAS)
+        np.testing.assert_array_equal(mixed.last(trains), single.last(trains))
+    narrow = eqx.filter_jit(lambda x: single.last(x))(TRAINS)
+    assert narrow.dtype == jnp.float64
+    for times in ([-0.1], [0.0, 1.01 * END], [np.nan]):
+        with pytest.raises(ValueError, match="must lie in the window of every train"):
+            READOUT.potentials(TRAINS, np.array(times))
+    with pytest.raises(ValueError, match="`mu2` must be at least 0, got -1"):
+        rs.LeakyReadout(WEIGHTS, mu2=-1.0)
+    with pytest.raises(ValueError, match="`weights` must be finite"):
+        rs.LeakyReadout(WEIGHTS * np.nan)
     with pytest.raises(ValueError, match="`weights` has rows for 3"):
         READOUT.last(TRAINS.select([0]))
     with pytest.raises(ValueError, match="`mu1` must be a number"):

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
-from roughsnn.spikes.distances import AbstractDistance, _comparable
 
 from ._study import Study, format_table
 
@@ -40,9 +39,9 @@ def planned_bytes(compiled: jax.stages.Compiled) -> int:
     return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
 
 
-def of_distance(distance: AbstractDistance, trains: rs.SpikeTrains) -> int:
+def of_distance(distance: rs.AbstractDistance, trains: rs.SpikeTrains) -> int:
     """Bytes for the distance of one pair of trains."""
-    x, y, room, end = _comparable(trains, trains)
+    x, y, room, end = distance._comparable(trains, trains)
     index = jnp.arange(1)
 
     def program(x, y, end):

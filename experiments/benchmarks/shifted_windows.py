@@ -122,6 +122,21 @@ def _on_a_grid(which: int, t0: float, unit: float) -> Found:
     return _of_trains(trains, unit)
 
 
+def _by_cells(which: int, t0: float, unit: float) -> Found:
+    return _by_engine(rs.CellEngine(), which, t0, unit)
+
+
+def _by_the_clock(which: int, t0: float, unit: float) -> Found:
+    return _by_engine(rs.ClockEngine(surrogate=rs.SuperSpike()), which, t0, unit)
+
+
+def _by_engine(engine: Any, which: int, t0: float, unit: float) -> Found:
+    network, inputs = _driven_network(which, t0, unit)
+    return _simulated(
+        network, which, t0, unit, input_current=1.3, input_spikes=inputs, engine=engine
+    )
+
+
 def _driven_network(which: int, t0: float, unit: float):
     rng = np.random.default_rng(which)
     neurons = rs.StochasticLIF(
@@ -172,6 +187,35 @@ def _of_trains(trains: rs.SpikeTrains, unit: float) -> Found:
     return {"times": since, "counts": np.asarray(trains.counts_by_neuron, float)}
 
 
+def _estimator(which: int, t0: float, unit: float) -> Found:
+    rng = np.random.default_rng(which)
+    neuron = rs.ResettingStochasticLIF(
+        mu1=rng.uniform(10, 20) / unit, mu2=5 / unit, sigma=1 / np.sqrt(unit), alpha=0.05,
+        intensity=rs.ExponentialIntensity(1.0, beta=5.0, tau_s=0.05 * unit),
+    )  # fmt: skip
+    protocol = rs.Protocol(t0, t0 + unit, 0.02 * unit, max_spikes=20, input_current=1.6)
+
+    def loss(trains):
+        return jnp.mean(jnp.where(trains.mask, trains.times, 0)) / unit
+
+    estimate = rs.Conditional(points=2)(
+        neuron, rs.Simulation(protocol, 2), loss, jax.random.key(which)
+    )
+    return _of_trains(estimate.generated, unit) | {
+        "gradient": np.asarray(estimate.gradient.v_reset, float)
+    }
+
+
+def _detectors(which: int, t0: float, unit: float) -> Found:
+    rng = np.random.default_rng(which)
+    detectors = rs.CoincidenceDetectors(rng.normal(size=(4, 2)), speed=8 / unit, tau=0.1 * unit)
+    times = t0 + unit * rng.uniform(-0.2, 0.8, 20)
+    trains = detectors.spike_trains(
+        rng.normal(size=(20, 2)), times, t0=t0, t1=t0 + unit, max_spikes=80
+    )
+    return _of_trains(trains.reshape(1), unit)
+
+
 def _drawn_trains(which: int, t0: float, unit: float) -> rs.SpikeTrains:
     rng = np.random.default_rng(which)
     trials = []
@@ -198,6 +242,12 @@ def _statistics(which: int, t0: float, unit: float) -> Found:
         "van_rossum": rs.VanRossum(0.05 * unit)(trains),
         "signature": rs.event_signature(trains, 2, time_scale=1 / unit),
     }
+    readout = rs.LeakyReadout(np.eye(2), mu1=10 / unit, mu2=30 / unit)
+    found |= {
+        "potentials": readout.potentials(trains, unit * np.linspace(0.0, 1.0, 11)),
+        "maximum": readout.maximum(trains),
+        "mean potential": readout.mean(trains),
+    }
     return {name: np.asarray(value, float) for name, value in found.items()}
 
 
@@ -220,6 +270,10 @@ KINDS: dict[str, Callable[[int, float, float], Found]] = {
     "threshold neurons": _threshold,
     "network with delays and inputs": _network,
     "network on a grid": _on_a_grid,
+    "network by cells": _by_cells,
+    "network by surrogate steps": _by_the_clock,
+    "conditional estimator": _estimator,
+    "coincidence detectors": _detectors,
     "current on a grid": _current_on_grid,
     "function of time": _function_of_time,
     "statistics": _statistics,

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from .._checks import number
+from .._checks import finite_array, number
 
 
 def leaky_readout(
-    spikes: Bool[ArrayLike, "..."] | Float[ArrayLike, "..."],
-    decoder: Float[ArrayLike, "..."],
+    spikes: ArrayLike,
+    decoder: ArrayLike,
     dt: float,
     leak: float,
 ) -> Float[Array, "steps J"]:
@@ -27,10 +27,10 @@ def leaky_readout(
         leak: the rate $\lambda > 0$.
 
     Raises:
-        ValueError: shapes that do not fit together, or a number out of range.
+        ValueError: shapes that do not fit together, a number out of range, or a NaN.
     """
-    decoder = jnp.asarray(decoder)
-    spikes = jnp.asarray(spikes).astype(decoder.dtype)
+    decoder = finite_array("decoder", decoder)
+    spikes = finite_array("spikes", spikes).astype(decoder.dtype)
     if spikes.ndim != 2 or decoder.ndim != 2 or spikes.shape[1] != decoder.shape[1]:
         raise ValueError(
             f"`spikes` has shape {spikes.shape} and `decoder` {decoder.shape}; they must be "
@@ -47,8 +47,8 @@ def leaky_readout(
 
 
 def refitted_decoder(
-    rates: Float[ArrayLike, "..."],
-    signal: Float[ArrayLike, "..."],
+    rates: ArrayLike,
+    signal: ArrayLike,
     *,
     ridge: float = 0.0,
 ) -> np.ndarray:
@@ -61,7 +61,7 @@ def refitted_decoder(
         ridge: the price $\rho \ge 0$ of large weights.
 
     Raises:
-        ValueError: shapes that do not fit together, or a negative price.
+        ValueError: shapes that do not fit together, a negative price, or a NaN.
     """
     rates, signal = np.asarray(rates, float), np.asarray(signal, float)
     if rates.ndim != 2 or signal.ndim != 2 or len(rates) != len(signal) or rates.size == 0:
@@ -69,6 +69,9 @@ def refitted_decoder(
             f"`rates` has shape {rates.shape} and `signal` {signal.shape}; they must be (steps, N) "
             "and (steps, J)."
         )
+    for name, array in (("rates", rates), ("signal", signal)):
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"`{name}` must be finite, and it holds a NaN or an infinite number.")
     ridge = number("ridge", ridge, least=0)
     if ridge > 0:
         n = rates.shape[1]

@@ -12,7 +12,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from .._checks import number, whole_number
+from .._checks import RealLike, finite_array, number, whole_number
+from .._shown import is_known, shown
 from ..spikes import SpikeTrains
 from ..spikes.checks import refuse_if
 from .network import BalancedNetwork
@@ -58,9 +59,21 @@ class BalancedSolution(eqx.Module):
     error_current: Float[Array, "steps N"]
     dt: float = eqx.field(static=True)
 
-    def spike_trains(self, t0: float = 0.0) -> SpikeTrains:
+    def __repr__(self) -> str:
+        steps, neurons = self.spikes.shape
+        lines = [f"balanced solution: {neurons} neurons, {steps} steps of {self.dt:g}"]
+        if is_known(self.spikes):
+            counts = np.asarray(self.spikes).sum(axis=0)
+            silent = f", {np.sum(counts == 0)} neurons silent" if np.any(counts == 0) else ""
+            lines.append(f"{counts.sum()} spikes{silent}")
+        for name in ("readout", "v", "rates", "slow_current", "error_current"):
+            lines.append(f"{name}: {shown(getattr(self, name))}")
+        return "\n".join(lines)
+
+    def spike_trains(self, t0: RealLike = 0.0) -> SpikeTrains:
         """The spikes, each at the end of its step, in a window that starts at `t0`. Not inside
         `jit`."""
+        t0 = number("t0", t0)
         # on the host: as arrays of JAX, each number of spikes would be compiled for
         steps, neurons = np.nonzero(np.asarray(self.spikes))
         length = self.spikes.shape[0] * self.dt
@@ -115,7 +128,7 @@ def solve_balanced(
         dt: the step, in the unit of time of the network; a python number.
         targets: the signal x at the end of each step, shape (steps, J), which feedback and
             `CurrentRule` need.
-        feedback: gain K of the feedback; may be traced.
+        feedback: gain K of the feedback, at most 1 / dt; may be traced.
         state: where to begin, by default [`resting_state`][roughsnn.balance.resting_state].
         rules: how connections learn, one after another; by default they do not.
         update_every: steps after which weights take on what rules have collected since. Rules are
@@ -129,7 +142,8 @@ def solve_balanced(
         the solution.
 
     Raises:
-        ValueError: arguments of the wrong shape or out of range; feedback, or a `CurrentRule`,
+        ValueError: arguments of the wrong shape, not finite or out of range; steps longer than
+            1 / leak or 1 / feedback; feedback, or a `CurrentRule`,
             without targets; potentials or weights that are not finite (with `throw=True`), as
             happens where a learning rate is too large.
     """
@@ -144,8 +158,22 @@ def solve_balanced(
         )
     if firing not in ("one", "all"):
         raise ValueError(f"`firing` is {firing!r}; it must be 'one' or 'all'.")
-    if not all(isinstance(rule, AbstractLocalRule) for rule in rules):
-        raise TypeError("`rules` must be local rules, such as `VoltageRule`.")
+    if isinstance(rules, AbstractLocalRule) or not all(
+        isinstance(rule, AbstractLocalRule) for rule in rules
+    ):
+        raise TypeError(
+            "`rules` must be a list or tuple of local rules, such as `[VoltageRule(tau)]`."
+        )
+    if dt * network.leak > 1:
+        raise ValueError(
+            f"`dt` is {dt:g}, longer than the time constant 1 / leak = {1 / network.leak:g}: let "
+            "it be well below that."
+        )
+    if not isinstance(feedback, jax.core.Tracer) and dt * np.max(feedback) > 1:
+        raise ValueError(
+            f"`feedback` is {feedback}, so large that an error is overshot within one step of "
+            f"dt={dt:g}: let it be at most 1 / dt, or take shorter steps."
+        )
     if targets is None:
         if any(isinstance(r, CurrentRule) for r in rules) or _is_not_zero(feedback):
             raise ValueError(
@@ -227,7 +255,7 @@ def solve_balanced(
 def _signals_of(
     name: str, value: Float[ArrayLike, "..."], network: BalancedNetwork
 ) -> Float[Array, "steps J"]:
-    array = jnp.asarray(value, network.fast.dtype)
+    array = finite_array(name, value).astype(network.fast.dtype)
     if array.ndim != 2 or array.shape[0] == 0 or array.shape[1] != network.num_signals:
         raise ValueError(
             f"`{name}` has shape {array.shape}; it must be (steps, {network.num_signals}), with a "

@@ -110,7 +110,7 @@ class CellEngine(AbstractEngine):
 
     def spike_trains(self, model, protocol, *, key, num_samples, throw=True):
         check_computes(model, protocol, num_samples)
-        if is_traced((model, protocol.input_current, protocol.input_spikes)):
+        if is_traced((model, protocol.input_current, protocol.input_spikes, key)):
             layout = self._layout_for(model)
             rooms = self.rooms or _first_rooms(layout)
             asked = Asked.of(model, protocol, num_samples)

@@ -14,8 +14,9 @@ from jaxtyping import Array, Float, Int
 
 from .._checks import IntLike, RealLike, count_field, number, optional_whole_number
 from ..drivers import BrownianNoise, TimeGrid
-from ..protocol import Protocol, has_row_per_sample
+from ..protocol import Protocol, checked_current, has_row_per_sample
 from ..spikes import SpikeTrains
+from ..spikes.checks import refuse_if
 from ._base import AbstractGradientEstimator, GradientEstimate, differentiate, draw_trials, scalar
 from ._changes import frozen, loss_changes
 from ._interval_law import check_renewal, survival, walk_from
@@ -75,7 +76,9 @@ class Conditional(AbstractGradientEstimator):
     Raises:
         TypeError: another model than a resetting neuron.
         ValueError: several neurons, noise of the current, an input that changes, or a law of the
-            noise other than Brownian motion; the message names what to use instead.
+            noise other than Brownian motion; the message names what to use instead. No trial, a
+            step longer than the time constant, or more spikes than there is room for (unless the
+            simulation has `throw=False`).
 
     References:
         Gong, Ho (1987), IEEE Trans. Automat. Contr. 32, 858 (smoothed perturbation analysis).
@@ -99,6 +102,15 @@ class Conditional(AbstractGradientEstimator):
             sequences = _Sequences.of(neuron, protocol, samples, self.longest)
             drawn, excess = sequences.draw(neuron, protocol, key)
             trains = sequences.trains(drawn)
+            if getattr(simulate, "throw", False):
+                trains = refuse_if(
+                    trains,
+                    trains.overflowed,
+                    f"More spikes happened than `max_spikes` = {trains.max_spikes} has room for. "
+                    "Increase it, or give the Simulation `throw=False`, with which trains are cut "
+                    "off and flagged.",
+                )
+            value = scalar(loss(trains))
 
             def change(cells):
                 """Of the loss, where an interval ends in these cells instead."""
@@ -116,7 +128,7 @@ class Conditional(AbstractGradientEstimator):
                 alpha = jnp.reshape(neuron.alpha, ())
                 slope = _by_strata(moved, excess, alpha, change, self.points, jr.fold_in(key, 3))
             unfinished = jnp.mean(survival(lax.stop_gradient(excess[-1])))
-            return scalar(loss(trains)) - slope, (trains, {"unfinished": unfinished})
+            return value - slope, (trains, {"unfinished": unfinished})
 
         (value, (trains, diagnostics)), gradient = differentiate(objective, model, trainable)
         return GradientEstimate(value, gradient, trains, diagnostics)
@@ -224,7 +236,8 @@ class _Sequences(eqx.Module):
     def draw(self, neuron, protocol: Protocol, key) -> tuple[_Drawn, Array]:
         r"""Intervals of all trials; and $\Lambda - \alpha$ of each at the edges of its cells."""
         shape = (self.samples, self.intervals)
-        current = jnp.asarray(0.0 if protocol.input_current is None else protocol.input_current)
+        current = checked_current(neuron, protocol.input_current, self.samples)
+        current = jnp.zeros(()) if current is None else current
         if not has_row_per_sample(current):
             current = current.reshape((1, 1))
         first = (jnp.arange(self.intervals, dtype=jnp.int32) == 0)[None, :]
@@ -260,8 +273,9 @@ class _Sequences(eqx.Module):
         return self.trains_of(self.lengths(drawn.cells, drawn.places))
 
     def trains_of(self, lengths: Float[Array, "*batch intervals"]) -> SpikeTrains:
-        times = self.t0 + jnp.cumsum(lengths, axis=-1)
-        times = jnp.where(times <= self.t1, times, jnp.inf)
+        # times of spike trains count from the start of the window
+        times = jnp.cumsum(lengths, axis=-1)
+        times = jnp.where(times <= self.t1 - self.t0, times, jnp.inf)
         over = jnp.any(jnp.isfinite(times[..., self.room :]), axis=-1)
         times = times[..., : self.room]
         neurons = jnp.where(jnp.isfinite(times), 0, -1).astype(jnp.int32)
@@ -272,7 +286,9 @@ class _Sequences(eqx.Module):
 def _setting(simulate: Any, model: Any, key) -> tuple[Any, Protocol, int]:
     """The neuron, what is done to it, and the number of trials."""
     protocol, samples = (getattr(simulate, name, None) for name in ("protocol", "num_samples"))
-    if isinstance(protocol, Protocol) and samples is not None:
-        return model, protocol, samples
-    trials = draw_trials(simulate, model, key, "Conditional")
-    return trials.model, trials.protocol, len(trials)
+    if not isinstance(protocol, Protocol) or samples is None:
+        trials = draw_trials(simulate, model, key, "Conditional")
+        model, protocol, samples = trials.model, trials.protocol, len(trials)
+    if samples == 0:
+        raise ValueError("`num_samples` of the simulation is 0; an estimate needs a trial or more.")
+    return model, protocol, samples

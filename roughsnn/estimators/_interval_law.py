@@ -19,15 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import IntLike, RealLike, number, whole_number
+from .._checks import IntLike, RealLike, finite_array, number, whole_number
 from .._random import normals
+from .._shown import is_known
 from ..drivers import TimeGrid
 from ..neurons import AbstractNeuron, ResettingStochasticLIF
 from ..protocol import has_row_per_sample
+from ..spikes.checks import refuse_if
 
 # what of the intensity can count in a cell: with more than this the spike is in the cell but for
 # a chance of e^-50, and a potential far above the threshold makes no infinite numbers
 _SURE = 50.0
+# the longest step in units of the time constant, as of a solve
+_LONGEST_STEP = 1.0 + 1e-5
 
 
 class IntervalLaw(eqx.Module):
@@ -44,6 +48,17 @@ class IntervalLaw(eqx.Module):
 
     edges: Float[Array, " edges"]
     survival: Float[Array, " edges"]
+
+    def __repr__(self) -> str:
+        edges, survival = self.edges, self.survival
+        if not is_known(edges, survival):
+            return f"law of an interval: {edges.shape[-1] - 1} cells"
+        edges, survival = np.asarray(edges, float), np.asarray(survival, float)
+        mean = np.sum(np.diff(edges) * (survival[1:] + survival[:-1]) / 2)
+        return (
+            f"law of an interval: {edges.size - 1} cells up to {edges[-1]:g}, mean {mean:.4g}, "
+            f"{100 * survival[-1]:.3g} % last longer"
+        )
 
     @property
     def probabilities(self) -> Float[Array, " edges"]:
@@ -121,7 +136,8 @@ def interval_law(
 
     Raises:
         TypeError: another model than a resetting neuron.
-        ValueError: several neurons, noise of the current, or an input that changes.
+        ValueError: several neurons, noise of the current, or an input that changes; a step longer
+            than the time constant of the potential.
     """
     check_renewal(neuron, input_current, "interval_law")
     longest = number("longest", longest, positive=True)
@@ -130,7 +146,7 @@ def interval_law(
         raise ValueError(f"`dt0` must be at most `longest`, got dt0={dt0} and longest={longest}.")
     grid = TimeGrid(0.0, longest, dt0)
     paths = whole_number("num_paths", num_paths, 1)
-    current = jnp.asarray(0.0 if input_current is None else input_current)
+    current = finite_array("input_current", 0.0 if input_current is None else input_current)
     current = jnp.broadcast_to(current.reshape(()), (paths,))
     start = jnp.broadcast_to(jnp.reshape(neuron.v_reset, ()), (paths,))
     seen = walk_from(neuron, start, current, grid, key, lambda excess: jnp.mean(survival(excess)))
@@ -158,6 +174,12 @@ def walk_from(
     dt = grid.dt0
     mu1, alpha = (jnp.reshape(x, ()) for x in (neuron.mu1, neuron.alpha))
     dtype = jnp.result_type(start, mu1)
+    start = refuse_if(
+        start,
+        mu1 * dt > _LONGEST_STEP,
+        f"`dt0` = {dt:g} is longer than the time constant 1 / mu1 of the potential, so that "
+        "Euler's method leaps over its equilibrium: take shorter steps.",
+    )
 
     def step(carry, cell):
         v, integrated = carry

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._checks import IntLike, RealLike, number, optional_whole_number
 from ..spikes.trains import SpikeTrains
 from ..spikes.windows import rounding_of
 from ._files import new_file, one_batch_axis, with_overflow
@@ -68,11 +69,11 @@ def write_csv(
 def read_csv(
     path: Path | str,
     *,
-    t0: float | int | None = None,
-    t1: float | int | None = None,
+    t0: RealLike | None = None,
+    t1: RealLike | None = None,
     unit: str | None = None,
-    num_neurons: int | None = None,
-    num_trials: int | None = None,
+    num_neurons: IntLike | None = None,
+    num_trials: IntLike | None = None,
     keep_duplicates: bool = False,
     time_column: Column | None = None,
     neuron_column: Column | Sequence[Column] | None = None,
@@ -83,7 +84,7 @@ def read_csv(
     header: bool | None = None,
     compression: Compression | None = None,
     time_unit: str | None = None,
-    sampling_rate: float | None = None,
+    sampling_rate: RealLike | None = None,
 ) -> SpikeTrains:
     """Read what `write_csv` wrote, or any table with a row for each spike.
 
@@ -125,6 +126,9 @@ def read_csv(
             is no number, NaN, outside the window, out of order or there twice. The message names
             file, line and value.
     """
+    num_neurons = optional_whole_number("num_neurons", num_neurons, 1)
+    num_trials = optional_whole_number("num_trials", num_trials, 0)
+    t0, t1 = (None if x is None else number(n, x) for n, x in (("t0", t0), ("t1", t1)))
     format = TableFormat(
         time_column, neuron_column, trial_column, ignore, delimiter, decimal, header, compression,
         time_unit, sampling_rate,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._checks import RealLike, number
 from ._table_columns import UNITS, Column, Found, find_columns
 from ._table_text import (
     DESCRIPTION,
@@ -56,7 +56,7 @@ class TableFormat:
     header: bool | None = None
     compression: Compression | None = None
     time_unit: str | None = None
-    sampling_rate: float | None = None
+    sampling_rate: RealLike | None = None
 
     def __post_init__(self):
         if self.delimiter is not None and len(self.delimiter) != 1:
@@ -65,11 +65,12 @@ class TableFormat:
             raise ValueError(f"`decimal` is {self.decimal!r}; it must be '.' or ','.")
         if self.time_unit is not None:
             check_unit("time_unit", self.time_unit)
+        for name in ("time_column", "neuron_column", "trial_column", "ignore"):
+            object.__setattr__(self, name, _checked_column(name, getattr(self, name)))
         rate = self.sampling_rate
-        if rate is not None and not (math.isfinite(rate) and rate > 0):
-            raise ValueError(
-                f"`sampling_rate` is {rate}; it must be a number of samples per second above 0."
-            )
+        if rate is not None:
+            rate = number("sampling_rate", rate, positive=True)
+            object.__setattr__(self, "sampling_rate", rate)
         if rate is not None and self.time_unit is not None:
             raise ValueError(
                 "`sampling_rate` says that times are numbers of samples, and `time_unit` that they "
@@ -79,7 +80,9 @@ class TableFormat:
     def named(self) -> tuple[Column, ...]:
         """The columns that are given."""
         given = (self.time_column, self.neuron_column, self.trial_column, self.ignore)
-        parts = [(x,) if isinstance(x, str | int) else x for x in given if x is not None]
+        parts = [
+            (x,) if isinstance(x, str | int | np.integer) else x for x in given if x is not None
+        ]
         return tuple(column for part in parts for column in part)
 
 
@@ -192,6 +195,19 @@ def convert_times(times: Any, unit: str, to: str) -> Any:
     return times * float(ratio.numerator) / float(ratio.denominator)
 
 
+def _checked_column(name: str, column: Any) -> Any:
+    """A column, or several of them, with positions as Python integers."""
+    if column is None or isinstance(column, str):
+        return column
+    if isinstance(column, int | np.integer) and not isinstance(column, bool):
+        return int(column)
+    if isinstance(column, Sequence | np.ndarray) and np.ndim(column) == 1:
+        return tuple(_checked_column(name, part) for part in column)
+    raise ValueError(
+        f"`{name}` is {column!r}; a column is given by its name or by its position from 0."
+    )
+
+
 def _column(column: Any, named: bool) -> Any:
     """Without a header, positions may come as text, as from a command line."""
     if isinstance(column, str):
@@ -285,7 +301,10 @@ def _labels(path, columns: list[Sequence[str]], rows, name: str) -> np.ndarray:
                 )
     if len(columns) == 1:
         return np.array(columns[0], str)
-    return np.array([" ".join(parts) for parts in zip(*columns, strict=True)], str)
+    # ("1 2", "3") and ("1", "2 3") are two
+    plain = not any(" " in text for column in columns for text in column)
+    together = " ".join if plain else str
+    return np.array([together(parts) for parts in zip(*columns, strict=True)], str)
 
 
 def _arrays(

@@ -4,6 +4,8 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 UNITS: dict[str, int] = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
 """Nanoseconds in a unit of time."""
 
@@ -45,7 +47,7 @@ _PERHAPS = {
     },
 }  # fmt: skip
 
-Column = str | int
+Column = str | int | np.integer
 """A column by its name, or by its position from 0."""
 
 
@@ -125,6 +127,7 @@ def find_columns(
             )
     if at_time is None:
         at_time = _time(where, names, free, named, sampled)
+    _refuse_one_column_twice(where, names, (at_time,), *(x or () for x in given.values()))
     words, unit = _words(names[at_time])
     free = [at for at in free if at != at_time]
     roles = {
@@ -142,8 +145,18 @@ def find_columns(
     )
 
 
+def _refuse_one_column_twice(where: str, names: list[str], *roles: Sequence[int]) -> None:
+    read = [at for role in roles for at in role]
+    for at in read:
+        if read.count(at) > 1:
+            raise ValueError(
+                f"{where}: the column {names[at] or at!r} is named twice, among those of times, "
+                "neurons and trials. A column says one of them."
+            )
+
+
 def _several(columns: Column | Sequence[Column]) -> Sequence[Column]:
-    return (columns,) if isinstance(columns, str | int) else columns
+    return (columns,) if isinstance(columns, str | int | np.integer) else columns
 
 
 def _place(where: str, names: list[str], column: Column, named: bool) -> int:

@@ -29,6 +29,7 @@ _UNPACK = {"gzip": gzip.decompress, "bz2": bz2.decompress, "xz": lzma.decompress
 _DAMAGE = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 _DELIMITERS = {"\t": "tab", ";": "';'", ",": "','", "|": "'|'"}
 _ONE_COLUMN = "\x1f"
+_SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.I)
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.I)
 
 
@@ -72,6 +73,16 @@ def read_cells(
     lines = _text(path, compression).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
+    # spreadsheets say in a first line of its own what is between the columns
+    said = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
+    if said:
+        lines[0] = "#"
+        if delimiter not in (None, said[1]):
+            raise ValueError(
+                f"{path}, line 1 says that {said[1]!r} is between the columns, and `delimiter` is "
+                f"{delimiter!r}. Leave it out, or remove the line."
+            )
+        delimiter = said[1]
     description = lines[0] if lines and lines[0].startswith(DESCRIPTION) else None
     numbered = [
         (number, line)
@@ -79,7 +90,7 @@ def read_cells(
         if not line.startswith("#") and not (number == 1 and description)
     ]
     comments = [n for n, line in enumerate(lines, start=1) if line.startswith("#")]
-    comments = comments[1:] if description else comments
+    comments = comments[1:] if description or said else comments
     remarks = [f"{_lines(comments)} with # and {are(comments)} not read"] if comments else []
     if not numbered:
         raise ValueError(

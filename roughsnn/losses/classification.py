@@ -93,19 +93,24 @@ class AbstractClassificationLoss(AbstractLoss):
 
     def decide(self, generated: Any) -> Int[Array, " samples"]:
         """The class with the largest score, the first of several; -1 where nothing speaks for
-        any."""
-        best = jnp.argmax(self.logits(generated), axis=1).astype(jnp.int32)
-        return jnp.where(self.undecided(generated), -1, best)
+        any, or a score is NaN."""
+        logits = self.logits(generated)
+        best = jnp.argmax(logits, axis=1).astype(jnp.int32)
+        unknown = self.undecided(generated) | jnp.any(jnp.isnan(logits), axis=1)
+        return jnp.where(unknown, -1, best)
 
     def accuracy(self, generated: Any, labels: ArrayLike) -> Float[Array, ""]:
-        """The share of the samples that are decided as they are labelled.
+        """The share of the samples that are decided as they are labelled; NaN where a label is no
+        class.
 
         Raises:
             ValueError: as in `of_samples`.
         """
-        labels = _checked_labels(labels, *self.logits(generated).shape)
+        shape = self.logits(generated).shape
+        labels = _checked_labels(labels, *shape)
         right = self.decide(generated) == labels.astype(jnp.int32)
-        return jnp.mean(right, dtype=jnp.result_type(float))
+        share = jnp.mean(right, dtype=jnp.result_type(float))
+        return jnp.where(jnp.all((labels >= 0) & (labels < shape[1])), share, jnp.nan)
 
     def changes(
         self, generated: SpikeTrains, observed: Any, alternatives: SpikeTrains

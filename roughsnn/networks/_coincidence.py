@@ -6,9 +6,10 @@ import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._checks import RealLike, number, real_array
+from .._checks import IntLike, RealLike, finite_array, number, real_array, whole_number
 from ..spikes import SpikeTrains
 
 
@@ -57,7 +58,7 @@ class CoincidenceDetectors(eqx.Module):
         threshold: RealLike = 1.5,
     ):
         self.positions = _points("positions", positions)
-        self.speed = jnp.asarray(real_array("speed", speed), self.positions.dtype)
+        self.speed = jnp.asarray(finite_array("speed", speed), self.positions.dtype)
         if self.speed.shape != ():
             raise ValueError(f"`speed` must be one number, got shape {self.speed.shape}.")
         if not isinstance(self.speed, jax.core.Tracer) and not self.speed > 0:
@@ -77,7 +78,10 @@ class CoincidenceDetectors(eqx.Module):
         square = jnp.sum((points[:, None] - self.positions[None]) ** 2, axis=-1)
         # the distance of a point to itself has no derivative
         distance = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-        return jnp.where(distance <= self.reach, distance / self.speed, jnp.inf)
+        # a point exactly at `reach` is within it, however differences of coordinates are rounded
+        size = jnp.max(jnp.abs(points)) + jnp.max(jnp.abs(self.positions))
+        slack = lax.stop_gradient(4 * float(jnp.finfo(size.dtype).eps) * size)
+        return jnp.where(distance <= self.reach + slack, distance / self.speed, jnp.inf)
 
     def spike_times(self, points: Any, times: Any = 0.0) -> Float[Array, "n K"]:
         """When each neuron fires: for each of its arrivals, in order, the time if that made it
@@ -86,10 +90,12 @@ class CoincidenceDetectors(eqx.Module):
         Args:
             points: where spikes come from, of shape (n, d); one row for each spike.
             times: when they start, a number or of shape (n,). `inf` for no spike: rows that only
-                make up the number.
+                make up the number. By a clock that begins near them, so that their precision tells
+                them apart; `spike_trains` takes times of a recording.
 
         Raises:
-            ValueError: points of another dimension than the neurons, or other times than points.
+            ValueError: points of another dimension than the neurons, other times than points, or
+                times so late that their precision does not resolve `tau`.
         """
         points = _points("points", points).astype(self.positions.dtype)
         if points.shape[1] != self.positions.shape[1]:
@@ -98,6 +104,7 @@ class CoincidenceDetectors(eqx.Module):
                 f"{self.positions.shape[1]}; both must lie in one space."
             )
         times = real_array("times", times).astype(points.dtype)
+        _refuse_unless_resolved(times, self.tau)
         if times.shape not in ((), (points.shape[0],)):
             raise ValueError(
                 f"`times` must be a number or have shape ({points.shape[0]},), got {times.shape}."
@@ -124,31 +131,61 @@ class CoincidenceDetectors(eqx.Module):
         return jnp.sum(fired, axis=0, dtype=jnp.int32)
 
     def spike_trains(
-        self, points: Any, times: Any = 0.0, *, t0: float = 0.0, t1: RealLike, max_spikes: int
+        self,
+        points: Any,
+        times: Any = 0.0,
+        *,
+        t0: RealLike = 0.0,
+        t1: RealLike,
+        max_spikes: IntLike,
     ) -> SpikeTrains:
-        """The spikes before `t1`, as trains of one trial.
+        """The spikes from `t0` to `t1`, as trains of one trial.
 
         Args:
             points: as in `spike_times`.
-            times: as in `spike_times`.
+            times: as in `spike_times`, but times of the recording, from which `t0` is taken off
+                in double precision where they are known.
             t0: start of the window.
             t1: its end.
             max_spikes: room for spikes; `overflowed` says whether there were more.
         """
-        spikes = self.spike_times(points, times) - t0
-        length = number("t1", t1) - t0
-        spikes = jnp.where(spikes <= length, spikes, jnp.inf).reshape(-1)
+        t0, t1 = number("t0", t0), number("t1", t1)
+        max_spikes, length = whole_number("max_spikes", max_spikes, 0), t1 - t0
+        if isinstance(times, jax.core.Tracer):
+            since = times - t0
+        else:
+            real_array("times", times)  # refuses what are no numbers
+            since = jnp.asarray(np.asarray(times, np.float64) - t0, jnp.result_type(float))
+        spikes = self.spike_times(points, since)
+        inside = (spikes >= 0) & (spikes <= length)
+        spikes = jnp.where(inside, spikes, jnp.inf).reshape(-1)
         order = jnp.argsort(spikes, stable=True)[:max_spikes]
         ordered = spikes[order]
         k = self.num_neurons
         neurons = jnp.where(jnp.isfinite(ordered), (order % k).astype(jnp.int32), -1)
         overflowed = jnp.sum(jnp.isfinite(spikes)) > max_spikes
-        trains = SpikeTrains(ordered, neurons, t0, t0 + length, overflowed, num_neurons=k)
+        trains = SpikeTrains(ordered, neurons, t0, t1, overflowed, num_neurons=k)
         return trains.pad_to(max_spikes)
 
 
+def _refuse_unless_resolved(times: Array, tau: float) -> None:
+    """Fail where times are NaN, or rounded to more than a hundredth of the time constant."""
+    if isinstance(times, jax.core.Tracer):
+        return
+    known = np.asarray(times)
+    if np.any(np.isnan(known) | (known == -np.inf)):
+        raise ValueError("`times` holds a NaN or -inf; it must be times, or inf for no spike.")
+    latest = np.max(np.abs(known[np.isfinite(known)]), initial=0)
+    if latest * np.finfo(known.dtype).eps > 0.01 * tau:
+        raise ValueError(
+            f"`times` has {latest:g}, and {known.dtype} does not resolve `tau` = {tau:g} so far "
+            "from 0: count times from the start of the window (`spike_trains` does), or use double "
+            "precision (jax_enable_x64)."
+        )
+
+
 def _points(name: str, value: Any) -> Float[Array, "n d"]:
-    points = real_array(name, value)
+    points = finite_array(name, value)
     if points.ndim != 2 or 0 in points.shape:
         raise ValueError(
             f"`{name}` must have shape (n, d), a row for each of one or more points, got "

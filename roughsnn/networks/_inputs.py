@@ -6,10 +6,12 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..drivers import JumpDriver, ProductPath, TimeGrid, path_of_spikes
 from ..event_sde import StructuredDiffusion
 from ..spikes import SpikeTrains
+from ..spikes.checks import is_traced
 from ..spikes.windows import times_since
 
 
@@ -25,9 +27,9 @@ class Inputs(eqx.Module):
     since: Any
 
     @classmethod
-    def of(cls, model, trains, num_samples: int, t0: float) -> "Inputs":
-        """The input of a model on a window that starts at `t0`, refused where it does not fit the
-        model or the samples."""
+    def of(cls, model, trains, num_samples: int, t0: float, t1: float) -> "Inputs":
+        """The input of a model on a window, refused where it does not fit the model, the samples or
+        the window."""
         num_inputs = getattr(model, "num_inputs", 0)
         if not isinstance(trains, SpikeTrains):
             raise TypeError(
@@ -50,6 +52,7 @@ class Inputs(eqx.Module):
                 "`input_spikes` must be one trial, or a batch with one for each of the "
                 f"{num_samples} samples, got batch shape {batch}."
             )
+        _refuse_other_times(trains, t0, t1)
         return cls(trains, times_since(trains, float(t0)))
 
     def of_sample(self, index) -> "Inputs":
@@ -64,6 +67,22 @@ class Inputs(eqx.Module):
         path = path_of_spikes(self.since, self.trains.neurons, units)
         spikes = JumpDriver(path, grid, since_start=True)
         return spikes if driver is None else ProductPath(driver, spikes)
+
+
+def _refuse_other_times(trains: SpikeTrains, t0: float, t1: float) -> None:
+    """Fail where nothing of a train's window lies in that of the simulation: it would drive
+    nothing."""
+    if is_traced(trains.window_bits):
+        return
+    starts, ends = np.ravel(trains.t0), np.ravel(trains.t1)
+    elsewhere = (starts >= t1) | (ends <= t0)
+    if np.any(elsewhere):
+        at = int(np.argmax(elsewhere))
+        raise ValueError(
+            f"`input_spikes` have the window [{starts[at]:.15g}, {ends[at]:.15g}], of which "
+            f"nothing lies in that of the simulation, [{t0:.15g}, {t1:.15g}]: simulate that "
+            "window, or give the input times by the clock of the simulation."
+        )
 
 
 class _Parts(eqx.Module):

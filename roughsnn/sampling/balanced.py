@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import RealLike, number, real_array
+from .._checks import RealLike, finite_array, number
 from ..event_sde import AbstractEventSDE, StructuredDiffusion
 from ..solve import EventSolution
 from ..spikes import SpikeTrains
 from .metropolis import checked_readout
-from .targets import AbstractTarget
+from .targets import AbstractTarget, GaussianTarget
 
 
 class SamplerState(NamedTuple):
@@ -216,6 +216,16 @@ class BalancedSampler(AbstractEventSDE):
         return leak + self.feed.T @ (dx + theta / self.tau_readout)
 
     @property
+    def fastest_rate(self):
+        rate = 1 / self.tau_readout
+        if self.drift_at == "readout" or not isinstance(self.target, GaussianTarget):
+            return jnp.asarray(rate, self.readout.dtype)
+        # the state relaxes at the eigenvalues of D times the precision
+        b = self.noise_factor
+        fastest = jnp.max(jnp.linalg.eigvalsh(b.T @ self.target.precision.astype(b.dtype) @ b))
+        return jnp.maximum(rate, fastest / self.tau_langevin)
+
+    @property
     def noise_shape(self):
         return (self.readout.shape[0],)
 
@@ -259,7 +269,7 @@ def _noise_of_potentials(factor, dx):
 def _square(name: str, value: Any, p: int) -> Float[Array, "p p"]:
     if value is None:
         return jnp.eye(p)
-    array = real_array(name, value)
+    array = finite_array(name, value)
     if array.shape != (p, p):
         raise ValueError(
             f"`{name}` must have shape ({p}, {p}), p being the dimension of the target, got "

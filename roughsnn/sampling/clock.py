@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from .._checks import IntLike, RealLike, number, optional_whole_number, whole_number
+from ..spikes.checks import refuse_if
 from .balanced import BalancedSampler
 from .metropolis import SampledPath
 from .readouts import PiecewiseConstant
@@ -43,12 +45,19 @@ def run_by_clock(
             (a thousand times K at most, where the scheme is unstable).
 
     Raises:
-        ValueError: an argument outside its range.
+        ValueError: an argument outside its range, or steps at which Euler's scheme diverges;
+            potentials that become infinite or NaN (inside `jit` at run time).
     """
     every, num_steps = whole_number("every", every, 1), whole_number("num_steps", num_steps, 1)
     if num_steps % every:
         raise ValueError(f"`num_steps` is {num_steps}; it must be a multiple of `every`, {every}.")
     dt = number("dt", dt, positive=True)
+    rate = sampler.fastest_rate
+    if not isinstance(rate, jax.core.Tracer) and dt * float(rate) >= 2:
+        raise ValueError(
+            f"`dt` is {dt:g}, and Euler's scheme diverges unless it is less than twice the "
+            f"shortest time constant of the sampler, {1 / float(rate):g}: take shorter steps."
+        )
     most = optional_whole_number("max_spikes_per_step", max_spikes_per_step, 1)
     dtype, (p, k) = sampler.readout.dtype, sampler.readout.shape
     if shift is None:
@@ -89,6 +98,12 @@ def run_by_clock(
         return (v, theta, i), (theta, counts)
 
     start = (jnp.zeros(k, dtype), jnp.zeros(p, dtype), jnp.int32(0))
-    _, (estimates, counts) = lax.scan(chunk, start, jr.split(key, num_steps // every))
+    (v, theta, _), (estimates, counts) = lax.scan(chunk, start, jr.split(key, num_steps // every))
+    estimates = refuse_if(
+        estimates,
+        ~jnp.isfinite(jnp.sum(v) + jnp.sum(theta)),
+        "Potentials of a balanced sampler became infinite or NaN: check the log density of the "
+        "target (is it finite where the estimate begins, at 0?), or decrease `dt`.",
+    )
     ts = dt * every * jnp.arange(1, num_steps // every + 1, dtype=dtype)
     return SampledPath(ts, estimates, counts)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._checks import IntLike, RealLike, number, real_array, whole_number
+from .._checks import IntLike, RealLike, finite_array, number, whole_number
 from .readouts import PiecewiseConstant
 from .targets import GaussianTarget
 
@@ -153,7 +153,7 @@ def checked_readout(readout: Any, dim: int) -> Float[Array, "p K"]:
     Raises:
         ValueError: they do not.
     """
-    gamma = real_array("readout", readout)
+    gamma = finite_array("readout", readout)
     if gamma.ndim != 2 or gamma.shape[0] != dim or gamma.shape[1] < 1:
         raise ValueError(
             f"`readout` must have shape (p, K) with p = {dim}, the dimension of the target, got "

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._checks import IntLike, RealLike, number, real_array, whole_number
+from .._checks import IntLike, RealLike, finite_array, number, real_array, whole_number
 from ..event_sde import AbstractTimeFunction
 
 
@@ -78,7 +78,7 @@ class PiecewiseConstant(AbstractTimeFunction):
             raise ValueError(
                 "`times` must be known before anything is compiled: give a list of numbers."
             )
-        known, values = np.asarray(times, np.float64), real_array("values", values)
+        known, values = np.asarray(times, np.float64), finite_array("values", values)
         if known.ndim != 1 or values.ndim != 2 or values.shape[0] != known.size + 1:
             raise ValueError(
                 "`values` must have one row more than there are `times`, got shapes "
@@ -91,6 +91,7 @@ class PiecewiseConstant(AbstractTimeFunction):
     def __call__(self, t):
         if not self.times:
             return self.values[0]
+        t = real_array("t", t)
         return self.values[jnp.sum(jnp.asarray(self.times, t.dtype) <= t, dtype=jnp.int32)]
 
     def since(self, t0):

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import IntLike, RealLike, number, real_array, whole_number
+from .._checks import IntLike, RealLike, finite_array, number, real_array, whole_number
 
 
 class AbstractTarget(eqx.Module):
@@ -29,22 +30,24 @@ class LogDensity(AbstractTarget):
 
     Attributes:
         log_density: from a point of shape (p,) to the logarithm of the density, a number; a
-            constant does not matter.
+            constant does not matter. Where it is infinite or NaN, so is the score NaN, and
+            sampling ends in an error.
         dim: p.
     """
 
     log_density: Callable
-    dim: int = eqx.field(static=True)
+    dim: int = eqx.field(static=True, converter=partial(whole_number, "dim", least=1))
 
     def __check_init__(self):
         if not callable(self.log_density):
             raise TypeError(
                 f"`log_density` must be a function, got {type(self.log_density).__name__}."
             )
-        whole_number("dim", self.dim, 1)
 
     def score(self, x):
-        return jax.grad(self.log_density)(x)
+        value, slope = jax.value_and_grad(self.log_density)(x)
+        # where there is no density a slope may be finite, such as that of the logarithm below 0
+        return jnp.where(jnp.isfinite(value), slope, jnp.nan)
 
 
 class GaussianTarget(AbstractTarget):
@@ -67,7 +70,7 @@ class GaussianTarget(AbstractTarget):
     root: Float[Array, "p p"]
 
     def __init__(self, mean: Any, covariance: Any):
-        mean, covariance = real_array("mean", mean), real_array("covariance", covariance)
+        mean, covariance = finite_array("mean", mean), real_array("covariance", covariance)
         p = covariance.shape[0] if covariance.ndim else 0
         if covariance.shape != (p, p) or p == 0:
             raise ValueError(f"`covariance` must be a square matrix, got shape {covariance.shape}.")
@@ -92,8 +95,9 @@ class GaussianTarget(AbstractTarget):
     def score(self, x):
         return self.precision @ (self.mean - x)
 
-    def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_samples p"]:
+    def sample(self, key: PRNGKeyArray, num_samples: IntLike) -> Float[Array, "num_samples p"]:
         """Independent samples."""
+        num_samples = whole_number("num_samples", num_samples, 0)
         normal = jr.normal(key, (num_samples, self.dim), self.covariance.dtype)
         return self.mean[None] + normal @ self.root
 
@@ -161,7 +165,7 @@ class LinearGaussianModel(eqx.Module):
     def __init__(self, prior: GaussianTarget, observation_matrix: Any, noise_covariance: Any):
         if not isinstance(prior, GaussianTarget):
             raise TypeError(f"`prior` must be a GaussianTarget, got {type(prior).__name__}.")
-        h = real_array("observation_matrix", observation_matrix)
+        h = finite_array("observation_matrix", observation_matrix)
         r = real_array("noise_covariance", noise_covariance)
         if h.ndim != 2 or h.shape[1] != prior.dim:
             raise ValueError(
@@ -186,7 +190,7 @@ class LinearGaussianModel(eqx.Module):
         Raises:
             ValueError: an observation of another shape.
         """
-        y, h = real_array("observation", observation), self.observation_matrix
+        y, h = finite_array("observation", observation), self.observation_matrix
         if y.shape != (h.shape[0],):
             raise ValueError(f"`observation` must have shape ({h.shape[0]},), got {y.shape}.")
         weighted = jnp.linalg.solve(self.noise_covariance, h).T

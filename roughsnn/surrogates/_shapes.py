@@ -130,8 +130,10 @@ class EsserTriangle(AbstractSurrogate):
 
     def primitive(self, x):
         beta, scaled = self.scaled(x)
-        inside = jnp.clip(scaled, -1, 1)
-        return 0.5 + (inside - 0.5 * inside * jnp.abs(inside)) / beta
+        # (a triangle without end is a line)
+        far = jnp.abs(scaled) > 1
+        edge = jnp.sign(x) / jnp.where(beta > 0, 2 * beta, 1)
+        return 0.5 + jnp.where(far, edge, x * (1 - 0.5 * jnp.minimum(jnp.abs(scaled), 1)))
 
 
 class Arctangent(AbstractSurrogate):

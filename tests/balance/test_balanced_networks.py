@@ -192,6 +192,11 @@ def test_a_refitted_decoder_and_distances():
     rates = np.asarray(jr.normal(jr.key(3), (50, N)))
     decoder = np.asarray(jr.normal(jr.key(4), (J, N)))
     np.testing.assert_allclose(refitted_decoder(rates, rates @ decoder.T), decoder, atol=1e-10)
+    # whole numbers are numbers
+    np.testing.assert_allclose(
+        leaky_readout(np.eye(2, dtype=int), np.array([[1, 2]]), 1.0, 0.5)[:, 0],
+        [1, np.exp(-0.5) + 2],
+    )
     mean, largest = distance_to(jnp.array([[1.0, 2.0], [3.0, 2.0]]), 2 * jnp.ones((2, 2)))
     assert float(mean) == 2 / 16
     assert float(largest) == 1 / 4
@@ -217,9 +222,16 @@ def test_bad_arguments_are_refused():
         (dict(inputs=good, feedback=1.0), "`targets` is missing"),
         (dict(inputs=good, rules=(CurrentRule(1.0),)), "`targets` is missing"),
         (dict(inputs=good, dt=0.0), "`dt` must be positive"),
+        (dict(inputs=good, dt=0.6), r"longer than the time constant 1 / leak = 0\.5"),
+        (dict(inputs=good, targets=good, feedback=101.0), "overshot within one step"),
+        (dict(inputs=good * np.nan), "`inputs` must be finite"),
     ]:
         with pytest.raises(ValueError, match=message):
             solve_balanced(net, **({"dt": DT} | arguments))
+    with pytest.raises(ValueError, match="`decoder` must be finite"):
+        leaky_readout(np.eye(2), np.array([[np.nan, 0.0]]), DT, LEAK)
+    with pytest.raises(ValueError, match="`rates` must be finite"):
+        refitted_decoder(good * np.nan, good)
     noisy = eqx.tree_at(lambda n: n.fast, optimal_network(net.encoder, noise=1.0), net.fast)
     with pytest.raises(ValueError, match="`key` is missing"):
         solve_balanced(noisy, good, DT)

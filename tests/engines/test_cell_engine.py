@@ -335,6 +335,19 @@ def test_a_model_that_is_not_known_needs_preparation():
         run(network())
 
 
+def test_a_key_that_is_not_known():
+    """Of a model that is known the connections are; room is that of a first try."""
+    neuron = rs.StochasticLIF(mu1=10.0, sigma=0.3)
+
+    def times(key):
+        return rs.simulate(
+            neuron, 0.0, 1.0, 0.1, key=key, num_samples=2, max_spikes=20, input_current=1.5,
+            engine=rs.CellEngine(),
+        ).times  # fmt: skip
+
+    np.testing.assert_allclose(jax.jit(times)(jr.key(0)), times(jr.key(0)), rtol=1e-12)
+
+
 def test_what_does_not_fit_is_an_error_inside_jit_too():
     model, given = network(), protocol(1)
     known = rs.CellEngine().prepared(model, given, num_samples=1)

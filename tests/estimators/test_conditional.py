@@ -120,6 +120,13 @@ def test_wrong_settings_are_refused_by_name():
     simulation = rs.Simulation(PROTOCOL, 2)
     with pytest.raises(TypeError, match=r"StochasticLIF.*SpikeRemoval"):
         rs.Conditional()(rs.StochasticLIF(), simulation, COUNT, jr.key(0))
+    neuron = rs.ResettingStochasticLIF(mu1=15.0)
+    with pytest.raises(ValueError, match="`num_samples` of the simulation is 0"):
+        rs.Conditional()(neuron, rs.Simulation(PROTOCOL, 0), COUNT, jr.key(0))
+    with pytest.raises(ValueError, match=r"`dt0` = 0\.5 is longer than the time constant"):
+        rs.interval_law(neuron, 1.0, 0.5, key=jr.key(0), num_paths=1)
+    with pytest.raises(ValueError, match="`input_current` must be finite"):
+        rs.interval_law(neuron, 1.0, 0.01, key=jr.key(0), num_paths=1, input_current=np.nan)
     rough = rs.Protocol(0.0, 1.0, 0.1, max_spikes=8, noise=rs.FractionalNoise(0.7))
     with pytest.raises(ValueError, match=r"FractionalNoise.*SpikeRemoval"):
         rs.Conditional()(rs.ResettingStochasticLIF(), rs.Simulation(rough, 2), COUNT, jr.key(0))
@@ -130,3 +137,29 @@ def test_the_law_reads_like_a_law():
     law = jax.jit(steep_law)(POINT.at[2].set(200.0))
     assert np.all(np.diff(law.survival) <= 0)
     assert np.all(np.asarray(law.probabilities) >= 0)
+    mean = float(law.mean(law.edges))
+    assert repr(law).startswith(f"law of an interval: {law.edges.size - 1} cells up to ")
+    assert f"mean {mean:.4g}, " in repr(law)
+
+
+def test_windows_that_begin_late():
+    """The neuron does not know what time it is, so that neither trains nor gradient do. With too
+    little room for its spikes an estimate is refused."""
+
+    def estimate(t0, room=16):
+        simulation = rs.Simulation(
+            rs.Protocol(t0, t0 + 1.0, 0.05, max_spikes=room, input_current=2.4), 2
+        )
+        neuron = rs.ResettingStochasticLIF(mu1=15.0, sigma=1.0)
+        loss = lambda trains: jnp.mean(jnp.where(trains.mask, trains.times, 0))  # noqa: E731
+        found = jax.jit(lambda key: rs.Conditional(points=2)(neuron, simulation, loss, key))
+        return found(jr.key(1))
+
+    with jax.enable_x64(False):
+        early, late = estimate(0.0), estimate(1.7e9)
+    assert int(early.generated.counts.sum()) > 4
+    np.testing.assert_array_equal(late.generated.times, early.generated.times)
+    np.testing.assert_array_equal(late.gradient.mu1, early.gradient.mu1)
+    assert late.generated.t0 == 1.7e9
+    with pytest.raises(Exception, match="More spikes happened than `max_spikes` = 1"):
+        jax.block_until_ready(estimate(0.0, 1).value)

@@ -1,13 +1,17 @@
 """The harness of the benchmarks: what it lists, what it prints, when it fails."""
 
+import ast
+import importlib.util
 import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
 
+import experiments.benchmarks
 from experiments.benchmarks.__main__ import list_studies, main
 from experiments.benchmarks._measure import compare, compile_and_time, paired_ratio
 from experiments.benchmarks._study import Study, format_table, keeps
@@ -154,3 +158,23 @@ def test_a_table_is_aligned():
     assert format_table(["name", "s"], [["a", 1.23456], ["long name", 2]]) == (
         "| name      | s     |\n|-----------|-------|\n| a         | 1.235 |\n| long name | 2     |"
     )
+
+
+def test_what_studies_take_from_the_package_is_there():
+    """No study is run in full here, so that a name that has gone would be noticed by nobody."""
+    missing = []
+    for path in Path(experiments.benchmarks.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.ImportFrom) and node.level == 0 and node.module):
+                continue
+            if node.module.split(".")[0] == "roughsnn":
+                module = importlib.import_module(node.module)
+                names = [alias.name for alias in node.names]
+                # a name of a module is one of the package once it is imported
+                missing += [
+                    f"{path.name}: {node.module}.{name}"
+                    for name in names
+                    if not hasattr(module, name)
+                    and importlib.util.find_spec(f"{node.module}.{name}") is None
+                ]
+    assert missing == []

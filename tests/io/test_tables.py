@@ -155,3 +155,25 @@ def test_an_archive_with_an_array_for_each_column(tmp_path):
     np.savez(path, spike_times=[0.1, 0.2], units=[3, 4, 5])
     with pytest.raises(ValueError, match=r"arrays of the shapes .*units': \(3,\)"):
         io.read_table(path)
+
+
+def test_options_of_numpy_and_lines_of_spreadsheets(tmp_path):
+    path = tmp_path / "spikes.csv"
+    path.write_text("sep=;\ntime;a;b\n1,5;x y;z\n2,5;x;y z\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="neurons 0 to 1 are those"):
+        trains = io.read_csv(
+            path, t0=np.float32(0), t1=np.int64(3), decimal=",", time_column=np.int64(0),
+            neuron_column=(np.int64(1), 2),
+        )  # fmt: skip
+    # ("x y", "z") and ("x", "y z") are two neurons
+    assert [times.tolist() for times in trains.to_lists()[0]] == [[1.5], [2.5]]
+    for options, message in [
+        (dict(delimiter=","), "`delimiter` is ','"),
+        (dict(time_column="time", neuron_column="time"), "the column 'time' is named twice"),
+        (dict(time_column=True), "`time_column` is True"),
+        (dict(sampling_rate=np.float64("nan")), "`sampling_rate` must be finite"),
+        (dict(num_neurons=0), "`num_neurons` must be an integer of at least 1"),
+        (dict(num_trials=-1), "`num_trials` must be an integer of at least 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            io.read_csv(path, **(dict(t0=0, t1=3, decimal=",", ignore=("a", "b")) | options))

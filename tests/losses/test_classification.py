@@ -163,6 +163,12 @@ def test_a_label_that_is_no_class():
     # traced labels cannot be refused, and training stops at what is not finite
     for wrong in (3, -1):
         assert np.isnan(eqx.filter_jit(loss)(trains(), jnp.array([0, wrong, 0])))
+    # inside jit, where the labels are not known
+    assert jnp.isnan(jax.jit(loss.accuracy)(trains(), np.array([0, 9, 0])))
+    # a score that is NaN speaks for no class
+    scores = jnp.array([[0.0, 1.0], [jnp.nan, 0.0]])
+    decided = ReadoutCrossEntropy(over=None).decide(scores)
+    np.testing.assert_array_equal(decided, [1, -1])
 
 
 def test_bad_settings_and_samples():

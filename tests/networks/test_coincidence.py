@@ -76,10 +76,39 @@ def test_in_single_precision():
         (lambda: rs.CoincidenceDetectors(np.zeros((0, 2))), "a row for each of one or more points"),
         (lambda: rs.CoincidenceDetectors(POSITIONS, tau=0.0), "`tau` must be positive"),
         (lambda: rs.CoincidenceDetectors(POSITIONS, speed=-1.0), "`speed` must be positive"),
+        (lambda: rs.CoincidenceDetectors([[np.nan, 0.0]]), "`positions` must be finite"),
+        (lambda: rs.CoincidenceDetectors(POSITIONS).spike_times(POINTS * np.nan), "`points` must"),
+        (lambda: rs.CoincidenceDetectors(POSITIONS).spike_times(POINTS, np.nan), "holds a NaN"),
+        (lambda: rs.CoincidenceDetectors(POSITIONS).spike_trains(POINTS, t1=1.0, max_spikes=-1),
+         "`max_spikes` must be an integer"),
         (lambda: rs.CoincidenceDetectors(POSITIONS).spike_times(np.zeros((3, 3))), "one space"),
         (lambda: rs.CoincidenceDetectors(POSITIONS).spike_times(POINTS, np.zeros(3)), "`times`"),
     ],
-)
+)  # fmt: skip
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("start", [0.0, 3600.0, 1.7e9])
+def test_windows_that_begin_late(start):
+    """Times of a recording keep their differences in single precision, or are refused; spikes
+    before the window are not in it."""
+    points, since = np.array([[0.0, 0.0], [1.0, 0.0]] * 3), np.repeat([-0.7, 0.0, 0.125], 2)
+    with jax.enable_x64(False):
+        detectors = rs.CoincidenceDetectors([[0.5, 0.0]], tau=0.01)
+        trains = detectors.spike_trains(
+            points, start + since, t0=np.float64(start), t1=start + 2, max_spikes=np.int64(5)
+        )
+        np.testing.assert_allclose(trains.to_lists(relative=True)[0], [0.5, 0.625], rtol=1e-6)
+        assert trains.t1 == start + 2
+        if start > 1e6:
+            with pytest.raises(ValueError, match="does not resolve `tau`"):
+                detectors.spike_times(points, start + since)
+
+
+def test_a_point_exactly_at_reach_is_within_it():
+    with jax.enable_x64(False):
+        places = np.arange(10)[:, None] * 0.1
+        delays = rs.CoincidenceDetectors(places, reach=0.1).delays(places.astype(np.float32))
+    np.testing.assert_array_equal(np.isfinite(delays).sum(0), [2, *[3] * 8, 2])

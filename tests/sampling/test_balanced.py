@@ -160,6 +160,18 @@ def test_settings_that_make_no_sense_are_refused(options, message):
         BalancedSampler(TARGET, jnp.eye(2), **options)
 
 
+def test_what_diverges_by_the_clock_is_refused():
+    """A step at which the scheme is unstable, and a density that is not finite where it starts:
+    without a check both end in numbers that look like an estimate."""
+    model = BalancedSampler(TARGET, jnp.eye(2), tau_langevin=0.2)
+    with pytest.raises(ValueError, match="diverges unless it is less than twice"):
+        run_by_clock(model, jr.key(0), 10, 3.0)
+    nowhere = LogDensity(lambda x: jnp.sum(jnp.log(x - 5.0)), 2)
+    model = BalancedSampler(nowhere, jnp.eye(2))
+    with pytest.raises(ValueError, match="became infinite or NaN"):
+        run_by_clock(model, jr.key(0), 10, 0.01)
+
+
 def test_readouts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="do not reach every one of the 2 directions"):
         BalancedSampler(TARGET, jnp.ones((2, 4)))

@@ -48,6 +48,15 @@ def test_the_posterior_is_the_conditional_of_the_joint_distribution():
     [
         (lambda: GaussianTarget(0.0, jnp.ones((2, 2))), "smallest eigenvalue"),
         (lambda: GaussianTarget(0.0, jnp.zeros((0, 0))), "square matrix"),
+        (lambda: GaussianTarget(jnp.nan, jnp.eye(2)), "`mean` must be finite"),
+        (lambda: GaussianTarget(0.0, jnp.eye(2)).sample(jr.key(0), -1), "`num_samples` must be"),
+        (lambda: MetropolisNetwork(GaussianTarget(0.0, jnp.eye(1)), [[jnp.inf]]), "`readout` must"),
+        (lambda: covariance_error(jnp.zeros((5, 1)), jnp.eye(2)), "`covariance` must have shape"),
+        (lambda: covariance_error(jnp.zeros(5), jnp.eye(2)), r"`samples` has shape \(5,\)"),
+        (lambda: marginal_wasserstein(jnp.zeros((0, 2)), 0.0, jnp.eye(2)), "1 or more samples"),
+        (lambda: convergence_time([0.1, 0.2], [0.5, 0.9], 0.0), "`target` is 0"),
+        (lambda: convergence_time([0.2, 0.1], [0.5, 0.9], 1.0), "`ts` must increase"),
+        (lambda: convergence_time([0.1], [0.5], 1.0, share=2), "`share` must be at most 1"),
         (lambda: GaussianTarget(0.0, jnp.asarray([[1.0, 0.5], [0.0, 1.0]])), "symmetric"),
         (lambda: GaussianTarget(jnp.zeros(3), jnp.eye(2)), "`mean` must be a number or have"),
         (lambda: equicorrelated_covariance(0, 0.5), "`dim` must be an integer of at least 1"),
@@ -131,3 +140,7 @@ def test_convergence_time_of_an_exponential_approach():
     curve = 3 * (1 - jnp.exp(-ts / 2))
     np.testing.assert_allclose(convergence_time(ts, curve, 3.0, 1 - np.exp(-1)), 2, rtol=1e-4)
     assert convergence_time(ts, curve, 30.0) == jnp.inf
+    assert jnp.isnan(convergence_time(ts, curve * jnp.nan, 3.0))
+    # numbers of Python and NumPy, whole ones too
+    np.testing.assert_allclose(convergence_time([1, 2], np.array([1, 3]), np.int64(4), 0.5), 1.5)
+    np.testing.assert_allclose(PiecewiseConstant([0.5], [[0], [1]])(0.7), [1.0])

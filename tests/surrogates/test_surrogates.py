@@ -84,3 +84,7 @@ def test_misuse_is_refused(beta):
         rs.SuperSpike(beta)
     with pytest.raises(TypeError, match=r"`surrogate`|surrogate"):
         rs.ClockEngine(surrogate=beta)
+
+
+def test_a_triangle_without_end_is_a_line():
+    np.testing.assert_allclose(rs.EsserTriangle(0.0).primitive(jnp.asarray(X)), 0.5 + X)
