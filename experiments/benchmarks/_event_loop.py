@@ -79,8 +79,8 @@ def spikes_of(
         while queue and queue[0][0] <= now:
             _, _, source = heapq.heappop(queue)
             if isinstance(source, tuple) and source[0] == "synapse":
-                _, who, to = source
-                i[to] += weights[who][to]
+                sender, to = source[1:]
+                i[to] += weights[sender][to]
             elif source is not None:
                 i = i + weights[source]
     return found

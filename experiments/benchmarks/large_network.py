@@ -121,6 +121,7 @@ class _Run:
             .compile()
         )
         plan = compiled.memory_analysis()
+        assert plan is not None
         planned = (plan.temp_size_in_bytes + plan.argument_size_in_bytes) / 1e9
         compiled(weights, rest)
         return lambda: _timed(lambda: compiled(weights, rest)), planned

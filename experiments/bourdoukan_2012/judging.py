@@ -163,7 +163,7 @@ def activity_of(
     settings: Settings, population: Population, networks: BalancedNetwork
 ) -> list[Activity]:
     """The activity of the network of each seed."""
-    error = price = 0.0
+    error = price = np.zeros(())
     spikes = []
     for seen in respond(settings, population, networks, WINDOW):
         error = error + np.mean(np.sum((seen.x - seen.readout) ** 2, axis=2), axis=1, dtype=float)

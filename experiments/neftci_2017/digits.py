@@ -23,7 +23,7 @@ def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarra
             "This experiment needs the handwritten digits of scikit-learn: `pip install "
             "scikit-learn`"
         ) from error
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = (np.asarray(x) for x in load_digits(return_X_y=True))
     order = np.random.default_rng(0).permutation(len(labels))
     images = (pixels[order] / 16).astype(np.float32)
     labels = labels[order].astype(np.int32)

@@ -107,7 +107,8 @@ def at_rest(hidden: int, classes: int) -> State:
 def kicks(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Background on the somas."""
     drawn = jr.uniform(key, shape)
-    return KICK * sum((drawn > float(level)).astype(drawn.dtype) for level in _AT_MOST)
+    above = jnp.stack([drawn > float(level) for level in _AT_MOST])
+    return KICK * jnp.sum(above, axis=0, dtype=drawn.dtype)
 
 
 class Drawn(NamedTuple):

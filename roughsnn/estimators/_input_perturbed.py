@@ -133,5 +133,5 @@ def added(first: Any, second: AbstractTimeFunction) -> Any:
     if first is None:
         return second
     if callable(first) and not isinstance(first, AbstractTimeFunction):
-        return lambda t: first(t) + second(t)
+        return lambda t: _value(first, t) + second(t)
     return SumOfInputs(first, second)

@@ -105,7 +105,7 @@ def convergence_time(
             f"`ts` has shape {ts.shape} and `values` {values.shape}; they must have one axis and "
             "as many entries, one or more."
         )
-    if not isinstance(ts, jax.core.Tracer) and np.any(np.diff(np.asarray(ts)) <= 0):
+    if not isinstance(ts, jax.core.Tracer) and not np.all(np.asarray(ts)[1:] > np.asarray(ts)[:-1]):
         raise ValueError("`ts` must increase, and it does not.")
     if not isinstance(target, jax.core.Tracer) and number("target", target) == 0:
         raise ValueError("`target` is 0, of which there is no share; give where the curve ends.")
