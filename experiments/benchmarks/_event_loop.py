@@ -79,7 +79,7 @@ def spikes_of(
         while queue and queue[0][0] <= now:
             _, _, source = heapq.heappop(queue)
             if isinstance(source, tuple) and source[0] == "synapse":
-                sender, to = source[1:]
+                sender, to = list(source)[1:]
                 i[to] += weights[sender][to]
             elif source is not None:
                 i = i + weights[source]
