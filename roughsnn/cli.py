@@ -14,25 +14,30 @@ from typing import Any, NoReturn
 
 from roughsnn.commands.ending import Interrupts, SecondSignal, interrupts, leave
 
+# In a checkout the experiments lie beside the package; what is installed has them inside it, so
+# that a package of that name of the user's is left alone.
+_INSTALLED = "roughsnn.experiments"
+_PACKAGE = _INSTALLED if importlib.util.find_spec(_INSTALLED) else "experiments"
+
 EXPERIMENTS = {
-    "input-current": "experiments.holberg_salvi_2024.input_current",
-    "synaptic-weights": "experiments.holberg_salvi_2024.synaptic_weights",
-    "predictive-coding": "experiments.huh_sejnowski_2018.predictive_coding",
-    "delayed-memory-xor": "experiments.huh_sejnowski_2018.delayed_memory_xor",
-    "fast-sampling": "experiments.masset_2022.fast_sampling",
-    "mirror-symmetry": "experiments.george_2021.mirror_symmetry",
-    "surrogates-are-not-gradients": "experiments.gygax_zenke_2025.surrogates_are_not_gradients",
-    "surrogate-gradients": "experiments.zenke_vogels_2021.surrogate_gradients",
-    "braille-letters": "experiments.zenke_vogels_2021.braille_letters",
-    "conductance-perturbation": "experiments.fiete_seung_2006.conductance_perturbation",
-    "random-feedback": "experiments.neftci_2017.random_feedback",
-    "balance-2012": "experiments.bourdoukan_2012.spike_code",
-    "balance-2015": "experiments.bourdoukan_deneve_2015.linear_systems",
+    "input-current": f"{_PACKAGE}.holberg_salvi_2024.input_current",
+    "synaptic-weights": f"{_PACKAGE}.holberg_salvi_2024.synaptic_weights",
+    "predictive-coding": f"{_PACKAGE}.huh_sejnowski_2018.predictive_coding",
+    "delayed-memory-xor": f"{_PACKAGE}.huh_sejnowski_2018.delayed_memory_xor",
+    "fast-sampling": f"{_PACKAGE}.masset_2022.fast_sampling",
+    "mirror-symmetry": f"{_PACKAGE}.george_2021.mirror_symmetry",
+    "surrogates-are-not-gradients": f"{_PACKAGE}.gygax_zenke_2025.surrogates_are_not_gradients",
+    "surrogate-gradients": f"{_PACKAGE}.zenke_vogels_2021.surrogate_gradients",
+    "braille-letters": f"{_PACKAGE}.zenke_vogels_2021.braille_letters",
+    "conductance-perturbation": f"{_PACKAGE}.fiete_seung_2006.conductance_perturbation",
+    "random-feedback": f"{_PACKAGE}.neftci_2017.random_feedback",
+    "balance-2012": f"{_PACKAGE}.bourdoukan_2012.spike_code",
+    "balance-2015": f"{_PACKAGE}.bourdoukan_deneve_2015.linear_systems",
 }
 """Experiments by the name that the command knows; each module has `Settings` and `run`."""
 
 COMMANDS = {
-    "fit": "experiments.recorded_spike_trains",
+    "fit": f"{_PACKAGE}.recorded_spike_trains",
     "simulate": "roughsnn.commands.simulate",
     "plot": "roughsnn.commands.plot",
 }

@@ -1,5 +1,6 @@
 """What an installation brings along and what an import costs."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 from experiments.benchmarks.import_time import modules_of_extras
 
 ROOT = Path(__file__).parent.parent
-METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+METADATA = PROJECT["project"]
 
 
 def _name(requirement: str) -> str:
@@ -37,6 +39,19 @@ def test_a_lock_has_every_dependency(lock, extras):
         requirement for extra in extras for requirement in METADATA["optional-dependencies"][extra]
     ]
     assert {_name(requirement) for requirement in wanted} - pinned - {"roughsnn"} == set()
+
+
+def test_what_is_installed_is_one_package():
+    """Nothing by a common name such as `experiments` comes to lie among the packages of a user, so
+    that experiments import one another by where they lie, and not by that name."""
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["packages"] == ["roughsnn"]
+    assert wheel["force-include"] == {"experiments": "roughsnn/experiments"}
+    for file in (ROOT / "experiments").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            named = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            named += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            assert not any(name.split(".")[0] == "experiments" for name in named), file
 
 
 def test_the_import_needs_no_extra():

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.benchmarks._measure import machine_and_versions
-from experiments.benchmarks._study import Study
+from ._measure import machine_and_versions
+from ._study import Study
 
 
 def list_studies(package: str = "experiments.benchmarks") -> dict[str, str]:

@@ -7,8 +7,7 @@ network; the homogeneous one is reported, not judged.
 
 from pathlib import Path
 
-from experiments.bourdoukan_2012.spike_code import Outcome, Settings, read_outcomes, run
-
+from ..bourdoukan_2012.spike_code import Outcome, Settings, read_outcomes, run
 from ._study import Study, format_table
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.bourdoukan_deneve_2015.linear_systems import (
+from ..bourdoukan_deneve_2015.linear_systems import (
     Outcome,
     Settings,
     read_outcomes,
     run,
 )
-
 from ._study import Study, format_table
 
 

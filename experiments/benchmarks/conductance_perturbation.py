@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.fiete_seung_2006.conductance_perturbation import Settings, run
-from experiments.fiete_seung_2006.reporting import (
+from ..fiete_seung_2006.conductance_perturbation import Settings, run
+from ..fiete_seung_2006.reporting import (
     report,
     rewards_at_ends,
     scatter_of,
     seeds_of_xor,
 )
-
 from ._outcomes import outcomes
 from ._study import Study
 

@@ -9,9 +9,8 @@ trained one after another: side by side they are other runs, by rounding.
 
 from pathlib import Path
 
-from experiments.huh_sejnowski_2018.delayed_memory_xor import read_outcomes, run
-from experiments.huh_sejnowski_2018.xor_settings import Settings
-
+from ..huh_sejnowski_2018.delayed_memory_xor import read_outcomes, run
+from ..huh_sejnowski_2018.xor_settings import Settings
 from ._study import Study, format_table
 
 

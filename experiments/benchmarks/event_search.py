@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
-from experiments.benchmarks._study import Study, format_table
+
+from ._study import Study, format_table
 
 # the shortest period of a random event function, in steps: shorter ones are not smooth in a step
 PERIOD = 4.0

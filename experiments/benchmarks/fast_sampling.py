@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.masset_2022.fast_sampling import Settings, run
-from experiments.masset_2022.measuring import BALANCED_MEAN, GEOMETRIES, SWEPT
-from experiments.masset_2022.reporting import REFERENCE, report, sweep_slope, sweep_times
-
+from ..masset_2022.fast_sampling import Settings, run
+from ..masset_2022.measuring import BALANCED_MEAN, GEOMETRIES, SWEPT
+from ..masset_2022.reporting import REFERENCE, report, sweep_slope, sweep_times
 from ._outcomes import outcomes
 from ._study import Study
 

@@ -3,8 +3,8 @@
 import importlib
 import time
 
-from experiments.benchmarks._faults import Fault
-from experiments.benchmarks._study import Study, format_table
+from ._faults import Fault
+from ._study import Study, format_table
 
 KINDS = ("time", "search", "training", "statistics", "arguments", "files", "shown")
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.holberg_salvi_2024.input_current import Outcome, Settings, run, table
-from experiments.holberg_salvi_2024.published import INPUT_CURRENT, TRUE_CURRENT
-
+from ..holberg_salvi_2024.input_current import Outcome, Settings, run, table
+from ..holberg_salvi_2024.published import INPUT_CURRENT, TRUE_CURRENT
 from ._study import Study, format_table
 
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from experiments.george_2021.mirror_symmetry import Settings, run
-from experiments.george_2021.reporting import noise_curve, report
-
+from ..george_2021.mirror_symmetry import Settings, run
+from ..george_2021.reporting import noise_curve, report
 from ._outcomes import outcomes
 from ._study import Study
 

@@ -8,8 +8,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from experiments.huh_sejnowski_2018.predictive_coding import Outcome, Settings, run
-
+from ..huh_sejnowski_2018.predictive_coding import Outcome, Settings, run
 from ._study import Study, format_table
 
 

@@ -8,9 +8,8 @@ weights in every part of the second half, and the error spikes of the last part 
 
 from pathlib import Path
 
-from experiments.neftci_2017.random_feedback import Settings, run
-from experiments.neftci_2017.reporting import KINDS, of_kind, report
-
+from ..neftci_2017.random_feedback import Settings, run
+from ..neftci_2017.reporting import KINDS, of_kind, report
 from ._outcomes import outcomes
 from ._study import Study
 

@@ -10,9 +10,8 @@ repository: give the folders of finished runs, or files of spike times.
 import json
 from pathlib import Path
 
-from experiments.recorded_spike_trains.fit import Settings, run
-from experiments.recorded_spike_trains.judging import Verdict, is_model, table
-
+from ..recorded_spike_trains.fit import Settings, run
+from ..recorded_spike_trains.judging import Verdict, is_model, table
 from ._study import Study
 
 JUDGED = "signature-kernel MMD"

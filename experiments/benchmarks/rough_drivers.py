@@ -17,9 +17,9 @@ import jax.random as jr
 import numpy as np
 
 import roughsnn as rs
-from experiments.holberg_salvi_2024.input_current import Settings, run, table
-from experiments.holberg_salvi_2024.published import TRUE_CURRENT
 
+from ..holberg_salvi_2024.input_current import Settings, run, table
+from ..holberg_salvi_2024.published import TRUE_CURRENT
 from ._study import Study, format_table
 
 _HURSTS = (0.3, 0.5, 0.7)

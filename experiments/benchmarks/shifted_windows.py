@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
-from experiments.benchmarks._study import Study, format_table
 from roughsnn import io
+
+from ._study import Study, format_table
 
 STARTS = (0.0, 10.0, 3600.0, 36_000.0, 1e6, 1.7e9)
 UNITS = (1e-6, 1e-3, 1.0, 1e3, 1e6)

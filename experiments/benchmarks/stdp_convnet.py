@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from experiments.tavanaei_2018.classifier import Setting, train
-from experiments.tavanaei_2018.filters import features, learn
 from roughsnn.plasticity import STDP
 from roughsnn.tasks import digits, split
 
+from ..tavanaei_2018.classifier import Setting, train
+from ..tavanaei_2018.filters import features, learn
 from ._study import Study, format_table
 
 _TEST, _UNITS, _SIDE = 360, 16, 8

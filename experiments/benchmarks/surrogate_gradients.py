@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.zenke_vogels_2021 import braille_letters
-from experiments.zenke_vogels_2021.reporting import (
+from ..zenke_vogels_2021 import braille_letters
+from ..zenke_vogels_2021.reporting import (
     accuracies,
     flat_until,
     report,
     sparsity,
 )
-from experiments.zenke_vogels_2021.surrogate_gradients import Settings, run
-
+from ..zenke_vogels_2021.surrogate_gradients import Settings, run
 from ._outcomes import outcomes
 from ._study import Study
 

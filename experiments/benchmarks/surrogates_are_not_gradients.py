@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.gygax_zenke_2025.reporting import KINDS, REFERENCE_LOOP, at_ends, report
-from experiments.gygax_zenke_2025.surrogates_are_not_gradients import Settings, run
-
+from ..gygax_zenke_2025.reporting import KINDS, REFERENCE_LOOP, at_ends, report
+from ..gygax_zenke_2025.surrogates_are_not_gradients import Settings, run
 from ._outcomes import outcomes
 from ._study import Study
 

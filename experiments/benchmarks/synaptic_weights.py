@@ -11,15 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.holberg_salvi_2024.published import SYNAPTIC_WEIGHTS
-from experiments.holberg_salvi_2024.synaptic_weights import Settings, run
-from experiments.holberg_salvi_2024.weights_report import (
+from ..holberg_salvi_2024.published import SYNAPTIC_WEIGHTS
+from ..holberg_salvi_2024.synaptic_weights import Settings, run
+from ..holberg_salvi_2024.weights_report import (
     by_setting,
     final_test_loss,
     read_outcomes,
     table,
 )
-
 from ._study import Study
 
 

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.holberg_salvi_2024.synaptic_weights import Settings, run
-from experiments.holberg_salvi_2024.weights_identifiability import (
+from ..holberg_salvi_2024.synaptic_weights import Settings, run
+from ..holberg_salvi_2024.weights_identifiability import (
     bounds_table,
     error_bounds,
     information,
 )
-from experiments.holberg_salvi_2024.weights_network import draw_task
-from experiments.holberg_salvi_2024.weights_report import by_setting, read_outcomes
-
+from ..holberg_salvi_2024.weights_network import draw_task
+from ..holberg_salvi_2024.weights_report import by_setting, read_outcomes
 from ._study import Study, format_table
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import jax.random as jr
 import numpy as np
 
-from experiments.bourdoukan_2012.epochs import one_of
 from roughsnn.balance import BalancedNetwork
 from roughsnn.plotting import plot_balance, plot_raster, plot_readout
 from roughsnn.plotting.style import COLOURS, legend, tidy
 
+from ..bourdoukan_2012.epochs import one_of
 from .judging import FREE, free_responses, response
 from .learning import COLUMNS
 from .settings import Phase, Settings

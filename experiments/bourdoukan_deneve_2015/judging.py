@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import roughsnn as rs
-from experiments.bourdoukan_2012.epochs import one_of
 from roughsnn.balance import BalancedNetwork, solve_balanced
 
+from ..bourdoukan_2012.epochs import one_of
 from .settings import Settings
 from .systems import System, draw_inputs
 

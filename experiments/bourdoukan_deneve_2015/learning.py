@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import roughsnn as rs
-from experiments.bourdoukan_2012.epochs import learn_in_epochs, stacked
 from roughsnn.balance import (
     AbstractLocalRule,
     BalancedNetwork,
@@ -23,6 +22,7 @@ from roughsnn.balance import (
     solve_balanced,
 )
 
+from ..bourdoukan_2012.epochs import learn_in_epochs, stacked
 from .settings import UPDATE_EVERY, Settings
 from .systems import System, draw_inputs
 

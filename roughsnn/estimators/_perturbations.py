@@ -3,6 +3,7 @@
 import abc
 import math
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax.lax as lax
@@ -23,7 +24,7 @@ class AbstractPerturbation(eqx.Module):
 
     @abc.abstractmethod
     def draw(
-        self, key: PRNGKeyArray, steps: int, neurons: int, dt0: float, dtype
+        self, key: PRNGKeyArray, steps: int, neurons: int, dt0: float, dtype: Any
     ) -> tuple[Float[Array, "steps neurons"], Float[Array, "steps neurons"]]:
         """The values and the score.
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
-from experiments.benchmarks._faults import Fault, refusal
+
+from . import Fault, refusal
 
 _NEURON = {"mu1": 20.0, "mu2": 10.0}
 

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 import roughsnn as rs
-from experiments.benchmarks._faults import Fault, refusal
-from experiments.recorded_spike_trains.reading import read_recording
 from roughsnn import io
+
+from ...recorded_spike_trains.reading import read_recording
+from . import Fault, refusal
 
 
 def _file(text: str | bytes, read: Any, name: str = "spikes.csv") -> Any:

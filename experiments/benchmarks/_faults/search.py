@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
-from experiments.benchmarks._faults import Fault, refusal
+
+from . import Fault, refusal
 
 KEY = jax.random.key(0)
 

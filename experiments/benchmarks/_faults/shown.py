@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
-from experiments.benchmarks._faults import Fault
-from experiments.holberg_salvi_2024 import input_current
-from experiments.huh_sejnowski_2018 import predictive_coding
 from roughsnn import cli
 from roughsnn.signatures import permutation_test
 from roughsnn.training.progress import Progress
+
+from ...holberg_salvi_2024 import input_current
+from ...huh_sejnowski_2018 import predictive_coding
+from . import Fault
 
 
 def _command(*arguments: str) -> tuple[int, str]:

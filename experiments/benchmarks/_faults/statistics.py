@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
-from experiments.benchmarks._faults import Fault, refusal
 from roughsnn.signatures import log_signature, signature_kernel_gram
+
+from . import Fault, refusal
 
 
 def _equal_samples() -> tuple[str, bool]:

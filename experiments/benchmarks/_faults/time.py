@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import roughsnn as rs
-from experiments.benchmarks._faults import Fault, refusal
 from roughsnn import io
 from roughsnn.drivers import TimeGrid
 from roughsnn.spikes import cut_times
 from roughsnn.spikes.steps import step_numbers
+
+from . import Fault, refusal
 
 KEY = jax.random.key(0)
 

@@ -10,7 +10,8 @@ import optax
 import optax.contrib
 
 import roughsnn as rs
-from experiments.benchmarks._faults import Fault, refusal
+
+from . import Fault, refusal
 
 
 def _ball(conditions="refuse", speeds=(1.0, 1.01, 1.02)):
