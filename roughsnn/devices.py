@@ -66,6 +66,46 @@ def map_trials(
     return eqx.combine(out, rest[-1])
 
 
+def map_shares(
+    some: Callable[[Any, Any], PyTree], operands: PyTree, num_trials: int, mesh: Mesh | None
+) -> PyTree:
+    """`some(operands, indices)` of all trials at once; with a mesh every device takes its share.
+
+    Arrays that come back have a leading axis of trials; of numbers, what is wrong or needed in some
+    share, the largest is taken.
+    """
+    if mesh is None:
+        return some(operands, jnp.arange(num_trials, dtype=jnp.int32))
+    arrays, static = eqx.partition(operands, eqx.is_array)
+    padded = -(-num_trials // mesh.size) * mesh.size
+    # some of the last trial, where the number of devices does not divide that of trials
+    indices = jnp.minimum(jnp.arange(padded, dtype=jnp.int32), num_trials - 1)
+    rest = []
+
+    def kept(arrays, indices):
+        found, other = eqx.partition(some(eqx.combine(arrays, static), indices), eqx.is_array)
+        rest.append(other)
+        return found
+
+    def share(arrays, indices):
+        return jax.tree.map(lambda x: x if x.ndim else _largest(x), kept(arrays, indices))
+
+    everywhere, split = PartitionSpec(), PartitionSpec(_AXIS)
+    shapes = jax.eval_shape(kept, arrays, indices[: padded // mesh.size])
+    out = jax.shard_map(
+        share, mesh=mesh, in_specs=(everywhere, split),
+        out_specs=jax.tree.map(lambda x: split if x.ndim else everywhere, shapes), check_vma=False,
+    )(arrays, indices)  # fmt: skip
+    out = jax.tree.map(lambda x: x[:num_trials] if x.ndim else x, out)
+    return eqx.combine(out, rest[-1])
+
+
+def _largest(x):
+    """The largest of the numbers of all devices."""
+    number = x.astype(jnp.int32) if x.dtype == bool else x
+    return jax.lax.pmax(jax.lax.stop_gradient(number), _AXIS).astype(x.dtype)
+
+
 def whole_on_each_host(tree: PyTree) -> PyTree:
     """The arrays of `tree` with all trials, on every host; inside `jit` they stay where they
     are."""

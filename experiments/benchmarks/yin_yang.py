@@ -11,6 +11,9 @@ neurons and 10 seeds. What differs: weights into the output that drive it with f
 a learning rate that falls along a cosine, and weights into neurons that fall silent, which are
 raised a little after each step, as Fast & Deep does (Goeltz et al. 2021). Settings were chosen by
 the loss on training data.
+
+Then 4-30-3 networks in which each synapse has a delay of its own, trained beside its weight, and
+the same with all delays at their least.
 """
 
 from typing import Any
@@ -24,12 +27,14 @@ import optax
 import roughsnn as rs
 from roughsnn.tasks import yin_yang
 
+from . import _yin_yang_delays as delays
 from ._study import Study, format_table
 
 _CLASSES, _WINDOW, _STEP = 3, 8.0, 0.2
 # so many points show for how many spikes there has to be room
 _LOOKED_AT = 512
 _TRAIN_SEED, _TEST_SEED = 42, 40
+_FEW_HIDDEN = 30
 
 
 def data_of(seed: int, size: int) -> rs.LabelledData:
@@ -110,6 +115,7 @@ def study(
     train_size: int = 5000,
     test_size: int = 1000,
     learning_rate: float = 5e-3,
+    parts: tuple[str, ...] = ("weights", "delays"),
 ) -> Study:
     """Train classifiers and follow their accuracy.
 
@@ -121,7 +127,20 @@ def study(
         train_size: points to train on.
         test_size: points to test on.
         learning_rate: of Adam at the start; it falls to zero along a cosine.
+        parts: what to train: `weights`, the network of so many hidden neurons, and `delays`, those
+            of 30 with a delay of each synapse and without.
     """
+    of_weights = of_delays = None
+    if "weights" in parts:
+        of_weights = _of_weights(
+            hidden, epochs, seeds, batch_size, train_size, test_size, learning_rate
+        )
+    if "delays" in parts:
+        of_delays = _of_delays(epochs, seeds, batch_size, train_size, test_size, learning_rate)
+    return _joined([part for part in (of_weights, of_delays) if part is not None])
+
+
+def _of_weights(hidden, epochs, seeds, batch_size, train_size, test_size, learning_rate) -> Study:
     train, test = data_of(_TRAIN_SEED, train_size), data_of(_TEST_SEED, test_size)
     outputs = range(hidden, hidden + _CLASSES)
     loss = rs.FirstSpikeCrossEntropy(0.1, outputs=outputs, early_weight=0.003, early_time=1.28)
@@ -146,6 +165,42 @@ def study(
         accuracies.append(result.evaluations["holdout_accuracy"])
         seconds.append(result.seconds / result.num_steps)
     return _study(np.array(accuracies), epochs, float(np.mean(seconds)), epochs * epoch)
+
+
+def _of_delays(epochs, seeds, batch_size, train_size, test_size, learning_rate) -> Study:
+    """Networks of 30 hidden neurons, with delays that are trained and with the least."""
+    train, test = (
+        delays.data_of(seed, size)
+        for seed, size in ((_TRAIN_SEED, train_size), (_TEST_SEED, test_size))
+    )
+    epoch = -(-train_size // batch_size)
+    figures, rows = {}, []
+    for name, learns in (("with_delays", True), ("without_delays", False)):
+        found = [
+            delays.accuracies_of(
+                seed, _FEW_HIDDEN, learns, train, test, epochs, batch_size, learning_rate,
+                _report(seed, epoch),
+            )
+            for seed in range(seeds)
+        ]  # fmt: skip
+        ends = np.array([accuracies[-1] for accuracies, _ in found])
+        error = float(ends.std(ddof=1) / np.sqrt(seeds)) if seeds > 1 else float("nan")
+        minutes = float(np.mean([seconds for _, seconds in found])) / 60
+        figures[f"accuracy_{name}"] = float(ends.mean())
+        figures[f"standard_error_{name}"] = error
+        figures[f"minutes_a_seed_{name}"] = minutes
+        rows.append([name.replace("_", " "), float(ends.mean()), error, float(ends.min()), minutes])
+    header = ["4-30-3", "test accuracy", "standard error", "lowest", "minutes"]
+    return Study(figures, {"accuracy_with_delays": ">= 0.975"}, format_table(header, rows))
+
+
+def _joined(studies: list[Study]) -> Study:
+    """Several outcomes as one."""
+    figures, bounds = {}, {}
+    for study in studies:
+        figures |= study.figures
+        bounds |= study.bounds
+    return Study(figures, bounds, "\n\n".join(study.table for study in studies))
 
 
 def _report(seed: int, epoch: int):

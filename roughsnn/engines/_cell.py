@@ -10,6 +10,7 @@ from jaxtyping import PRNGKeyArray
 from .._checks import IntLike, RealLike, number, whole_number
 from .._host_errors import refused_on_host
 from ..cells import FanRooms, Layout, Rooms, is_known, layout_of, neurons_of
+from ..devices import trial_mesh, whole_on_each_host
 from ..drivers import check_noise
 from ..neurons import AbstractNeuron
 from ..protocol import Protocol, checked_current
@@ -114,10 +115,14 @@ class CellEngine(AbstractEngine):
             layout = self._layout_for(model)
             rooms = self.rooms or _first_rooms(layout)
             asked = Asked.of(model, protocol, num_samples)
-            spikes, _, wrong = run(layout, rooms, self.conditions, model, asked, key, num_samples)
+            mesh = trial_mesh(num_samples, (model, key, asked))
+            spikes, _, wrong = run(
+                layout, rooms, self.conditions, model, asked, key, num_samples, mesh
+            )
         else:
             spikes, wrong, _, _ = self._fitted(model, protocol, key, num_samples)
         trains = spikes.trains(model, protocol)
+        trains = whole_on_each_host(trains)
         return _refused(trains, wrong, protocol.dt0) if throw else trains
 
     def _layout_for(self, model) -> Layout:
@@ -139,11 +144,12 @@ class CellEngine(AbstractEngine):
     def _fitted(self, model, protocol, key, num_samples):
         """The spikes, what is wrong, what they needed, and the engine with room for them."""
         asked = Asked.of(model, protocol, num_samples)
+        mesh = trial_mesh(num_samples, (model, key, asked))
         layout = self._layout_for(model)
         rooms = self.rooms or _first_rooms(layout)
         while True:
             spikes, needs, wrong = run(
-                layout, rooms, self.conditions, model, asked, key, num_samples
+                layout, rooms, self.conditions, model, asked, key, num_samples, mesh
             )
             grown = tuple(
                 need.room(room) if need.exceeds(room) else room

@@ -1,18 +1,25 @@
 """What drives the neurons of a trial, cell by cell: input spikes, currents, noise."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import diffrax as dfx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..cells import Listed, listed_inputs
 from ..drivers import BrownianNoise, FractionalNoise, TimeGrid
 from ..event_sde import AbstractTimeFunction
 from ..protocol import has_row_per_sample, trial_keys
+
+
+class InputList(NamedTuple):
+    """Input spikes of one trial for all, or of each: when, since the start, and of which train."""
+
+    since: Float[Array, "*trials S"]
+    neurons: Int[Array, "*trials S"]
 
 
 def listed_by_cell(
@@ -25,7 +32,7 @@ def listed_by_cell(
         return listed_inputs(
             nothing, nothing.astype(dtype), nothing, num_cells, first + num_inputs, 0
         )
-    since, neurons = inputs.since, inputs.trains.neurons
+    since, neurons = inputs
     if since.ndim == 1:
         since, neurons = since[None], neurons[None]
     cell, offset = grid.place(since)
@@ -71,7 +78,7 @@ def current_by_cell(current, grid: TimeGrid, dtype):
 
 
 def noise_by_cell(
-    neurons: Any, grid: TimeGrid, noise: Any, key, num_samples: int, dtype
+    neurons: Any, grid: TimeGrid, noise: Any, key, index: Int[Array, " B"], dtype
 ) -> tuple[Float[Array, "T B N"], Float[Array, "T B N"]] | None:
     """What the noise adds to potentials and currents in each cell, evenly spread over it; `None`
     for neurons without noise. It is the noise that the event engine draws from the same key."""
@@ -86,7 +93,7 @@ def noise_by_cell(
         )
         return driver.increments
 
-    drawn = jax.vmap(increments, out_axes=1)(jnp.arange(num_samples, dtype=jnp.int32))
+    drawn = jax.vmap(increments, out_axes=1)(index)
     start = neurons.initial_state(key)
 
     def felt(db):

@@ -11,8 +11,8 @@ from ..cells import Listed, Rooms
 from ..drivers import TimeGrid
 from ..event_sde import AbstractTimeFunction
 from ..neurons import AbstractNeuron
-from ..protocol import Protocol
-from ._cell_inputs import listed_by_cell
+from ..protocol import Protocol, has_row_per_sample
+from ._cell_inputs import InputList, listed_by_cell
 
 # how often a neuron may fire in a cell at most
 MOST_SPIKES = 32
@@ -72,10 +72,22 @@ class Asked(eqx.Module):
             current = current.since(grid.t0)
         if not callable(current) or isinstance(current, AbstractTimeFunction):
             grid = grid.from_zero()
+        inputs = protocol.inputs(model, num_samples)
+        if inputs is not None:
+            inputs = InputList(inputs.since, inputs.trains.neurons)
         return cls(
-            grid, current, protocol.inputs(model, num_samples), protocol.noise,
+            grid, current, inputs, protocol.noise,
             protocol.max_spikes, protocol.stop_after,
         )  # fmt: skip
+
+    def of_trials(self, index: Int[Array, " B"]) -> "Asked":
+        """What is asked for in some of the trials."""
+        current, inputs = self.current, self.inputs
+        if has_row_per_sample(current):
+            current = jnp.asarray(current)[index]
+        if inputs is not None and inputs.since.ndim == 2:
+            inputs = InputList(inputs.since[index], inputs.neurons[index])
+        return Asked(self.grid, current, inputs, self.noise, self.max_spikes, self.stop_after)
 
 
 class Problem(NamedTuple):
@@ -89,8 +101,8 @@ class Problem(NamedTuple):
         noise: see `noise_by_cell`.
         weights: between all neurons, as a matrix.
         key: random key.
-        asked: what is asked for.
-        num_samples: how many trials.
+        asked: what is asked for, in these trials.
+        index: the numbers of the trials.
     """
 
     neurons: Any
@@ -101,7 +113,11 @@ class Problem(NamedTuple):
     weights: Any
     key: Any
     asked: Asked
-    num_samples: int
+    index: Int[Array, " B"]
+
+    @property
+    def num_samples(self) -> int:
+        return self.index.shape[0]
 
     @property
     def dtype(self):

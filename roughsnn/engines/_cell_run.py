@@ -8,6 +8,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from .._random import key_of_marks, key_words
@@ -35,6 +36,7 @@ from ..cells import (
     side_by_side,
     strays,
 )
+from ..devices import map_shares
 from ..networks import SpikingNetwork
 from ..neurons import AbstractNeuron, StochasticLIF
 from ..protocol import Protocol, trial_keys
@@ -69,22 +71,33 @@ class Spikes(NamedTuple):
 @eqx.filter_jit
 def run(
     layout: Layout, all_rooms: tuple[Rooms | FanRooms, ...], conditions: Policy,
-    model: AbstractNeuron, asked: Asked, key, num_samples: int,
+    model: AbstractNeuron, asked: Asked, key, num_samples: int, mesh: Mesh | None = None,
 ):  # fmt: skip
-    """The spikes, what each group of neurons needed, and what is wrong, by name."""
+    """The spikes, what each group of neurons needed, and what is wrong, by name; shared out among
+    the devices of a mesh."""
+
+    def some(operands, index):
+        model, asked, key = operands
+        return _some_trials(
+            layout, all_rooms, conditions, model, asked.of_trials(index), key, index
+        )
+
+    return map_shares(some, (model, asked, key), num_samples, mesh)
+
+
+def _some_trials(layout, all_rooms, conditions, model, asked: Asked, key, index):
+    """The same of the trials of these numbers."""
     grid, neurons = asked.grid, neurons_of(model)
     by_intensity = isinstance(neurons, StochasticLIF)
     network = model if isinstance(model, SpikingNetwork) else None
     start = neurons.initial_state(jr.key(0))
     if by_intensity:
-        index = jnp.arange(num_samples, dtype=jnp.int32)
         start = jax.vmap(lambda n: neurons.initial_state(trial_keys(key, n)[0]))(index)
     dtype = jnp.result_type(start.v, start.i)
     problem = Problem(
         neurons, network, start, current_by_cell(asked.current, grid, dtype),
-        noise_by_cell(neurons, grid, asked.noise, key, num_samples, dtype),
-        None if network is None or layout.by_list else dense_weights(network), key, asked,
-        num_samples,
+        noise_by_cell(neurons, grid, asked.noise, key, index, dtype),
+        None if network is None or layout.by_list else dense_weights(network), key, asked, index,
     )  # fmt: skip
     wrong = {
         "too long": step_is_too_long(model, grid.dt0),
@@ -257,8 +270,8 @@ def _given_by_intensity(problem: Problem, own, spikes, room: int):
 
 
 def _response_by_intensity(problem, own, given: EscapeGiven, listed: Listed, places: int) -> Group:
-    index = jnp.arange(problem.num_samples, dtype=jnp.int32)
-    words = jax.vmap(lambda n: key_words(key_of_marks(trial_keys(problem.key, n)[2])))(index)
+    keys = jax.vmap(lambda n: key_words(key_of_marks(trial_keys(problem.key, n)[2])))
+    words = keys(problem.index)
     marks = Marks(*words, jnp.asarray(own, jnp.int32))
     response = respond_by_intensity(given, marks, places)
     need = Need(

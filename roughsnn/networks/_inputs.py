@@ -74,7 +74,9 @@ def _refuse_other_times(trains: SpikeTrains, t0: float, t1: float) -> None:
     nothing."""
     if is_traced(trains.window_bits):
         return
-    starts, ends = np.ravel(trains.t0), np.ravel(trains.t1)
+    # (the ends are known, but inside `jit` what is taken of them would not be)
+    with jax.ensure_compile_time_eval():
+        starts, ends = np.ravel(trains.t0), np.ravel(trains.t1)
     elsewhere = (starts >= t1) | (ends <= t0)
     if np.any(elsewhere):
         at = int(np.argmax(elsewhere))
