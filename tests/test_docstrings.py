@@ -97,6 +97,7 @@ def given() -> dict[str, dict[str, object]]:
             recording=[np.array([0.95, 2.1]), np.array([1.2])], events=np.array([1.0, 2.0])
         ),
         "spikes/trains.py": dict(trains=data, f=lambda train: train.counts),
+        "tasks/_latency.py": {},
         "training/evaluate.py": dict(
             result=SimpleNamespace(model=jnp.asarray(1.0)),
             simulate=answer,
