@@ -16,6 +16,8 @@ def latency_spikes(
        x_k \in [0, 1] . $$
 
     ```python
+    from roughsnn.tasks import latency_spikes, yin_yang
+
     data = yin_yang(5000, seed=42)
     trains = latency_spikes(data.inputs, last=6.0, t1=8.0)
     rs.LabelledData(trains, data.targets)
