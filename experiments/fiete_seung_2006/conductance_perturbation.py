@@ -61,8 +61,8 @@ class Settings(rs.RunSettings):
         "blocks": at_least(2), "block_trials": at_least(1), "updates": at_least(1),
         "rate": above(0), "hidden": at_least(1), "xor_updates": at_least(1),
         "xor_rate": above(0), "xor_scale": above(0), "tests": at_least(1),
-        "variance_trials": at_least(2), "seeds": at_least(1), "xor_networks": at_least(1),
-        "seed": SEED,
+        "sizes": at_least(1), "variance_trials": at_least(2), "seeds": at_least(1),
+        "xor_networks": at_least(1), "seed": SEED,
     }  # fmt: skip
     presets: ClassVar = {
         "quick": {

@@ -110,5 +110,5 @@ def test_windows_that_begin_late(start):
 def test_a_point_exactly_at_reach_is_within_it():
     with jax.enable_x64(False):
         places = np.arange(10)[:, None] * 0.1
-        delays = rs.CoincidenceDetectors(places, reach=0.1).delays(places.astype(np.float32))
+        delays = rs.CoincidenceDetectors(places, reach=0.1).delays(jnp.asarray(places, jnp.float32))
     np.testing.assert_array_equal(np.isfinite(delays).sum(0), [2, *[3] * 8, 2])
