@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
+from roughsnn import tasks
+
 from .network import Weights, angle, at_rest, beginning, respond, train
 
 CLASSES, TRAIN = 10, 1400
@@ -16,17 +18,10 @@ RATE, DECAY = 6e-4, 0.7
 
 def digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Images of 8 x 8 pixels from 0 to 1 with their classes: to learn from, and to test on."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "This experiment needs the handwritten digits of scikit-learn: `pip install "
-            "scikit-learn`"
-        ) from error
-    pixels, labels = (np.asarray(x) for x in load_digits(return_X_y=True))
-    order = np.random.default_rng(0).permutation(len(labels))
-    images = (pixels[order] / 16).astype(np.float32)
-    labels = labels[order].astype(np.int32)
+    data = tasks.digits()
+    order = np.random.default_rng(0).permutation(len(data.targets))
+    images = np.asarray(data.inputs)[order].astype(np.float32)
+    labels = np.asarray(data.targets)[order].astype(np.int32)
     return (images[:TRAIN], labels[:TRAIN]), (images[TRAIN:], labels[TRAIN:])
 
 
