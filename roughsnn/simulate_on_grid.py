@@ -214,7 +214,7 @@ class _Steps(Steps):
 
     def _take_inputs(self, tables, arriving, pointer, cell):
         steps, rows = tables.input_steps, tables.input_rows
-        weights = None if self.network is None else self.network.input_weights
+        weights = None if self.network is None else self.network.input_rows
         assert weights is not None, "input spikes are refused where there are no inputs"
         last = steps.shape[0] - 1
 

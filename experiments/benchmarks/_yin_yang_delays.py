@@ -23,7 +23,7 @@ LOOKED_AT = 512
 
 
 class DelayedClassifier(eqx.Module):
-    """Weights and delays of two layers, as a network whose inputs are single synapses.
+    """Weights and delays of two layers.
 
     Attributes:
         neurons: hidden neurons, then outputs.
@@ -72,24 +72,16 @@ class DelayedClassifier(eqx.Module):
         return (*weights, self.input_delays, self.output_delays) if self.learns_delays else weights
 
     def network(self) -> rs.SpikingNetwork:
-        """The network; input number c * hidden + h is the synapse from coordinate c to neuron h."""
-        hidden = self.hidden
-        own = jnp.tile(jnp.eye(hidden, hidden + CLASSES), (COORDINATES, 1))
+        """The network; inputs reach hidden neurons only."""
+
+        def into_all(x):
+            return jnp.pad(x, ((0, 0), (0, CLASSES)))
+
         return rs.SpikingNetwork(
             self.neurons, self.into_output.reshape(-1), self.connections,
             synaptic_delays=self.output_delays.reshape(-1),
-            input_weights=own * self.into_hidden.reshape(-1, 1), conditions="ignore",
-        )  # fmt: skip
-
-    def inputs(self, spikes: rs.SpikeTrains) -> rs.SpikeTrains:
-        """The spikes of the coordinates, each at the end of each of its synapses."""
-        first = jnp.argsort(spikes.neurons, axis=1)
-        by_coordinate = jnp.take_along_axis(spikes.times, first, axis=1)
-        times = (by_coordinate[:, :, None] + self.input_delays).reshape(len(spikes), -1)
-        order = jnp.argsort(times, axis=1).astype(jnp.int32)
-        return rs.SpikeTrains(
-            jnp.take_along_axis(times, order, axis=1), order, spikes.t0, spikes.t1,
-            num_neurons=times.shape[1],
+            input_weights=into_all(self.into_hidden), input_delays=into_all(self.input_delays),
+            conditions="ignore",
         )  # fmt: skip
 
     def within_bounds(self) -> "DelayedClassifier":
@@ -116,18 +108,17 @@ def responder(model: DelayedClassifier, spikes: rs.SpikeTrains):
     """A function that gives the response to each point, cell by cell."""
     room = 6 * (model.hidden + CLASSES)
 
-    def protocol(inputs):
-        return rs.Protocol(0.0, WINDOW, STEP, max_spikes=room, input_spikes=inputs)
+    def protocol(spikes):
+        return rs.Protocol(0.0, WINDOW, STEP, max_spikes=room, input_spikes=spikes)
 
     engine = rs.CellEngine("leave-out").prepared(
-        model.network(), protocol(model.inputs(spikes)), num_samples=len(spikes), slack=4.0
+        model.network(), protocol(spikes), num_samples=len(spikes), slack=2.5
     )
 
     def respond(model: DelayedClassifier, spikes: rs.SpikeTrains, key: Any) -> rs.SpikeTrains:
         return engine.spike_trains(
-            model.network(), protocol(model.inputs(spikes)), key=key, num_samples=len(spikes),
-            throw=False,
-        )  # fmt: skip
+            model.network(), protocol(spikes), key=key, num_samples=len(spikes), throw=False
+        )
 
     return respond
 

@@ -148,8 +148,9 @@ def _by_list(network: Network, listed, kind: str, rooms: Rooms, copies: int) -> 
     # few lanes and rows, so that there are several rounds
     lanes = max(2, int(rooms.share * NEURONS * copies))
     room = FanRooms(
-        rooms.inputs, rooms.arrivals, rooms.spikes, 8, rooms.arrivals * lanes, lanes, 3 * lanes
-    )
+        rooms.inputs, rooms.arrivals, rooms.spikes, 8, rooms.arrivals * lanes, lanes, 3 * lanes,
+        copies,
+    )  # fmt: skip
     found = respond_by_fans(given, wiring, room)
     sample, neuron = found.lanes // NEURONS, found.lanes % NEURONS
     places = jnp.arange(rooms.spikes)[:, None]

@@ -21,6 +21,7 @@ from ._fan_given import FanGiven as FanGiven
 from ._fan_given import FanNeed as FanNeed
 from ._fan_given import FanRooms as FanRooms
 from ._fan_given import FanWiring as FanWiring
+from ._fan_given import in_one_round as in_one_round
 from ._fan_run import collected_records as collected_records
 from ._fan_run import respond_by_fans as respond_by_fans
 from ._fans import fans_of as fans_of

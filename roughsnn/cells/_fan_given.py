@@ -1,5 +1,6 @@
 """What the spikes of a network whose synapses are a list depend on, and what is known of them."""
 
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -8,6 +9,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._cell import Rates, State
 from ._fans import Fans
+
+# so many neurons, or rows of synapses, are taken side by side at least, and at most
+_FEWEST, _MOST = 16, 4096
 
 
 class FanRooms(eqx.Module):
@@ -21,6 +25,7 @@ class FanRooms(eqx.Module):
         events: spikes that arrive at neurons which are looked at side by side.
         lanes: how many neurons are looked at side by side; more take more rounds.
         rows: how many rows of synapses are taken side by side; more take more rounds.
+        samples: for how many samples `events`, `lanes` and `rows` are.
     """
 
     inputs: int = eqx.field(static=True)
@@ -30,6 +35,26 @@ class FanRooms(eqx.Module):
     events: int = eqx.field(static=True)
     lanes: int = eqx.field(static=True)
     rows: int = eqx.field(static=True)
+    samples: int = eqx.field(static=True)
+
+    def of(self, samples: int) -> "FanRooms":
+        """As much room for each of another number of samples, and more for their events, whose sum
+        fluctuates more over fewer samples."""
+        if samples in (self.samples, 0):
+            return self
+        share = samples / self.samples
+        lanes, rows = (in_one_round(share * n) for n in (self.lanes, self.rows))
+        events = self.events * lanes / self.lanes
+        events = math.ceil(events + 4 * math.sqrt(events) + self.arrivals)
+        events = min(events, lanes * self.arrivals)
+        return FanRooms(
+            self.inputs, self.arrivals, self.spikes, self.back, events, lanes, rows, samples
+        )
+
+
+def in_one_round(wanted: float) -> int:
+    """How many neurons, or rows of synapses, are taken side by side where this many are there."""
+    return min(_MOST, _FEWEST * max(1, math.ceil(wanted / _FEWEST)))
 
 
 class FanGiven(NamedTuple):

@@ -32,13 +32,15 @@ class Fans(NamedTuple):
         return cls(jnp.concatenate([starts, starts[-1:]]), others, synapses)
 
 
-def fans_of(connections, num_inputs: int) -> tuple[Fans, Fans]:
+def fans_of(connections, num_inputs: int, by_synapse: bool = False) -> tuple[Fans, Fans]:
     """The synapses of a list by the neurons that they lead from, and by those that they lead to;
-    behind them those of inputs, which reach all neurons: sources behind the neurons."""
+    behind them those of inputs, which reach all neurons: sources behind the neurons, or (with
+    `by_synapse`) a source for each of these synapses."""
     count, size = connections.num_neurons, len(connections)
     by_pre, by_post = connections.order[:size], connections.order_by_post
     others = jnp.arange(num_inputs * count, dtype=jnp.int32)
-    ends = size + count * jnp.arange(1, num_inputs + 1, dtype=jnp.int32)
+    each = 1 if by_synapse else count
+    ends = size + each * jnp.arange(1, others.size // each + 1, dtype=jnp.int32)
     sent = Fans.of(
         jnp.concatenate([connections.starts, ends]),
         jnp.concatenate([connections.post[by_pre], others % count]),
@@ -47,12 +49,13 @@ def fans_of(connections, num_inputs: int) -> tuple[Fans, Fans]:
     # at each neuron its inputs come after its other synapses
     first = num_inputs * jnp.arange(count + 1, dtype=jnp.int32)
     own = jnp.arange(size, dtype=jnp.int32) + first[connections.post[by_post]]
-    target, source = others % count, others // count
-    of_inputs = connections.starts_by_post[target + 1] + first[target] + source
+    target, which = others % count, others // count
+    source = count + (others if by_synapse else which)
+    of_inputs = connections.starts_by_post[target + 1] + first[target] + which
     blank = jnp.zeros(size + others.size, jnp.int32)
     into = Fans.of(
         connections.starts_by_post + first,
-        blank.at[own].set(connections.pre[by_post]).at[of_inputs].set(count + source),
+        blank.at[own].set(connections.pre[by_post]).at[of_inputs].set(source),
         blank.at[own].set(by_post).at[of_inputs].set(size + others),
     )
     return sent, into

@@ -152,7 +152,7 @@ def arriving_inputs(steps: SurrogateSteps, numbers: Any, rows: Any, y: Any) -> A
         y: a state, for its precision.
     """
     dtype = jnp.result_type(*jax.tree.leaves(y))
-    weights = None if steps.network is None else steps.network.input_weights
+    weights = None if steps.network is None else steps.network.input_rows
     assert weights is not None, "input spikes are refused where there are no inputs"
     counts = jnp.zeros((steps.grid.num_cells, weights.shape[0]), dtype)
     counts = counts.at[numbers, jnp.maximum(rows, 0)].add(1, mode="drop")

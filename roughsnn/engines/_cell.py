@@ -113,7 +113,7 @@ class CellEngine(AbstractEngine):
         check_computes(model, protocol, num_samples)
         if is_traced((model, protocol.input_current, protocol.input_spikes, key)):
             layout = self._layout_for(model)
-            rooms = self.rooms or _first_rooms(layout)
+            rooms = self.rooms or _first_rooms(layout, num_samples)
             asked = Asked.of(model, protocol, num_samples)
             mesh = trial_mesh(num_samples, (model, key, asked))
             spikes, _, wrong = run(
@@ -146,7 +146,7 @@ class CellEngine(AbstractEngine):
         asked = Asked.of(model, protocol, num_samples)
         mesh = trial_mesh(num_samples, (model, key, asked))
         layout = self._layout_for(model)
-        rooms = self.rooms or _first_rooms(layout)
+        rooms = self.rooms or _first_rooms(layout, num_samples)
         while True:
             spikes, needs, wrong = run(
                 layout, rooms, self.conditions, model, asked, key, num_samples, mesh
@@ -161,10 +161,10 @@ class CellEngine(AbstractEngine):
             rooms = grown
 
 
-def _first_rooms(layout: Layout) -> tuple[Rooms | FanRooms, ...]:
+def _first_rooms(layout: Layout, num_samples: int) -> tuple[Rooms | FanRooms, ...]:
     """Room for a first try."""
     if layout.by_list:
-        return (first_fan_rooms(),)
+        return (first_fan_rooms(max(1, num_samples)),)
     return (Rooms(*_FIRST, share=1 / 32),) * len(layout.groups)
 
 

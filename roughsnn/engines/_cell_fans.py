@@ -20,15 +20,13 @@ from ..cells import (
     State,
     collected_records,
     fans_of,
+    in_one_round,
     lifted,
     respond_by_fans,
 )
 from ..networks import SpikingNetwork
 from ..solve import tolerance
 from ._cell_problem import MOST_SPIKES, Outcome, Problem
-
-# so many neurons, or rows of synapses, are taken side by side at least, and at most
-_FEWEST, _MOST = 16, 4096
 
 
 class ListNeed(eqx.Module):
@@ -38,6 +36,7 @@ class ListNeed(eqx.Module):
     most: FanNeed
     crowded: Any
     bursting: Any
+    samples: int = eqx.field(static=True)
 
     def exceeds(self, room: FanRooms) -> bool:
         if room.spikes >= MOST_SPIKES and bool(jnp.any(self.bursting)):
@@ -46,33 +45,31 @@ class ListNeed(eqx.Module):
 
     def room(self, room: FanRooms, slack: float = 1.25) -> FanRooms:
         """Enough for this, and by a factor more."""
+        room = room.of(self.samples)
 
         def enough(needed):
             return max(1, math.ceil(slack * int(needed)))
 
-        def side_by_side(mean):
-            wanted = slack * float(mean)
-            return min(_MOST, _FEWEST * max(1, math.ceil(wanted / _FEWEST)))
-
-        lanes = side_by_side(self.most.active)
+        lanes = in_one_round(slack * float(self.most.active))
         spikes = 2 * room.spikes if bool(jnp.any(self.bursting)) else room.spikes
         events = max(enough(self.most.events), enough(self.most.arrivals))
         if lanes > room.lanes:
             events = math.ceil(events * lanes / room.lanes)
         return FanRooms(
             enough(self.inputs), enough(self.most.arrivals), spikes,
-            max(room.back, int(self.most.back)), events, lanes, side_by_side(self.most.rows),
+            max(room.back, int(self.most.back)), events, lanes,
+            in_one_round(slack * float(self.most.rows)), self.samples,
         )  # fmt: skip
 
 
-def first_fan_rooms() -> FanRooms:
+def first_fan_rooms(samples: int) -> FanRooms:
     """Room for a first try."""
-    return FanRooms(16, 16, 1, 4, 256, 64, 256)
+    return FanRooms(16, 16, 1, 4, 256, 64, 256, samples)
 
 
 def computed_by_list(problem: Problem, layout: Layout, rooms: tuple[FanRooms, ...]) -> Outcome:
     """All neurons, synapse by synapse."""
-    (room,) = rooms
+    room = rooms[0].of(problem.num_samples)
     neurons, network, dtype = problem.neurons, problem.network, problem.dtype
     asked, count, num_samples = problem.asked, problem.neurons.num_neurons, problem.num_samples
     width = asked.grid.dt0
@@ -82,14 +79,13 @@ def computed_by_list(problem: Problem, layout: Layout, rooms: tuple[FanRooms, ..
     weights, delays = _synapses(network)
     delays = (delays / width).astype(dtype)
     early = jnp.any(delays < 1)
-    num_inputs = 0
-    if problem.input_weights is not None:
-        # inputs arrive at once, at all neurons
-        num_inputs = problem.input_weights.shape[0]
+    num_inputs, by_synapse = network.num_inputs, network.delays_inputs_by_synapse
+    if num_inputs:
+        # inputs are listed as they arrive
         at_once = jnp.zeros(num_inputs * count, dtype)
         delays = jnp.concatenate([jnp.broadcast_to(delays, weights.shape), at_once])
-        weights = jnp.concatenate([weights, problem.input_weights.reshape(-1)])
-    sent, into = fans_of(network.listed, num_inputs)
+        weights = jnp.concatenate([weights, network.input_weights.reshape(-1)])
+    sent, into = fans_of(network.listed, num_inputs, by_synapse)
     start = (jnp.broadcast_to(x, (num_samples, count)) for x in (problem.start.v, problem.start.i))
     everyone = np.arange(count)
     refractory = problem.in_cells(network.refractory, everyone)
@@ -102,7 +98,7 @@ def computed_by_list(problem: Problem, layout: Layout, rooms: tuple[FanRooms, ..
     )  # fmt: skip
     # each spike, and the end of each refractory period
     num_records = 2 * num_samples * asked.max_spikes
-    wiring = FanWiring(sent, into, listed.sources, count + num_inputs, num_records)
+    wiring = FanWiring(sent, into, listed.sources, count + problem.num_input_rows, num_records)
     response = respond_by_fans(given, wiring, room)
     grid = asked.grid
     times, who, number = collected_records(
@@ -112,7 +108,11 @@ def computed_by_list(problem: Problem, layout: Layout, rooms: tuple[FanRooms, ..
     # without room for all records there were too many spikes
     number = jnp.where(response.spilled, asked.max_spikes + 1, number)
     need = ListNeed(
-        listed.most, response.need, listed.crowded | response.crowded, response.bursting
+        listed.most,
+        response.need,
+        listed.crowded | response.crowded,
+        response.bursting,
+        num_samples,
     )
     return Outcome(
         times, who, number, (need,), early, response.finite,

@@ -124,8 +124,12 @@ class Problem(NamedTuple):
         return jnp.result_type(self.start.v, self.start.i)
 
     @property
-    def input_weights(self):
-        return None if self.network is None else self.network.input_weights
+    def input_rows(self):
+        return None if self.network is None else self.network.input_rows
+
+    @property
+    def num_input_rows(self) -> int:
+        return 0 if self.input_rows is None else self.input_rows.shape[0]
 
     def in_cells(self, time, own):
         """A time of a group of neurons in cells, `None` for none."""
@@ -139,11 +143,10 @@ class Problem(NamedTuple):
 
     def listed(self, first: int, room: int) -> Listed:
         """The input spikes, as sources from number `first` on."""
-        num_inputs = 0 if self.input_weights is None else self.input_weights.shape[0]
         return listed_by_cell(
             self.asked.inputs,
             self.asked.grid,
-            num_inputs,
+            self.num_input_rows,
             first,
             self.num_samples,
             room,

@@ -178,9 +178,9 @@ def _by_threshold(problem: Problem, layout: Layout, group, parents, room: Rooms)
         delays = problem.in_cells(network.axonal_delays, own)
     listed = problem.listed(first, room.inputs)
     num_rows, most_inputs = first, listed.most
-    if problem.input_weights is not None:
-        rows.append(problem.input_weights[:, own])
-        num_rows += problem.input_weights.shape[0]
+    if problem.input_rows is not None:
+        rows.append(problem.input_rows[:, own])
+        num_rows += problem.input_rows.shape[0]
     if parents:
         rows += [problem.weights[np.ix_(np.asarray(other), own)] for other, _ in parents]
         spikes = side_by_side([offsets for _, offsets in parents])
@@ -252,8 +252,8 @@ def _given_by_intensity(problem: Problem, own, spikes, room: int):
     a, b = (x if a.ndim == b.ndim == 0 else jnp.broadcast_to(x, (len(own),)) for x in (a, b))
     listed = problem.listed(0, room)
     inputs = None
-    if problem.input_weights is not None:
-        inputs = listed, problem.input_weights[:, own].astype(dtype)
+    if problem.input_rows is not None:
+        inputs = listed, problem.input_rows[:, own].astype(dtype)
     noise = problem.noise
     if noise is not None and not np.array_equal(own, np.arange(problem.neurons.num_neurons)):
         noise = tuple(x[:, :, own] for x in noise)

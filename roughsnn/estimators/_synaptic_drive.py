@@ -35,7 +35,7 @@ def synaptic_drive(
         since = _up(since, grid) if by_clock else since
         # an input at the start of the window comes before it
         since = jnp.where((rows >= 0) & (since > 0), since, jnp.inf)
-        arriving.append((since, jnp.maximum(rows, 0), network.input_weights))
+        arriving.append((since, jnp.maximum(rows, 0), network.input_rows))
     if network.synapses is None:
         rate = network.neurons.mu2  # pyright: ignore[reportAttributeAccessIssue]
         return (_in_steps(arriving, lambda w: w, rate, grid, network.num_neurons),)

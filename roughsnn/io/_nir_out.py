@@ -69,6 +69,11 @@ def to_nir(model: AbstractNeuron, *, input_current: Any = None, time_scale: floa
         return nir.NIRGraph(nodes, [("input", "neurons"), ("neurons", "output")])
     tau_syn = _time_constant("mu2", each(neurons.mu2), scale)
     # A graph must begin at an input; one that reaches nothing stands for a network without.
+    if network.input_delays is not None:
+        raise ValueError(
+            "`model` has `input_delays`, which are not written to NIR files: give the inputs the "
+            "times at which they arrive, and the network no input delays."
+        )
     inputs = np.zeros((1, k)) if network.input_weights is None else network.input_weights
     into = np.asarray(inputs, np.float64).T.copy()
     nodes = {

@@ -5,6 +5,7 @@ from typing import Any
 import diffrax as dfx
 import equinox as eqx
 import jax
+import jax.lax as lax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,8 +20,9 @@ class Inputs(eqx.Module):
     """Input spike trains: one trial for all samples, or one for each.
 
     Attributes:
-        trains: the trains.
-        since: the times of their spikes, since the start of the window of the simulation.
+        trains: the spikes as they arrive, with the number of the row of `input_rows` that each
+            brings as its neuron.
+        since: the times at which they arrive, since the start of the window of the simulation.
     """
 
     trains: Any
@@ -53,6 +55,7 @@ class Inputs(eqx.Module):
                 f"{num_samples} samples, got batch shape {batch}."
             )
         _refuse_other_times(trains, t0, t1)
+        trains = _arriving(model, trains)
         return cls(trains, times_since(trains, float(t0)))
 
     def of_sample(self, index) -> "Inputs":
@@ -67,6 +70,29 @@ class Inputs(eqx.Module):
         path = path_of_spikes(self.since, self.trains.neurons, units)
         spikes = JumpDriver(path, grid, since_start=True)
         return spikes if driver is None else ProductPath(driver, spikes)
+
+
+def _arriving(network, trains: SpikeTrains) -> SpikeTrains:
+    """The spikes of inputs as they arrive at the neurons, after their delays, in order."""
+    delays = getattr(network, "input_delays", None)
+    if delays is None:
+        return trains
+    # (a delay that training takes below zero acts as zero)
+    delays = jnp.maximum(delays, 0).astype(trains.times.dtype)
+    times, rows = trains.times, trains.neurons
+    known = jnp.maximum(rows, 0)
+    num_rows = trains.num_neurons
+    if delays.ndim < 2:
+        times = times + (delays if delays.ndim == 0 else delays[known])
+    else:
+        num_rows, count = delays.size, delays.shape[1]
+        each = jnp.arange(count, dtype=rows.dtype).reshape((1,) * rows.ndim + (-1,))
+        rows = jnp.where(rows[..., None] >= 0, known[..., None] * count + each, -1)
+        times = times[..., None] + delays[known]
+        rows, times = (x.reshape(*trains.batch_shape, -1) for x in (rows, times))
+    order = jnp.argsort(lax.stop_gradient(times), axis=-1)
+    times, rows = (jnp.take_along_axis(x, order, axis=-1) for x in (times, rows))
+    return trains.with_spikes(times, rows, trains.overflowed, num_neurons=num_rows)
 
 
 def _refuse_other_times(trains: SpikeTrains, t0: float, t1: float) -> None:
@@ -103,7 +129,8 @@ def network_noise(network, t, y, args) -> StructuredDiffusion:
     if network.neurons.noise_shape is not None:
         noise = network.neurons.diffusion(t, neurons, args)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y)
-    dx = jax.ShapeDtypeStruct((network.num_inputs,), jnp.result_type(*jax.tree.leaves(y)))
+    num_rows = 0 if network.input_rows is None else network.input_rows.shape[0]
+    dx = jax.ShapeDtypeStruct((num_rows,), jnp.result_type(*jax.tree.leaves(y)))
     if noise is not None:
         dx = jax.ShapeDtypeStruct(network.neurons.noise_shape, dx.dtype)
     return StructuredDiffusion(_Parts(network, noise, zeros), _product, y, dx)
@@ -122,7 +149,7 @@ def _product(parts: _Parts, dx):
                 "The driver has input spikes beside the noise, and the network has no "
                 "`input_weights`."
             )
-        weights = network.input_weights
+        weights = network.input_rows
         plus, minus = dn @ jnp.maximum(weights, 0), dn @ jnp.minimum(weights, 0)
         if network._is_extended:
             y = network._receive(y, plus + minus, plus, minus)

@@ -36,7 +36,8 @@ class SpikingNetwork(AbstractWiring):
       intensity stands still in this time while the potential goes on, so that noise still commutes
       with the transition; a neuron with a hard threshold keeps its potential.
     - *Input spikes*: with `input_weights`, a spike of input n moves $i^j$ by $w^{in}_{nj}$; give
-      them to `simulate(input_spikes=...)`.
+      them to `simulate(input_spikes=...)`. With `input_delays` it does so after a delay, of any
+      length and trainable, since what comes from outside is known beforehand.
 
     What of the theorem's conditions can be seen without a simulation is checked when the network
     is built: positive delays and refractory periods, synapses that do not move the event function,
@@ -66,6 +67,8 @@ class SpikingNetwork(AbstractWiring):
             is then an event, while an axonal delay costs one for each spike.
         refractory: $t_k > 0$, a number or shape (K,).
         input_weights: shape (N, K).
+        input_delays: not negative: a number, one for each input, of shape (N,), or one for each
+            synapse of an input, of shape (N, K).
         max_pending: room for delayed spikes on their way, of all neurons together.
 
     Raises:
@@ -84,6 +87,7 @@ class SpikingNetwork(AbstractWiring):
     synaptic_delays: Float[Array, "..."] | None
     refractory: Float[Array, "..."] | None
     input_weights: Float[Array, "N K"] | None
+    input_delays: Float[Array, "..."] | None
     # the synapses as a list, where single ones are asked for
     listed: SparseConnections | None
     max_pending: int = eqx.field(static=True)
@@ -100,6 +104,7 @@ class SpikingNetwork(AbstractWiring):
         synaptic_delays=None,
         refractory=None,
         input_weights=None,
+        input_delays=None,
         max_pending: IntLike | None = None,
         conditions: str = "check",
     ):
@@ -134,6 +139,7 @@ class SpikingNetwork(AbstractWiring):
             array = jnp.asarray(input_weights)
             shapes = ((*array.shape[:1], k),)
             self.input_weights = parameter("input_weights", input_weights, shapes=shapes)
+        self.input_delays = self._checked_input_delays(input_delays)
         self.listed = self.connections if is_list else None
         if not is_list and self._is_delayed:
             mask = np.ones((k, k), bool) if self.connections is None else self.connections
@@ -141,6 +147,16 @@ class SpikingNetwork(AbstractWiring):
         self.max_pending = self._room(max_pending)
         if conditions == "check":
             check_network(self)
+
+    def _checked_input_delays(self, delays):
+        if delays is None:
+            return None
+        if self.input_weights is None:
+            raise ValueError(
+                "`input_delays` are those of `input_weights`, and the network has none."
+            )
+        n, k = self.input_weights.shape
+        return parameter("input_delays", delays, non_negative=True, shapes=((), (n,), (n, k)))
 
     def _room(self, max_pending):
         if not self._is_delayed:
@@ -161,6 +177,22 @@ class SpikingNetwork(AbstractWiring):
     def num_inputs(self) -> int:
         """How many input trains the network takes."""
         return 0 if self.input_weights is None else self.input_weights.shape[0]
+
+    @property
+    def delays_inputs_by_synapse(self) -> bool:
+        """Whether each synapse of an input has a delay of its own."""
+        return self.input_delays is not None and self.input_delays.ndim == 2
+
+    @property
+    def input_rows(self) -> Float[Array, "R K"] | None:
+        """What an arrival from outside brings to each neuron: a row for each input, or, where
+        each synapse of an input has a delay of its own, number n K + k for that from input n to
+        neuron k."""
+        weights = self.input_weights
+        if weights is None or not self.delays_inputs_by_synapse:
+            return weights
+        own = jnp.eye(self.num_neurons, dtype=weights.dtype)
+        return (weights[:, :, None] * own[None]).reshape(-1, self.num_neurons)
 
     @property
     def _is_extended(self) -> bool:
@@ -217,6 +249,8 @@ class SpikingNetwork(AbstractWiring):
         axes = eqx.tree_at(lambda m: (m.neurons, m.weights), axes, (self.neurons.neuron_axes(), to))
         if self.input_weights is not None:
             axes = eqx.tree_at(lambda m: m.input_weights, axes, 1)
+        if self.delays_inputs_by_synapse:
+            axes = eqx.tree_at(lambda m: m.input_delays, axes, 1)
         return axes
 
     # --- the event SDE

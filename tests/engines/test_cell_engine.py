@@ -48,7 +48,7 @@ def looped(model, spikes, current=0.4, delays=None, refractory=None):
     full = np.ones(COUNT)
     weights = np.asarray(model.effective_weights)
     rows = {n: weights[n] for n in range(COUNT)}
-    rows |= {("in", n): np.asarray(model.input_weights)[n] for n in range(INPUTS)}
+    rows |= {("in", n): row for n, row in enumerate(np.asarray(model.input_rows))}
     inputs = list(zip(*spikes, strict=True))
     found = spikes_of(
         0.7 * full, 0.9 * full, full, 0 * full, current * full, rows, inputs,
@@ -56,6 +56,16 @@ def looped(model, spikes, current=0.4, delays=None, refractory=None):
         refractory=refractory,
     )  # fmt: skip
     return [t for t, _ in found], [n for _, n in found]
+
+
+def arrivals(spikes, delays):
+    """The spikes of inputs at the end of each of their synapses."""
+    found = sorted(
+        (time + delay, COUNT * n + k)
+        for time, n in zip(*spikes, strict=True)
+        for k, delay in enumerate(delays[n])
+    )
+    return [time for time, _ in found], [row for _, row in found]
 
 
 def of(trains, sample):
@@ -96,12 +106,15 @@ def test_delays_refractory_periods_and_sparse_connections():
 
 
 def test_delays_of_synapses_and_matrix_and_list_are_equal():
-    """Synapses one by one: exact with a delay of each, and as by a matrix with equal delays."""
-    delays = np.random.default_rng(7).uniform(0.1, 1.5, (COUNT, COUNT))
-    both = network(synaptic_delays=delays, axonal_delays=0.2)
+    """Synapses one by one: exact with a delay of each, of inputs too, and as by a matrix with equal
+    delays."""
+    rng = np.random.default_rng(7)
+    delays = rng.uniform(0.1, 1.5, (COUNT, COUNT))
+    late = rng.uniform(0.0, 0.6, (INPUTS, COUNT))
+    both = network(synaptic_delays=delays, axonal_delays=0.2, input_delays=late)
     trains = rs.CellEngine().spike_trains(both, protocol(2), key=jr.key(0), num_samples=2)
     for sample, spikes in enumerate(trials(2)):
-        times, neurons = looped(both, spikes, delays=0.2 + delays)
+        times, neurons = looped(both, arrivals(spikes, late), delays=0.2 + delays)
         assert of(trains, sample)[1] == neurons
         np.testing.assert_allclose(of(trains, sample)[0], times, rtol=0, atol=1e-10 * CELL)
     # (the same program as of delays of each)

@@ -84,6 +84,48 @@ def test_a_delayed_spike_is_an_input_spike_that_comes_later():
     np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
+def test_delays_of_inputs_are_input_spikes_that_come_later():
+    """A delay of each synapse of an input, trained: as inputs of one synapse each, given later;
+    and in one direction, as differences with steps of 1e-6 have it. A spike before the window that
+    arrives within it counts."""
+    neurons, weights = rs.LIF(2, mu1=1.0, mu2=2.0), jnp.array([[1.5, 0.6], [0.9, 2.0]])
+    delays = jnp.array([[0.13, 0.42], [0.02, 0.71]])
+    sent, rows = jnp.array([[-0.1, 0.3, 0.35, 0.9, 1.3]]), jnp.array([[0, 0, 1, 1, 0]])
+
+    def inputs(times, rows, count):
+        return rs.SpikeTrains(times, rows, -0.5, 2.5, num_neurons=count)
+
+    @jax.jit
+    def spikes(delays, times, rows):
+        network = rs.SpikingNetwork(
+            neurons, jnp.zeros((2, 2)), input_weights=weights, input_delays=delays
+        )
+        return rs.simulate(
+            network, 0.0, 2.0, 0.05, key=jr.key(0), num_samples=1, max_spikes=6,
+            input_current=1.1, input_spikes=inputs(times, rows, 2),
+        ).times  # fmt: skip
+
+    found = spikes(delays, sent, rows)
+    assert np.isfinite(found).sum() >= 3
+    each = jnp.arange(2, dtype=rows.dtype)
+    times = (sent[..., None] + delays[rows]).reshape(1, -1)
+    rows_of_each = (2 * rows[..., None] + each[None, None]).reshape(1, -1)
+    order = jnp.argsort(times, axis=1)
+    given = inputs(times[:, order[0]], rows_of_each[:, order[0]], 4)
+    single = jnp.array([[1.5, 0.0], [0.0, 0.6], [0.9, 0.0], [0.0, 2.0]])
+    alone = rs.SpikingNetwork(neurons, jnp.zeros((2, 2)), input_weights=single)
+    expected = rs.simulate(
+        alone, 0.0, 2.0, 0.05, key=jr.key(0), num_samples=1, max_spikes=6, input_current=1.1,
+        input_spikes=given,
+    ).times  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    direction = jnp.array([[0.3, -0.8], [0.5, 1.0]])
+    slopes = jax.jvp(lambda d: spikes(d, sent, rows), (delays,), (direction,))[1]
+    differences = directional_derivative(lambda d: spikes(d, sent, rows), delays, direction, 1e-6)
+    assert np.sum(np.abs(np.nan_to_num(np.asarray(slopes)))) > 0.1
+    np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-7)
+
+
 def test_too_many_spikes_on_their_way_are_an_error():
     network = rs.SpikingNetwork(NEURONS, jnp.zeros((K, K)), axonal_delays=5.0, max_pending=2)
     solution = rs.simulate_solution(
@@ -274,6 +316,17 @@ def test_what_breaks_a_condition_is_refused_when_the_network_is_built(kind, matc
         (dict(signs=[1, 0]), ValueError, r"`signs` must hold \+1 or -1 for each of the 2 neurons"),
         (dict(signs=[1, -1]), ValueError, "`weights` must not be negative"),
         (dict(input_weights=jnp.ones((4, 3))), ValueError, "`input_weights` must have shape"),
+        (dict(input_delays=0.1), ValueError, "`input_delays` are those of `input_weights`"),
+        (
+            dict(input_weights=jnp.ones((4, 2)), input_delays=jnp.ones((2, 4))),
+            ValueError,
+            "`input_delays` must have shape",
+        ),
+        (
+            dict(input_weights=jnp.ones((4, 2)), input_delays=-0.1),
+            ValueError,
+            "`input_delays` must not be negative",
+        ),
         (dict(synapses="gaba"), TypeError, "`synapses` must be a ConductanceSynapses"),
         (dict(axonal_delays=1.0, max_pending=0), ValueError, "`max_pending` must be an integer"),
         (dict(conditions="maybe"), ValueError, "`conditions` must be"),
