@@ -35,6 +35,13 @@ class AbstractTimeFunction(eqx.Module):
     def since(self, t0: float) -> "AbstractTimeFunction":
         """The same function of the time since `t0`."""
 
+    def within(self, begin: Float[Array, ""], end: Float[Array, ""]) -> "AbstractTimeFunction":
+        """The function for one step of a solver, from `begin` to `end`: where it jumps at the end
+        of the step, it has its limit from the left there. Only so does a scheme that looks at both
+        ends of its steps keep its order. By default the function itself, which is right where it is
+        continuous."""
+        return self
+
     def held(self, t: float) -> Callable:
         """The function that has its value at `t` at all times."""
         value = self(jnp.asarray(t))

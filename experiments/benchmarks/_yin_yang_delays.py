@@ -123,13 +123,15 @@ def responder(model: DelayedClassifier, spikes: rs.SpikeTrains):
     return respond
 
 
-def waking(hidden: int, epoch: int, rate: float = 1e-3, factor: float = 0.85):
+def waking(hidden: int, epoch: int, schedule: Any, rate: float = 1e-3, factor: float = 0.85):
     """What strengthens the weights into neurons that fall silent, as without delays, and keeps
-    delays within their bounds."""
+    delays within their bounds. It ends with the learning rate: what goes on when nothing is learned
+    any more undoes what was."""
 
     def wake(step, model, generated, key):
         dtype = model.into_output.dtype
-        now = rate * factor ** (step // epoch).astype(dtype)
+        now = rate * factor ** (step // epoch).astype(dtype) * (schedule(step) / schedule(0))
+        now = now.astype(dtype)
         counts = generated.counts_by_neuron
         silent = jnp.any(counts[:, hidden:] == 0, axis=0).astype(dtype)
         dead = jnp.all(counts[:, :hidden] == 0, axis=0).astype(dtype)
@@ -159,7 +161,7 @@ def accuracies_of(
         num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=batch_size,
         trainable=lambda model: model.trained,
         metrics={"accuracy": lambda model, generated, y: loss.accuracy(generated, y)},
-        between_steps=waking(hidden, epoch), holdout=test, evaluate_every=epoch, log_every=epoch,
+        between_steps=waking(hidden, epoch, rate), holdout=test, evaluate_every=epoch, log_every=epoch,
         progress=False, callback=report,
     )  # fmt: skip
     print(f"seed {seed}: {result.message}", flush=True)

@@ -116,6 +116,7 @@ def study(
     test_size: int = 1000,
     learning_rate: float = 5e-3,
     parts: tuple[str, ...] = ("weights", "delays"),
+    epochs_with_few: int = 30,
 ) -> Study:
     """Train classifiers and follow their accuracy.
 
@@ -129,6 +130,7 @@ def study(
         learning_rate: of Adam at the start; it falls to zero along a cosine.
         parts: what to train: `weights`, the network of so many hidden neurons, and `delays`, those
             of 30 with a delay of each synapse and without.
+        epochs_with_few: passes through the training data of the networks of 30.
     """
     of_weights = of_delays = None
     if "weights" in parts:
@@ -136,7 +138,9 @@ def study(
             hidden, epochs, seeds, batch_size, train_size, test_size, learning_rate
         )
     if "delays" in parts:
-        of_delays = _of_delays(epochs, seeds, batch_size, train_size, test_size, learning_rate)
+        of_delays = _of_delays(
+            epochs_with_few, seeds, batch_size, train_size, test_size, learning_rate
+        )
     return _joined([part for part in (of_weights, of_delays) if part is not None])
 
 
@@ -167,7 +171,7 @@ def _of_weights(hidden, epochs, seeds, batch_size, train_size, test_size, learni
     return _study(np.array(accuracies), epochs, float(np.mean(seconds)), epochs * epoch)
 
 
-def _of_delays(epochs, seeds, batch_size, train_size, test_size, learning_rate) -> Study:
+def _of_delays(epochs_with_few, seeds, batch_size, train_size, test_size, learning_rate) -> Study:
     """Networks of 30 hidden neurons, with delays that are trained and with the least."""
     train, test = (
         delays.data_of(seed, size)

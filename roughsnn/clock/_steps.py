@@ -11,6 +11,7 @@ import jax.random as jr
 
 from .._random import event_key, normals
 from ..drivers import LinearPiece, TimeGrid
+from ..event_sde import AbstractTimeFunction
 from ..networks import NEVER, SpikingNetwork, waiting
 from ..neurons import AbstractNeuron
 from ..solve import clock_of, differentiable_stages, levy_area_for, solver_for_noise
@@ -89,8 +90,11 @@ class Steps(eqx.Module):
         if core.noise_shape is not None:
             slope = normals(noise_key, cell, core.noise_shape, dtype) / jnp.sqrt(width)
             terms = dfx.MultiTerm(terms, dfx.ControlTerm(diffusion, LinearPiece(slope)))
-        state = self.solver.init(terms, zero, width, y, self.args)
-        return self.solver.step(terms, zero, width, y, self.args, state, made_jump=False)[0]
+        args = self.args
+        if isinstance(args, AbstractTimeFunction):
+            args = args.within(begin, self.time(cell + 1, dtype))
+        state = self.solver.init(terms, zero, width, y, args)
+        return self.solver.step(terms, zero, width, y, args, state, made_jump=False)[0]
 
     def crossing(self, core, y, t_new):
         """The event function of the neurons at the end of a step, where it says that they fire, and

@@ -114,6 +114,16 @@ class TimeGrid(eqx.Module):
         moved = jnp.where(jnp.isfinite(value), since - value, 0)
         return cell, snapped + moved
 
+    def place_before(
+        self, since: Float[Array, "*times"]
+    ) -> tuple[Int[Array, "*times"], Float[Array, "*times"]]:
+        """The same, but with a time at which two cells meet at the end of the first of them: what
+        the solver does at the end of a step has the derivative of the time at which it does so."""
+        cell, offset = self.place(since)
+        at_start = (jax.lax.stop_gradient(offset) == 0) & (cell > 0)
+        width = jnp.asarray(self.dt0, since.dtype)
+        return cell - at_start.astype(jnp.int32), jnp.where(at_start, width + offset, offset)
+
     def widths(self, dtype) -> Float[Array, " n"]:
         n = self.num_cells
         return jnp.full(n, self.dt0, dtype).at[-1].set(self.width_of_last)

@@ -196,7 +196,7 @@ class JumpDriver(AbstractGridDriver):
         since = self.path.times.astype(dtype)
         if not self.since_start:
             since = since - jnp.asarray(self.grid.t0, dtype)
-        cells, offsets = self.grid.place(since)
+        cells, offsets = self.grid.place_before(since)
         return Jumps(cells, offsets, self.path.sizes, self.path.substeps)
 
 

@@ -123,6 +123,11 @@ class SumOfInputs(AbstractTimeFunction):
         first = first.since(t0) if isinstance(first, AbstractTimeFunction) else first
         return SumOfInputs(first, self.second.since(t0))
 
+    def within(self, begin, end) -> "SumOfInputs":
+        first = self.first
+        first = first.within(begin, end) if isinstance(first, AbstractTimeFunction) else first
+        return SumOfInputs(first, self.second.within(begin, end))
+
 
 def _value(part: Any, t: Any) -> Any:
     return part(t) if callable(part) else part

@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..drivers import AbstractGridDriver, Jumps, TimeGrid, as_grid_driver, jumps_of
+from ..event_sde import AbstractTimeFunction
 from ..networks import NetworkState, SpikingNetwork
 from ..neurons import AbstractNeuron
 from ..protocol import checked_current, current_of_sample, randomness
@@ -193,6 +194,9 @@ class _Walk(eqx.Module):
             its_cell, jump_at, size = self.jumps.at(carry.jump)
             is_jump = running & (its_cell == carry.cell) & (jump_at <= end)
             end = jnp.where(is_jump, jnp.maximum(jump_at, x), end).astype(x.dtype)
+        args = self.args
+        if isinstance(args, AbstractTimeFunction):
+            args = args.within(*(self._time(cell, at) for at in (jnp.zeros_like(x), cell_end)))
         tau, neuron = end, jnp.zeros((), jnp.int32)
         is_event: Bool[Array, ""] = jnp.zeros((), bool)
         if room:
@@ -222,9 +226,9 @@ class _Walk(eqx.Module):
             terms = dfx.ODETerm(drift)
             if piece is not None:
                 terms = dfx.MultiTerm(terms, dfx.ControlTerm(diffusion, piece))
-            state = self.solver.init(terms, x, x_new, y, self.args)
-            out = self.solver.step(terms, x, x_new, y, self.args, state, made_jump=False)[0]
-            return out, self.model.event(self._time(cell, x_new), out, self.args)
+            state = self.solver.init(terms, x, x_new, y, args)
+            out = self.solver.step(terms, x, x_new, y, args, state, made_jump=False)[0]
+            return out, self.model.event(self._time(cell, x_new), out, args)
 
         (y_next, level), (y_dot, hazards) = jax.jvp(reach, (x_next,), (jnp.ones_like(x_next),))
         noise_weight = carry.noise_weight

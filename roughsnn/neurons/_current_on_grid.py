@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ..event_sde import AbstractTimeFunction
 
@@ -25,7 +25,8 @@ class CurrentOnGrid(AbstractTimeFunction):
     Before $t_1$ it is $c_1$ and after $t_n$ it is $c_n$. The solution is differentiable in the
     values. The grid is the current's own and need not be the solver's. A solver does not see where
     a current jumps or bends inside one of its steps, and loses its order there: let the steps of
-    the current lie on the solver's grid where that matters.
+    the current lie on the solver's grid where that matters. A current in steps that jumps at the
+    end of a step of the solver jumps after it.
 
     The times are kept since the first of them, so that they are resolved wherever the recording
     begins. A time that is one of the grid up to rounding, also that of the times as they were
@@ -47,6 +48,8 @@ class CurrentOnGrid(AbstractTimeFunction):
     values: Float[Array, "n"] | Float[Array, "n K"]
     interpolation: str = eqx.field(static=True)
     start: float = eqx.field(static=True)
+    # within one step of a solver, the number of the last time that lies before its end
+    last: Int[Array, ""] | None
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class CurrentOnGrid(AbstractTimeFunction):
                 "and drop what is there twice."
             )
         self.times, self.values, self.interpolation = times, values, interpolation
-        self.start = start
+        self.start, self.last = start, None
 
     def __call__(self, t: Float[Array, ""]) -> Float[Array, ""] | Float[Array, " K"]:
         """The current at time t."""
@@ -96,6 +99,8 @@ class CurrentOnGrid(AbstractTimeFunction):
         rounding = 4 * jnp.finfo(t.dtype).eps * (jnp.abs(t) + jnp.abs(since) + abs(self.start))
         reached = jax.lax.stop_gradient(since + rounding)
         place = jnp.searchsorted(times, reached, side="right", method="scan_unrolled") - 1
+        if self.last is not None:
+            place = jnp.minimum(place, self.last)
         if self.interpolation == "previous":
             return self.values[jnp.clip(place, 0, n - 1)]
         j = jnp.clip(place, 0, n - 2)
@@ -109,6 +114,18 @@ class CurrentOnGrid(AbstractTimeFunction):
         if abs(start) <= _rounding_of(self.start, float(t0)):
             start = 0.0
         object.__setattr__(moved, "start", start)
+        return moved
+
+    def within(self, begin: Float[Array, ""], end: Float[Array, ""]) -> "CurrentOnGrid":
+        """The same current for one step of a solver: what jumps in the last tenth of the step (at
+        its end, but for rounding) jumps after it."""
+        if self.interpolation == "linear":
+            return self
+        moved, since = copy.copy(self), end - jnp.asarray(self.start, end.dtype)
+        before = jax.lax.stop_gradient(since - 0.1 * (end - begin))
+        times = self.times.astype(end.dtype)
+        last = jnp.searchsorted(times, before, side="right", method="scan_unrolled") - 1
+        object.__setattr__(moved, "last", last.astype(jnp.int32))
         return moved
 
     def neuron_axes(self, num_neurons: int) -> PyTree[int]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from ..event_sde import AbstractTimeFunction
 
@@ -53,6 +54,13 @@ class InputConductances(AbstractTimeFunction):
         parts = (self.excitatory, self.inhibitory, self.current)
         return InputConductances(
             *(p.since(t0) if isinstance(p, AbstractTimeFunction) else p for p in parts)
+        )
+
+    def within(self, begin: Float[Array, ""], end: Float[Array, ""]) -> "InputConductances":
+        """The same input for one step of a solver."""
+        parts = (self.excitatory, self.inhibitory, self.current)
+        return InputConductances(
+            *(p.within(begin, end) if isinstance(p, AbstractTimeFunction) else p for p in parts)
         )
 
     def held(self, t: float) -> Any:

@@ -99,7 +99,7 @@ def _suspect(problem, last, ended, indices, recorded):
     e0 = problem.sde.event(problem.time(begin, x), last.y, problem.args)
     cell = jnp.clip(jnp.round(begin / grid.dt0), 0, grid.num_cells - 1).astype(jnp.int32)
     here = eqx.tree_at(lambda c: c.cell, last, cell)
-    y1 = problem.advance(problem.piece(here, end), begin, x, end, last.y)
+    y1 = problem.in_cell(cell).advance(problem.piece(here, end), begin, x, end, last.y)
     e1 = problem.sde.event(problem.time(begin, end), y1, problem.args)
     latest = indices[jnp.argmax(jnp.where(recorded, jnp.arange(indices.shape[0]), -1))]
     suspect = jnp.where(ended == AT_START, jnp.argmax(e0), jnp.argmax(~jnp.isfinite(e1)))
@@ -165,6 +165,7 @@ def states_at(problem, ts, begins, path: Path):
         x = t - step.begin
         # not past the end of a solve, where the step could be any
         past = jnp.where(x > cell_end, lax.stop_gradient(step.offset) + problem.dt0, x)
-        return problem.advance(piece, step.begin, step.offset, past, step.y)
+        own = problem.in_cell(step.cell)
+        return own.advance(piece, step.begin, step.offset, past, step.y)
 
     return jax.vmap(state_at)(ts, where)

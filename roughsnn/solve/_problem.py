@@ -1,5 +1,6 @@
 """What stays the same during one solve, and where one sample of it stands."""
 
+import dataclasses
 from typing import Any
 
 import diffrax as dfx
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..drivers import AbstractGridDriver, TimeGrid
-from ..event_sde import AbstractEventSDE
+from ..event_sde import AbstractEventSDE, AbstractTimeFunction
 from ._marcus import marcus_flow
 
 
@@ -128,6 +129,15 @@ class Problem(eqx.Module):
             offset >= width, grid.begin(cell + 1, dtype) + (offset - width), begin + offset
         )
         return jnp.asarray(self.origin, dtype) + since
+
+    def in_cell(self, cell: Int[Array, ""]) -> "Problem":
+        """The problem for the steps in a cell of the grid, which end when it does at the latest."""
+        if self.controller is not None or not isinstance(self.args, AbstractTimeFunction):
+            return self
+        dtype = jnp.result_type(*jax.tree.leaves(self.y0))
+        begin = self.grid.begin(cell, dtype)
+        ends = (self.time(begin, x) for x in (jnp.zeros((), dtype), self.grid.width(cell, dtype)))
+        return dataclasses.replace(self, args=self.args.within(*ends))
 
     def events_of(self, carry: Carry) -> Float[Array, " K"]:
         """The values of the event function where a sample stands."""

@@ -172,7 +172,9 @@ def _step(problem: Problem, state: _State, runs) -> tuple[_State, dict[str, Any]
 def _look(problem: Problem, state: _State, runs) -> tuple[_State, dict[str, Any]]:
     """One look: at the event by the secant through both ends of the cell, or at the time that the
     search proposes. The decisions are those of `locate_event`."""
-    sde, args, carry = problem.sde, problem.args, state.carry
+    carry = state.carry
+    problem = problem.in_cell(carry.cell)
+    sde, args = problem.sde, problem.args
     assert state.search is not None
     searching = state.search.looks >= 0
     x, y, num = carry.offset, carry.y, carry.fired.shape[0]

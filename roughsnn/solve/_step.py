@@ -139,6 +139,7 @@ def _divisor(problem: Problem, speed, to_rest):
 def micro_step(
     problem: Problem, carry: Carry, known: Known | None = None
 ) -> tuple[Carry, dict[str, Any]]:
+    problem = problem.in_cell(carry.cell)
     sde, args, grid = problem.sde, problem.args, problem.grid
     x, y, cells = carry.offset, carry.y, grid.num_cells
     num = carry.fired.shape[0]

@@ -126,6 +126,28 @@ def test_delays_of_inputs_are_input_spikes_that_come_later():
     np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-7)
 
 
+def test_input_spikes_between_two_cells_have_the_derivative_of_their_times():
+    """By a scheme of fifth order, to its error (1e-6): that of a scheme is another one on either
+    side of the point where two of its cells meet."""
+    network = rs.SpikingNetwork(
+        rs.LIF(2, mu1=2.0, mu2=3.0), jnp.zeros((2, 2)), input_weights=jnp.array([[1.5, 0.7]])
+    )
+
+    @jax.jit
+    def spikes(times):
+        trains = rs.SpikeTrains(times, jnp.zeros((1, 3), jnp.int32), 0.0, 2.0, num_neurons=1)
+        return rs.simulate(
+            network, 0.0, 2.0, 0.05, key=jr.key(0), num_samples=1, max_spikes=8, solver=dfx.Tsit5(),
+            input_current=1.2, input_spikes=trains,
+        ).times  # fmt: skip
+
+    times, direction = jnp.array([[0.35, 0.9, 1.0]]), jnp.array([[1.0, -0.6, 0.8]])
+    slopes = jax.jvp(spikes, (times,), (direction,))[1]
+    differences = directional_derivative(spikes, times, direction, 1e-6)
+    assert np.sum(np.abs(np.nan_to_num(np.asarray(slopes))) > 0.1) >= 3
+    np.testing.assert_allclose(slopes, differences, rtol=1e-5, atol=1e-6)
+
+
 def test_too_many_spikes_on_their_way_are_an_error():
     network = rs.SpikingNetwork(NEURONS, jnp.zeros((K, K)), axonal_delays=5.0, max_pending=2)
     solution = rs.simulate_solution(
