@@ -161,8 +161,8 @@ def accuracies_of(
         num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=batch_size,
         trainable=lambda model: model.trained,
         metrics={"accuracy": lambda model, generated, y: loss.accuracy(generated, y)},
-        between_steps=waking(hidden, epoch, rate), holdout=test, evaluate_every=epoch, log_every=epoch,
-        progress=False, callback=report,
+        between_steps=waking(hidden, epoch, rate), holdout=test, evaluate_every=epoch,
+        log_every=epoch, progress=False, callback=report,
     )  # fmt: skip
     print(f"seed {seed}: {result.message}", flush=True)
     result.raise_unless_trained()
