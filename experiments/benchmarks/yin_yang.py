@@ -171,7 +171,7 @@ def _of_weights(hidden, epochs, seeds, batch_size, train_size, test_size, learni
     return _study(np.array(accuracies), epochs, float(np.mean(seconds)), epochs * epoch)
 
 
-def _of_delays(epochs_with_few, seeds, batch_size, train_size, test_size, learning_rate) -> Study:
+def _of_delays(epochs, seeds, batch_size, train_size, test_size, learning_rate) -> Study:
     """Networks of 30 hidden neurons, with delays that are trained and with the least."""
     train, test = (
         delays.data_of(seed, size)
