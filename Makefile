@@ -21,7 +21,7 @@ PYTHON312 ?= $(shell { command -v python3.12; \
 export MPLBACKEND ?= Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint types docs figures notebooks slow smoke-3.12 bench format lock install install-dev clean
+.PHONY: help demo test quick lint types docs figures notebooks slow smoke-3.12 newest bench format lock install install-dev clean
 
 help: ## list the chores
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -114,6 +114,23 @@ else
 	@.venv-3.12/bin/python tests/smoke.py
 endif
 
+# The suite with the newest versions that the project allows, not the locked ones, in environments of
+# their own: `make newest`, or for one of them `make newest NEWEST=3.13`; PYTEST_ARGS says which
+# tests. A Python that is not at hand is named and left out.
+NEWEST ?= 3.12 3.13
+newest: $(NEWEST:%=newest-%) ## the tests with the newest versions, on Python 3.12 and 3.13
+
+newest-%:
+	@python=$$({ command -v python$*; \
+		for v in $$(pyenv whence python$* 2>/dev/null); do echo "$$(pyenv prefix $$v)/bin/python$*"; done; } \
+		2>/dev/null | while read -r p; do "$$p" -c '' >/dev/null 2>&1 && echo "$$p" && break; done); \
+	if [ -z "$$python" ]; then echo "== Python $* is not at hand: nothing was run on it"; exit 0; fi; \
+	"$$python" -m venv .venv-newest-$* && \
+	.venv-newest-$*/bin/python -m pip install -qq --upgrade --upgrade-strategy eager -e '.[dev]' && \
+	echo "== pytest on $$(.venv-newest-$*/bin/python --version), jax $$(.venv-newest-$*/bin/python \
+		-c 'import jax; print(jax.__version__)')" && \
+	.venv-newest-$*/bin/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
 # --- the rest --------------------------------------------------------------------------------
 
 bench: $(VENV)/.installed-dev ## every benchmark, one after another
@@ -133,5 +150,5 @@ lock: $(VENV)/.installed-dev ## write the lock files anew
 	$(BIN)/$(LOCK) $(UPGRADE) --extra experiments -c requirements-dev.lock -o requirements.lock
 
 clean: ## remove environments, caches and builds; results in runs/ stay
-	rm -rf $(VENV) .venv-3.12 .cache .pytest_cache .ruff_cache .hypothesis build dist site
+	rm -rf $(VENV) .venv-3.12 .venv-newest-* .cache .pytest_cache .ruff_cache .hypothesis build dist site
 	find roughsnn experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +

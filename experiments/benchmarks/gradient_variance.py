@@ -60,7 +60,7 @@ def neuron(theta) -> tuple[rs.ResettingStochasticLIF, Any]:
     leak = jnp.exp(leak)
     intensity = rs.ExponentialIntensity(v_th=0.0, beta=jnp.exp(beta), tau_s=jnp.exp(tau_s))
     model = rs.ResettingStochasticLIF(
-        1, mu1=leak, sigma=jnp.exp(sigma), v_reset=-reset, alpha=jnp.exp(alpha), mu2=1.0,
+        1, mu1=leak, sigma=jnp.exp(sigma), reset_to=-reset, alpha=jnp.exp(alpha), mu2=1.0,
         intensity=intensity,
     )  # fmt: skip
     return model, drive / leak

@@ -203,7 +203,7 @@ def _estimator(which: int, t0: float, unit: float) -> Found:
         neuron, rs.Simulation(protocol, 2), loss, jax.random.key(which)
     )
     return _of_trains(estimate.generated, unit) | {
-        "gradient": np.asarray(estimate.gradient.v_reset, float)
+        "gradient": np.asarray(estimate.gradient.reset_to, float)
     }
 
 

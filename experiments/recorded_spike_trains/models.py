@@ -64,12 +64,12 @@ class Parameters(eqx.Module):
         reset = SCALE * self.reset
         shared = dict(
             mu1=jnp.exp(self.log_leak) / unit, mu2=mu2 / unit, sigma=noise / np.sqrt(unit),
-            v_reset=reset, alpha=jnp.exp(self.log_alpha), v0=-reset,
+            alpha=jnp.exp(self.log_alpha), v0=-reset,
         )  # fmt: skip
         intensity = rs.ExponentialIntensity(v_th=0.0, beta=jnp.exp(self.log_beta), tau_s=unit)
         if self.forgets:
-            shared["v_reset"] = -reset
-            return rs.ResettingStochasticLIF(1, intensity=intensity, **shared)
+            return rs.ResettingStochasticLIF(1, intensity=intensity, reset_to=-reset, **shared)
+        shared["v_reset"] = reset
         if self.adaptation is None:
             return rs.StochasticLIF(1, intensity=intensity, **shared)
         # As the slow current, the adaptation enters as mu1 a.

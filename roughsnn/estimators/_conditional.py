@@ -241,8 +241,8 @@ class _Sequences(eqx.Module):
         if not has_row_per_sample(current):
             current = current.reshape((1, 1))
         first = (jnp.arange(self.intervals, dtype=jnp.int32) == 0)[None, :]
-        v0, v_reset = (jnp.reshape(x, ()) for x in (neuron.v0, neuron.v_reset))
-        start = jnp.broadcast_to(jnp.where(first, v0, v_reset), shape)
+        v0, reset_to = (jnp.reshape(x, ()) for x in (neuron.v0, neuron.reset_to))
+        start = jnp.broadcast_to(jnp.where(first, v0, reset_to), shape)
         current = jnp.broadcast_to(current, shape)
         noise, marks, places = (jr.fold_in(key, i) for i in range(3))
         excess = walk_from(

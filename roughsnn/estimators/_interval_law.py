@@ -148,7 +148,7 @@ def interval_law(
     paths = whole_number("num_paths", num_paths, 1)
     current = finite_array("input_current", 0.0 if input_current is None else input_current)
     current = jnp.broadcast_to(current.reshape(()), (paths,))
-    start = jnp.broadcast_to(jnp.reshape(neuron.v_reset, ()), (paths,))
+    start = jnp.broadcast_to(jnp.reshape(neuron.reset_to, ()), (paths,))
     seen = walk_from(neuron, start, current, grid, key, lambda excess: jnp.mean(survival(excess)))
     return IntervalLaw(jnp.asarray(np.arange(grid.num_cells + 1) * dt0, seen.dtype), seen)
 

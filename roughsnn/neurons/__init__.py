@@ -12,6 +12,7 @@ from ._intensities import RectifiedPowerIntensity as RectifiedPowerIntensity
 from ._intensities import SigmoidIntensity as SigmoidIntensity
 from ._intensities import SoftplusIntensity as SoftplusIntensity
 from ._intensity_neuron import AbstractIntensityNeuron as AbstractIntensityNeuron
+from ._intensity_neuron import AbstractSubtractiveNeuron as AbstractSubtractiveNeuron
 from ._intensity_neuron import LIFState as LIFState
 from ._izhikevich import Izhikevich as Izhikevich
 from ._izhikevich import IzhikevichState as IzhikevichState
@@ -28,6 +29,7 @@ __all__ = [
     "AbstractIntensity",
     "AbstractIntensityNeuron",
     "AbstractNeuron",
+    "AbstractSubtractiveNeuron",
     "AdaptiveLIFState",
     "AdaptiveStochasticLIF",
     "CurrentOnGrid",

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._intensities import AbstractIntensity, intensity_for
-from ._intensity_neuron import AbstractIntensityNeuron
+from ._intensity_neuron import AbstractSubtractiveNeuron
 from ._parameters import for_each
 
 
@@ -27,7 +27,7 @@ class AdaptiveLIFState(NamedTuple):
     s: Float[Array, " K"]
 
 
-class AdaptiveStochasticLIF(AbstractIntensityNeuron):
+class AdaptiveStochasticLIF(AbstractSubtractiveNeuron):
     r"""Stochastic leaky integrate-and-fire neurons that adapt: each spike makes the next harder.
 
     Between spikes, for each neuron, with input current $c_t$,

@@ -1,5 +1,6 @@
 """What all neurons that fire by an intensity have in common."""
 
+import abc
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -34,28 +35,25 @@ class AbstractIntensityNeuron(AbstractCurrentNeuron):
 
     The state has the fields `v`, `i` and `s` besides those of the model; `sigma` is noise of the
     potential (a number or shape (K,)), of potential and current (shape (2, 2) or (K, 2, 2)), or
-    `None`. The transition moves the other fields by amounts on which noise has no influence, so
-    that all conditions for exact pathwise gradients hold: `s` has no noise, it crosses 0 with the
+    `None`. Where the transition moves the other fields by amounts on which noise has no influence,
+    all conditions for exact pathwise gradients hold: `s` has no noise, it crosses 0 with the
     speed $\lambda > 0$, and the constant noise commutes with the transition.
     """
 
     mu1: Float[Array, "..."]
-    v_reset: Float[Array, "..."]
     alpha: Float[Array, "..."]
 
-    def _begin_intensity(self, num_neurons, *, mu1, mu2, sigma, v_reset, alpha, v0, i0) -> int:
-        """Sets, in a constructor, what all of them have but for the intensity; returns K."""
+    def _begin_intensity(self, num_neurons, *, mu1, mu2, sigma, alpha, v0, i0, **reset) -> int:
+        """Sets, in a constructor, what all of them have but for the intensity, and the parameter of
+        the reset by its name; returns K."""
         k = self._begin(num_neurons, mu2, v0, i0)
         self.sigma = _noise.noise_parameter(sigma, k)
-        for_each(
-            self, k, non_negative=dict(mu1=mu1), positive=dict(alpha=alpha),
-            free=dict(v_reset=v_reset),
-        )  # fmt: skip
+        for_each(self, k, non_negative=dict(mu1=mu1), positive=dict(alpha=alpha), free=reset)
         return k
 
+    @abc.abstractmethod
     def jump(self, y: Any, fires: Bool[Array, " K"]) -> Any:
-        """What a spike does to the state but for `s`: it takes `v_reset` off the potential."""
-        return y._replace(v=y.v - jnp.where(fires, self.v_reset, 0))
+        """What a spike does to the state but for `s`."""
 
     def first_levels(self, key: PRNGKeyArray) -> Float[Array, " K"]:
         """log u - alpha with u uniform on (0, 1), for every neuron."""
@@ -101,3 +99,14 @@ class AbstractIntensityNeuron(AbstractCurrentNeuron):
 
     def hold(self, dy, held):
         return dy._replace(s=jnp.where(held, 0, dy.s))
+
+
+class AbstractSubtractiveNeuron(AbstractIntensityNeuron):
+    """Neurons that fire by an intensity, and whose spikes take an amount off the potential,
+    `v_reset`: what it was above the threshold is remembered."""
+
+    v_reset: Float[Array, "..."]
+
+    def jump(self, y: Any, fires: Bool[Array, " K"]) -> Any:
+        """A spike takes `v_reset` off the potential."""
+        return y._replace(v=y.v - jnp.where(fires, self.v_reset, 0))

@@ -5,11 +5,11 @@ import abc
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._intensities import AbstractIntensity, intensity_for
-from ._intensity_neuron import AbstractIntensityNeuron, LIFState
+from ._intensity_neuron import AbstractSubtractiveNeuron, LIFState
 from ._parameters import for_each
 
 
-class AbstractNonlinearNeuron(AbstractIntensityNeuron):
+class AbstractNonlinearNeuron(AbstractSubtractiveNeuron):
     r"""Neurons with $dv = \mu_1 (f(v) + i + c_t)\,dt + \dots$ that fire by an intensity.
 
     Where $f$ grows faster than the potential, the potential would reach infinity in a finite time,

@@ -1,7 +1,7 @@
 """The stochastic leaky integrate-and-fire neuron that forgets its potential at a spike."""
 
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._intensities import AbstractIntensity, intensity_for
 from ._intensity_neuron import AbstractIntensityNeuron, LIFState
@@ -20,7 +20,7 @@ class ResettingStochasticLIF(AbstractIntensityNeuron):
     \end{aligned}
     $$
 
-    The neuron fires when $s$ reaches 0; then $v \to v_{\mathrm{reset}}$, whatever it was before,
+    The neuron fires when $s$ reaches 0; then $v \to v_{\mathrm{to}}$, whatever it was before,
     and $s \to \log u - \alpha$ with $u$ uniform on (0, 1). [`roughsnn.StochasticLIF`][] differs in
     that alone: there a spike takes an amount off the potential, so that what the potential was
     above the threshold is remembered, and intervals that follow each other are related.
@@ -52,7 +52,7 @@ class ResettingStochasticLIF(AbstractIntensityNeuron):
         mu2: decay rate $\mu_2 \ge 0$ of the synaptic current.
         sigma: noise. A number or shape (K,): noise of the potential only, of that strength. Shape
             (2, 2) or (K, 2, 2): the matrix $\sigma$ above. `None`: no noise between spikes.
-        v_reset: the potential after a spike.
+        reset_to: the potential after a spike, $v_{\mathrm{to}}$.
         intensity: $\lambda$, by default [`roughsnn.ExponentialIntensity`][].
         alpha: dead integrated intensity $\alpha > 0$.
         v0: initial potential; by default as after a spike.
@@ -63,6 +63,7 @@ class ResettingStochasticLIF(AbstractIntensityNeuron):
         ValueError: a parameter outside its range or of the wrong shape, named with its value.
     """
 
+    reset_to: Float[Array, "..."]
     intensity: AbstractIntensity
 
     def __init__(
@@ -72,15 +73,15 @@ class ResettingStochasticLIF(AbstractIntensityNeuron):
         mu1=15.0,
         mu2=5.0,
         sigma=0.25,
-        v_reset=0.0,
+        reset_to=0.0,
         intensity=None,
         alpha=0.03,
         v0=None,
         i0=0.0,
     ):
-        v0 = v_reset if v0 is None else v0
+        v0 = reset_to if v0 is None else v0
         k = self._begin_intensity(
-            num_neurons, mu1=mu1, mu2=mu2, sigma=sigma, v_reset=v_reset, alpha=alpha, v0=v0, i0=i0
+            num_neurons, mu1=mu1, mu2=mu2, sigma=sigma, reset_to=reset_to, alpha=alpha, v0=v0, i0=i0
         )
         self.intensity = intensity_for(intensity, k)
 
@@ -93,4 +94,4 @@ class ResettingStochasticLIF(AbstractIntensityNeuron):
         return LIFState(self.mu1 * (total - y.v), -self.mu2 * y.i, self.intensity(y.v))
 
     def jump(self, y: LIFState, fires) -> LIFState:
-        return y._replace(v=jnp.where(fires, self.v_reset, y.v))
+        return y._replace(v=jnp.where(fires, self.reset_to, y.v))

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._intensities import AbstractIntensity, bounded_exp, intensity_for
-from ._intensity_neuron import AbstractIntensityNeuron, LIFState
+from ._intensity_neuron import AbstractSubtractiveNeuron, LIFState
 from ._parameters import for_each
 
 
-class StochasticLIF(AbstractIntensityNeuron):
+class StochasticLIF(AbstractSubtractiveNeuron):
     r"""A population of K independent stochastic leaky integrate-and-fire neurons.
 
     Between spikes, for each neuron, with input current $c_t$,

@@ -58,10 +58,10 @@ def test_the_mean_interval_is_that_of_the_law():
 
     gradient, expected = both(POINT)
     # the last cell's spikes lie before its end, the survivors' at it: 1e-3 of what is left there
-    for name in ("sigma", "mu1", "v_reset", "alpha"):
+    for name in ("sigma", "mu1", "reset_to", "alpha"):
         a, b = getattr(gradient, name), getattr(expected, name)
         # the first interval starts from v0, which is a leaf of its own
-        a = a + gradient.v0 if name == "v_reset" else a
+        a = a + gradient.v0 if name == "reset_to" else a
         np.testing.assert_allclose(a, b, rtol=5e-3, atol=1e-6, err_msg=name)
 
 

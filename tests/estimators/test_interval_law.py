@@ -15,7 +15,7 @@ def steep(theta):
     drive, sigma, beta, reset, alpha, tau_s = (theta[i] for i in range(6))
     intensity = rs.ExponentialIntensity(v_th=0.0, beta=beta, tau_s=tau_s)
     return rs.ResettingStochasticLIF(
-        1, mu1=0.5, sigma=sigma, v_reset=-reset, alpha=alpha, intensity=intensity
+        1, mu1=0.5, sigma=sigma, reset_to=-reset, alpha=alpha, intensity=intensity
     ), drive / 0.5
 
 

@@ -92,7 +92,7 @@ def test_rates_of_a_steep_intensity_against_a_fokker_planck_equation():
     """Particles reach lambda dt of 10 and more within a step here. Three intervals of a neuron that
     forgets its potential are three times the first one."""
     neuron = rs.ResettingStochasticLIF(
-        1, mu1=0.5, sigma=1.0, v_reset=-0.7, alpha=1e-4,
+        1, mu1=0.5, sigma=1.0, reset_to=-0.7, alpha=1e-4,
         intensity=rs.ExponentialIntensity(0.0, 12.0, 1.0),
     )  # fmt: skip
     at, half = np.array([0.3, 0.7, 1.5]), 0.02

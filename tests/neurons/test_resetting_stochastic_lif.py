@@ -13,9 +13,9 @@ from .independent import survival
 
 
 def test_intervals_have_the_law_of_a_killed_diffusion():
-    mu1, current, sigma, v_reset = 0.8, 1.6, 0.9, -0.2
+    mu1, current, sigma, reset_to = 0.8, 1.6, 0.9, -0.2
     neuron = rs.ResettingStochasticLIF(
-        1, mu1=mu1, sigma=sigma, v_reset=v_reset, alpha=1e-4,
+        1, mu1=mu1, sigma=sigma, reset_to=reset_to, alpha=1e-4,
         intensity=rs.ExponentialIntensity(1.0, 4.0, 0.5),
     )  # fmt: skip
     trains = rs.simulate(
@@ -27,7 +27,7 @@ def test_intervals_have_the_law_of_a_killed_diffusion():
     x = np.diff(times, axis=1, prepend=0.0)
     at = np.array([0.2, 0.4, 0.6, 0.9, 1.3, 2.0])
     expected = survival(
-        mu1, current, sigma, v_reset, lambda v: np.exp(4 * (v - 1)) / 0.5, at, -4.0, 3.5
+        mu1, current, sigma, reset_to, lambda v: np.exp(4 * (v - 1)) / 0.5, at, -4.0, 3.5
     )
     found = (x.ravel()[:, None] > at).mean(axis=0)
     # five standard errors of 4200 intervals, and 0.01 for Euler's step and the scheme
@@ -56,7 +56,7 @@ def test_a_steep_intensity_is_a_threshold_where_the_docstring_says():
 
 def test_formulas_and_conditions():
     neuron = rs.ResettingStochasticLIF(
-        2, mu1=3.0, mu2=2.0, v_reset=jnp.array([-0.3, 0.1]), alpha=0.1,
+        2, mu1=3.0, mu2=2.0, reset_to=jnp.array([-0.3, 0.1]), alpha=0.1,
         intensity=rs.SigmoidIntensity(0.5, 2.0, 4.0),
     )  # fmt: skip
     start = neuron.initial_state(jr.key(0))

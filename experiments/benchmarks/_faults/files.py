@@ -159,7 +159,7 @@ def _cut_trials() -> tuple[str, bool]:
 def _model_of_a_run() -> tuple[str, bool]:
     from roughsnn.commands import simulate
 
-    neuron = rs.ResettingStochasticLIF(2, mu1=20.0, v_reset=0.0)
+    neuron = rs.ResettingStochasticLIF(2, mu1=20.0, reset_to=0.0)
     with tempfile.TemporaryDirectory() as folder:
         with rs.RunFolder.new(Path(folder) / "fit", simulate.Settings()) as run:
             run.write_model(
