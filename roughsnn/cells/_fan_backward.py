@@ -15,9 +15,8 @@ from jaxtyping import Array, Float
 from ._adjoint import weights_of_potentials
 from ._bits import divided
 from ._cell import Found, Rates, Releases, State, of_lanes
-from ._fan_forward import sent_by
 from ._fan_given import FanGiven, FanKept, FanRooms, FanWiring, of_neurons
-from ._fan_lanes import Items, Sent
+from ._fan_lanes import Items, Sent, sent_by
 from ._fans import arriving, counted, rows_from
 from ._forward import of_cell
 from ._responses import lifted, response, summed_to

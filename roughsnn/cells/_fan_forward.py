@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ._bits import divided, packed, places_of
 from ._cell import Felt, free_end, of_lanes
+from ._fan_compiled import Walked, compiled_target, walked_by_compiled
 from ._fan_given import (
     FanGiven,
     FanKept,
@@ -21,22 +22,28 @@ from ._fan_given import (
     Records,
     of_neurons,
 )
-from ._fan_lanes import Items, Reached, Sent, Sums, pushed, reaching
+from ._fan_lanes import Items, Reached, Sums, pushed, reaching, sent_by
 from ._fans import Delays
 from ._forward import inside_noise, of_cell
 from ._responses import lifted
 from ._walk import NO_SPIKE, Lanes, walk
 
 
-def sent_by(given: FanGiven, wiring: FanWiring) -> Sent:
-    """The synapses by the neurons that they lead from."""
-    fans = wiring.sent
-    delays = Delays.of(given.delays).ordered(fans.synapses)
-    return Sent(fans, given.weights[fans.synapses], delays)
-
-
 def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: bool):
+    """The spikes of a network, and what the adjoint needs; by compiled code where it can be had."""
     given = lax.stop_gradient(given)
+    target = compiled_target(given.start.v.dtype, backward=False)
+    if target is None:
+        walked = _walked_by_jax(given, wiring, rooms, keeps_states)
+    else:
+        length = wiring.num_records + 1 + rooms.lanes
+        walked = walked_by_compiled(
+            target, given, wiring, rooms, sent_by(given, wiring), length, keeps_states
+        )
+    return _response(given, wiring, rooms, walked)
+
+
+def _walked_by_jax(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: bool):
     rates, dtype, num_sources = given.rates, given.start.v.dtype, wiring.num_sources
     num_cells, num_inputs, num_samples = given.inputs.shape
     num_neurons = given.start.v.shape[1]
@@ -204,18 +211,29 @@ def forward(given: FanGiven, wiring: FanWiring, rooms: FanRooms, keeps_states: b
         cell_step, carry, (cells, given.inputs, wiring.inputs, given.noise)
     )
     state, left, _, _, records, count, crowded, bursting, need, spilled = carry
+    # (so that it is seen that there were too many)
+    count = jnp.where(spilled, wiring.num_records + 1, count)
     firsts = jnp.concatenate([firsts, count[None]])
+    number = jnp.arange(records.lane.shape[0], dtype=jnp.int32)
+    cell = jnp.searchsorted(firsts, number, side="right").astype(jnp.int32) - 1
+    cell = jnp.minimum(cell, num_cells - 1)
+    return Walked(records, cell, firsts, None, left, state, crowded, bursting, need, states)
+
+
+def _response(given: FanGiven, wiring: FanWiring, rooms: FanRooms, walked: Walked):
+    records, cells, firsts, order, left, state, crowded, bursting, need, states = walked
+    num_samples, size, count = given.inputs.shape[2], given.start.v.size, firsts[-1]
     # a spike that arrives after more cells than there is room for makes everything wrong
     crowded = crowded | (need.back > rooms.back)
     number = jnp.arange(records.lane.shape[0], dtype=jnp.int32)
     is_record = number < count
     offsets = jnp.stack([jnp.where(is_record, x, NO_SPIKE) for x in records.offsets])
     records = records._replace(lane=jnp.where(is_record, records.lane, size))
-    cell = jnp.searchsorted(firsts, number, side="right").astype(jnp.int32) - 1
     finite = jnp.all(jnp.isfinite(state.v) & jnp.isfinite(state.i), axis=1)
+    slowest = _slowest(given, records, offsets, num_samples)
     response_ = FanResponse(
-        offsets, jnp.stack(records.speeds), records.lane, jnp.minimum(cell, num_cells - 1),
-        crowded, bursting, spilled, finite, _slowest(given, records, offsets, num_samples), need,
+        offsets, jnp.stack(records.speeds), records.lane, cells, crowded, bursting,
+        count > wiring.num_records, finite, slowest, need, order,
     )  # fmt: skip
     return response_, FanKept(records, firsts, (left > 0).reshape(-1), states)
 

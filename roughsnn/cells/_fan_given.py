@@ -131,6 +131,18 @@ class FanNeed(NamedTuple):
     rows: Float[Array, ""]
 
 
+class Order(NamedTuple):
+    """Spikes in the order of their times, sample by sample.
+
+    Attributes:
+        places: where among the offsets of all records each of them is.
+        begins: where those of each sample begin, and the last ones end.
+    """
+
+    places: Int[Array, " S"]
+    begins: Int[Array, " B_and_1"]
+
+
 class FanResponse(NamedTuple):
     """Spikes of a network.
 
@@ -145,6 +157,7 @@ class FanResponse(NamedTuple):
         finite: whether the potentials and currents of each sample are finite at the end.
         slowest: of each sample, the least speed of a spike over a (|v_th| + |v_th - v_to|).
         need: what there had to be room for.
+        order: the spikes in their order, where that is known.
     """
 
     offsets: Float[Array, "places C"]
@@ -157,6 +170,7 @@ class FanResponse(NamedTuple):
     finite: Bool[Array, " B"]
     slowest: Float[Array, " B"]
     need: FanNeed
+    order: Order | None
 
 
 class FanKept(NamedTuple):

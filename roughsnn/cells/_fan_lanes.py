@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ._bits import packed, places_of
 from ._cell import Rates
-from ._fan_given import FanRooms, of_neurons
+from ._fan_given import FanGiven, FanRooms, FanWiring, of_neurons
 from ._fans import Delays, Fans, arriving, counted, rows_from
 from ._responses import response
 from ._walk import NO_SPIKE
@@ -20,6 +20,13 @@ class Sent(NamedTuple):
     fans: Fans
     weights: Float[Array, " E"]
     delays: Delays
+
+
+def sent_by(given: FanGiven, wiring: FanWiring) -> Sent:
+    """The synapses by the neurons that they lead from."""
+    fans = wiring.sent
+    delays = Delays.of(given.delays).ordered(fans.synapses)
+    return Sent(fans, given.weights[fans.synapses], delays)
 
 
 class Items(NamedTuple):

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 
 from ._bits import divided
 from ._fan_backward import backward
+from ._fan_compiled import backward_by_compiled, compiled_target
 from ._fan_forward import forward
-from ._fan_given import FanGiven, FanResponse, FanRooms, FanWiring
+from ._fan_given import FanGiven, FanResponse, FanRooms, FanWiring, Order
 
 
 def respond_by_fans(given: FanGiven, wiring: FanWiring, rooms: FanRooms) -> FanResponse:
@@ -30,7 +31,11 @@ def _(perturbed, given, wiring, rooms):
 
 @_respond.def_bwd
 def _(kept, cotangents, perturbed, given, wiring, rooms):
-    return backward(kept, cotangents.offsets, perturbed, given, wiring, rooms)
+    target = None
+    if not (perturbed.rates.a or perturbed.rates.b):
+        target = compiled_target(given.start.v.dtype, backward=True)
+    arguments = kept, cotangents.offsets, perturbed, given, wiring, rooms
+    return backward(*arguments) if target is None else backward_by_compiled(target, *arguments)
 
 
 def collected_records(
@@ -39,6 +44,10 @@ def collected_records(
 ):  # fmt: skip
     """Spike times in their order, padded with infinity, whose they are, of shape (samples,
     max_spikes), and how many there were; arguments as of `collected`."""
+    if response.order is not None:
+        return _collected_in_order(
+            response, response.order, num_neurons, num_cells, width, last, max_spikes
+        )
     places = response.offsets.shape[0]
     offsets = response.offsets.reshape(-1)
     cell, lane = (jnp.tile(x, places) for x in (response.cells, response.lanes))
@@ -57,3 +66,27 @@ def collected_records(
     at = jnp.minimum(at, offsets.shape[0] - 1)
     times = (cell[at].astype(offsets.dtype) + offsets[place[at]]) * width
     return jnp.where(is_spike, times, jnp.inf), jnp.where(is_spike, neuron[at], -1), count
+
+
+def _collected_in_order(
+    response: FanResponse, order: Order, num_neurons: int, num_cells: int, width: float,
+    last: float, max_spikes: int,
+):  # fmt: skip
+    """The same, where the order is known."""
+    num_records = response.lanes.shape[0]
+    sample, neuron = divided(response.lanes, num_neurons)
+    count = order.begins[1:] - order.begins[:-1]
+    if last < 1:
+        # the window ends within its last cell: what would come after it comes last
+        value = lax.stop_gradient(response.offsets)
+        at_end = (response.cells == num_cells - 1)[None]
+        late = jnp.sum(at_end & (value > last) & (value <= 1), axis=0, dtype=jnp.int32)
+        count = count.at[sample].add(-late, mode="drop")
+    rank = jnp.arange(max_spikes, dtype=jnp.int32)[None]
+    at = jnp.minimum(order.begins[:-1, None] + rank, order.places.shape[0] - 1)
+    is_spike = rank < count[:, None]
+    place = order.places[at]
+    record = lax.rem(place, jnp.int32(num_records))
+    offsets = response.offsets.reshape(-1)[place]
+    times = (response.cells[record].astype(offsets.dtype) + offsets) * width
+    return jnp.where(is_spike, times, jnp.inf), jnp.where(is_spike, neuron[record], -1), count
