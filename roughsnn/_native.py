@@ -25,6 +25,9 @@ import jaxlib
 import numpy as np
 from jax.typing import DTypeLike
 
+VARIABLE = "ROUGHSNN_COMPILED"
+"""An environment variable that says who computes: `auto`, the default, takes compiled code where it
+can be had; `jax` never; `compiled` fails where it cannot."""
 _CHOICES = ("auto", "jax", "compiled")
 _COMPILERS = ("c++", "g++", "clang++")
 _REALS = {"float32": "float", "float64": "double"}
@@ -48,14 +51,11 @@ class Native:
         what: what they compute, in words.
         source: the file that is compiled; what it includes lies beside it.
         functions: their names.
-        variable: an environment variable that says who computes: `auto`, the default, takes the
-            compiled path where it can be had; `jax` never; `compiled` fails where it cannot.
     """
 
     what: str
     source: Path
     functions: tuple[str, ...]
-    variable: str
 
     def target(self, function: str, dtype: DTypeLike) -> str | None:
         """What XLA calls a function for a dtype; none where JAX is to compute.
@@ -64,10 +64,10 @@ class Native:
             ValueError: the environment variable has a value that means nothing.
             RuntimeError: it demands a compiled path that cannot be had.
         """
-        choice = os.environ.get(self.variable, "auto")
+        choice = os.environ.get(VARIABLE, "auto")
         if choice not in _CHOICES:
             raise ValueError(
-                f"the environment variable {self.variable} is {choice!r}; it must be one of "
+                f"the environment variable {VARIABLE} is {choice!r}; it must be one of "
                 f"{', '.join(map(repr, _CHOICES))}."
             )
         if choice == "jax":
@@ -78,7 +78,7 @@ class Native:
             return f"{function}_{name}"
         if choice == "compiled":
             raise RuntimeError(
-                f"the environment variable {self.variable} asks that compiled code computes "
+                f"the environment variable {VARIABLE} asks that compiled code computes "
                 f"{self.what}, which cannot be had here: {reason} Install a C++ compiler, or unset "
                 "the variable to let JAX compute it."
             )

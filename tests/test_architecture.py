@@ -9,7 +9,7 @@ import roughsnn
 ROOT = Path(roughsnn.__file__).parent
 PAGE = ROOT.parent / "docs" / "architecture.md"
 # What serves all rooms, and the two ends of the package: all of it, and the command line.
-SHARED = {"_checks", "_exponentials", "_host_errors", "_random", "_shown", "_signals"}
+SHARED = {"_checks", "_exponentials", "_host_errors", "_random", "_shown", "_signals", "_native"}
 ENDS = {"__init__", "__main__", "cli", "commands"}
 
 

@@ -17,6 +17,7 @@ from ._escape_forward import EscapeResponse as EscapeResponse
 from ._escape_forward import Lags as Lags
 from ._escape_forward import Marks as Marks
 from ._escape_run import respond_by_intensity as respond_by_intensity
+from ._fan_compiled import is_compiled as is_compiled
 from ._fan_given import FanGiven as FanGiven
 from ._fan_given import FanNeed as FanNeed
 from ._fan_given import FanRooms as FanRooms

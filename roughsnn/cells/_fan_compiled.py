@@ -18,8 +18,8 @@ _SOURCES = Path(__file__).with_name("compiled")
 _WHAT = "networks of single synapses cell by cell"
 _FORWARD, _BACKWARD = "roughsnn_fan_forward", "roughsnn_fan_backward"
 _NATIVE = {
-    _FORWARD: Native(_WHAT, _SOURCES / "fan_forward.cc", (_FORWARD,), "ROUGHSNN_CELLS"),
-    _BACKWARD: Native(_WHAT, _SOURCES / "fan_backward.cc", (_BACKWARD,), "ROUGHSNN_CELLS"),
+    _FORWARD: Native(_WHAT, _SOURCES / "fan_forward.cc", (_FORWARD,)),
+    _BACKWARD: Native(_WHAT, _SOURCES / "fan_backward.cc", (_BACKWARD,)),
 }
 
 
@@ -54,6 +54,11 @@ def compiled_target(dtype, *, backward: bool) -> str | None:
     """What XLA calls the compiled code; none where JAX is to compute."""
     function = _BACKWARD if backward else _FORWARD
     return _NATIVE[function].target(function, dtype)
+
+
+def is_compiled(dtype) -> bool:
+    """Whether networks of single synapses are computed by compiled code."""
+    return compiled_target(dtype, backward=False) is not None
 
 
 def walked_by_compiled(
