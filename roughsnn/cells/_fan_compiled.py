@@ -116,13 +116,14 @@ def backward_by_compiled(
     target: str, kept: FanKept, from_offsets, perturbed: FanGiven, given: FanGiven,
     wiring: FanWiring, rooms: FanRooms,
 ) -> FanGiven:  # fmt: skip
-    """The derivative of a loss in all that the spikes depend on but leak and decay rates; arguments
-    as of `backward`."""
+    """The derivative of a loss in all that the spikes depend on; arguments as of `backward`."""
     rates, dtype, records = given.rates, given.start.v.dtype, kept.records
     sent = sent_by(given, wiring)
     if from_offsets is None:
         from_offsets = jnp.zeros((rooms.spikes, records.lane.shape[0]), dtype)
     num_samples, num_neurons = given.start.v.shape
+    nothing = jnp.zeros(0, dtype)
+    states = (nothing, nothing) if kept.states is None else kept.states
 
     def like(x, asked=True):
         return jax.ShapeDtypeStruct(x.shape if asked else (0,), dtype)
@@ -131,20 +132,20 @@ def backward_by_compiled(
     call = jax.ffi.ffi_call(
         target,
         (
-            like(rates.threshold.reshape(-1)), like(rates.reset.reshape(-1)),
-            like(given.refractory.reshape(-1)), like(sent.weights, perturbed.weights),
-            like(given.delays.reshape(-1), perturbed.delays), like(given.start.v),
+            *(like(x.reshape(-1)) for x in (*rates, given.refractory)),
+            like(sent.weights, perturbed.weights), like(given.delays.reshape(-1), perturbed.delays), like(given.start.v),
             like(given.start.i),
             jax.ShapeDtypeStruct(in_cells if perturbed.current else (0,), dtype),
             like(given.inputs, perturbed.inputs),
-            like(jnp.zeros(0) if given.noise is None else given.noise),
+            like(nothing if given.noise is None else given.noise),
         ),
         vmap_method="sequential",
     )  # fmt: skip
-    threshold, reset, refractory, weights, delays, v, i, current, inputs, noise = call(
+    a, b, threshold, reset, refractory, weights, delays, v, i, current, inputs, noise = call(
         rates.a.reshape(-1), rates.b.reshape(-1), *_listed(sent), records.lane,
         *(jnp.stack(rows) for rows in records[1:]), from_offsets, kept.firsts,
-        kept.held.astype(jnp.int32), given.inputs, wiring.inputs, samples=num_samples,
+        kept.held.astype(jnp.int32), given.inputs, wiring.inputs, *states,
+        given.current, nothing if given.noise is None else given.noise, samples=num_samples,
         neurons=num_neurons, num_sources=wiring.num_sources, places=rooms.spikes, back=rooms.back,
     )  # fmt: skip
     order = sent.fans.synapses
@@ -156,7 +157,7 @@ def backward_by_compiled(
         delays = jnp.zeros_like(given.delays).at[order].set(delays)
     return FanGiven(
         Rates(
-            jnp.zeros_like(rates.a), jnp.zeros_like(rates.b),
+            a.reshape(rates.a.shape), b.reshape(rates.b.shape),
             threshold.reshape(rates.threshold.shape), reset.reshape(rates.reset.shape),
         ),
         State(v, i),

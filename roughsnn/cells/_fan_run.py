@@ -31,9 +31,7 @@ def _(perturbed, given, wiring, rooms):
 
 @_respond.def_bwd
 def _(kept, cotangents, perturbed, given, wiring, rooms):
-    target = None
-    if not (perturbed.rates.a or perturbed.rates.b):
-        target = compiled_target(given.start.v.dtype, backward=True)
+    target = compiled_target(given.start.v.dtype, backward=True)
     arguments = kept, cotangents.offsets, perturbed, given, wiring, rooms
     return backward(*arguments) if target is None else backward_by_compiled(target, *arguments)
 

@@ -22,8 +22,8 @@ def compiled(monkeypatch):
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_compiled_code_and_jax_compute_the_same(compiled, copies):
-    """Spikes to roundings of a cell, and derivatives in all but the rates to roundings of sums;
-    those in the rates, which are left to JAX, of the spikes of the other path."""
+    """Spikes to roundings of a cell, and derivatives in all that they depend on, and in all but the
+    rates (for which less is kept), to roundings of sums."""
     _, network, sources, cells = known(2, KIND)
     rng = np.random.default_rng(0)
 

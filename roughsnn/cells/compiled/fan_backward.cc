@@ -1,5 +1,5 @@
 // The adjoint of the same network, from its last cell to the first: what `_fan_backward.py`
-// computes, but for derivatives in the leak and decay rates.
+// computes, in all that the spikes depend on.
 
 #include <algorithm>
 #include <cmath>
@@ -50,12 +50,17 @@ struct Problem {
   Kept kept;
   const Real* inputs;
   const std::int32_t* sources;
+  // where derivatives in the rates are asked for: potentials and currents at the starts of all
+  // cells, (T, B, N), and the input current and what the noise adds to it
+  const Real *states_v, *states_i;
+  ByCell current;
+  const Real* noise;
   Size cells, samples, neurons, num_inputs, num_sources;
   int places, back;
 };
 
 struct Totals {
-  Total threshold, reset, refractory, weights, delays;
+  Total a, b, threshold, reset, refractory, weights, delays;
 };
 
 class Adjoint {
@@ -79,6 +84,7 @@ class Adjoint {
   // `by_inputs`, where they are asked for.
   void step(Size cell, Real* by_inputs) {
     const Size slot = cell % p.back;
+    cell_ = cell;
     for (const Slots& x : slots_[slot]) which_[slot * size_ + x.lane] = -1;
     slots_[slot].clear();
     ends_ = from_v;
@@ -97,6 +103,7 @@ class Adjoint {
     for (Size s = 0, lane = 0; s < p.samples; ++s) {
       for (Size n = 0; n < p.neurons; ++n, ++lane) {
         const Real v = from_v[lane], i = from_i[lane];
+        if (p.states_v && (v != 0 || i != 0)) add_ends_to_rates(s, n, lane, v, i);
         current[lane] = rise_[n] * v;
         from_v[lane] = decay_v_[n] * v;
         from_i[lane] = by_i_[n] * v + decay_i_[n] * i;
@@ -112,6 +119,22 @@ class Adjoint {
   }
 
  private:
+  // The end of a cell without arrivals and resets, as a function of the rates.
+  void add_ends_to_rates(Size sample, Size n, Size lane, Real v, Real i) {
+    const Size at = cell_ * size_ + lane;
+    const Real a = p.a[n], own_i = p.states_i[at];
+    const ByRates grown = response_by_rates(a, p.b[n], 1);
+    totals_.a.add(n, v * (decay_v_[n] * (current_at(sample, n) - p.states_v[at]) + grown.a * own_i));
+    totals_.b.add(n, v * grown.b * own_i - i * decay_i_[n] * own_i);
+  }
+
+  // The input current of a neuron in this cell, with what the noise adds to it.
+  Real current_at(Size sample, Size n) const {
+    const ByCell& c = p.current;
+    const Real given = c.values[cell_ * c.cell + sample * c.sample + n * c.neuron];
+    return p.noise ? given + p.noise[cell_ * size_ + sample * p.neurons + n] : given;
+  }
+
   // Derivatives in the potentials at the spikes and releases of a neuron in a cell.
   struct Slots {
     Size lane;
@@ -130,10 +153,14 @@ class Adjoint {
     Slots slots{lane, std::vector<Real>(2 * places + 1), std::vector<Real>(2 * places + 1)};
     Real weight = stays ? Real(0) : from_v[lane], x = 1, reset = stays ? from_v[lane] : Real(0);
     ends_[lane] = weight;
-    Real period = 0, threshold = 0;
+    Real period = 0, threshold = 0, by_a = 0, by_b = 0;
     auto let_go = [&](int m) {
       Real part = 0;
-      if (freed(m)) part = weight * std::exp(-a * (x - k.release_offsets.at(m, r)));
+      if (freed(m)) {
+        const Real since = x - k.release_offsets.at(m, r);
+        part = weight * std::exp(-a * since);
+        by_a += part * since * k.drops.at(m, r);
+      }
       slots.offsets[places + m] = k.release_offsets.at(m, r);
       slots.heights[places + m] = -part;
       reset += part;
@@ -166,7 +193,17 @@ class Adjoint {
       by_v += height * std::exp(-a * at);
       by_i += height * response(a, b, at);
       by_c -= height * std::expm1(-a * at);
+      if (p.states_v) {
+        const Size state = cell * size_ + lane;
+        const Real own_i = p.states_i[state], decay = std::exp(-a * at);
+        const ByRates grown = response_by_rates(a, b, at);
+        const Real c = current_at(lane / p.neurons, n);
+        by_a += height * (at * decay * (c - p.states_v[state]) + grown.a * own_i);
+        by_b += height * grown.b * own_i;
+      }
     }
+    totals_.a.add(n, by_a);
+    totals_.b.add(n, by_b);
     extra_v_[lane] = by_v;
     extra_i_[lane] = by_i;
     extra_c_[lane] = by_c;
@@ -202,14 +239,21 @@ class Adjoint {
       if (v == 0 && i == 0 && which < 0) continue;
       const Real a = p.a[n], b = p.b[n];
       Real by_weight = 0, by_when = 0;
+      const Real own_weight = p.sent.weights[e];
       auto add = [&](Real height, Real since) {
         const Real grown = response(a, b, since);
+        if (p.states_v) {
+          const ByRates by_rates = response_by_rates(a, b, since);
+          totals_.a.add(n, own_weight * height * by_rates.a);
+          totals_.b.add(n, own_weight * height * by_rates.b);
+        }
         by_weight += height * grown;
         by_when -= height * a * (std::exp(-b * since) - grown);
       };
       const Real decay = std::exp(-b * (1 - when));
       by_weight += i * decay;
       by_when += i * b * decay;
+      if (p.states_v) totals_.b.add(n, -own_weight * i * (1 - when) * decay);
       add(v, 1 - when);
       if (which >= 0) {
         const Slots& slots = slots_[(cell + later) % p.back][which];
@@ -218,7 +262,7 @@ class Adjoint {
           if (when < x && x <= 1 && slots.heights[m] != 0) add(slots.heights[m], x - when);
         }
       }
-      by_when *= p.sent.weights[e];
+      by_when *= own_weight;
       totals_.weights.add(e, by_weight);
       totals_.delays.add(e, by_when);
       total += by_when;
@@ -229,6 +273,7 @@ class Adjoint {
   const Problem& p;
   Totals& totals_;
   const Size size_;
+  Size cell_ = 0;
 
  public:
   std::vector<Real> from_v, from_i;
@@ -252,8 +297,10 @@ class Adjoint {
 ffi::Error compute(Reals a, Reals b, Ints sent_starts, Ints sent_others, Reals sent_weights,
                    Ints sent_whole, Reals sent_rest, Ints lanes, Reals offsets, Reals speeds,
                    Reals release_offsets, Reals release_speeds, Reals drops, Reals from_offsets,
-                   Ints firsts, Ints held, Reals inputs, Ints sources, Size samples, Size neurons,
-                   Size num_sources, Size places, Size back, RealResults threshold,
+                   Ints firsts, Ints held, Reals inputs, Ints sources, Reals states_v,
+                   Reals states_i, Reals current, Reals noise, Size samples, Size neurons,
+                   Size num_sources, Size places, Size back, RealResults by_a, RealResults by_b,
+                   RealResults threshold,
                    RealResults reset, RealResults refractory, RealResults weights,
                    RealResults delays, RealResults start_v, RealResults start_i,
                    RealResults by_current, RealResults by_inputs, RealResults by_noise) try {
@@ -263,9 +310,12 @@ ffi::Error compute(Reals a, Reals b, Ints sent_starts, Ints sent_others, Reals s
       Kept{lanes.typed_data(), firsts.typed_data(), Columns(offsets), Columns(speeds),
            Columns(release_offsets), Columns(release_speeds), Columns(drops),
            Columns(from_offsets)},
-      inputs.typed_data(), sources.typed_data(), cells, samples, neurons, num_inputs, num_sources,
+      inputs.typed_data(), sources.typed_data(),
+      states_v.element_count() ? states_v.typed_data() : nullptr,
+      states_i.element_count() ? states_i.typed_data() : nullptr, ByCell(current),
+      noise.element_count() ? noise.typed_data() : nullptr, cells, samples, neurons, num_inputs, num_sources,
       int(places), int(back)};
-  Totals totals{Total(threshold), Total(reset), Total(refractory), Total(weights), Total(delays)};
+  Totals totals{Total(by_a),  Total(by_b), Total(threshold), Total(reset), Total(refractory), Total(weights), Total(delays)};
   const Size size = samples * neurons;
   // (T or 1, B, N): summed over the cells where there is one of them
   const Size current_cells = by_current->element_count() / std::max<Size>(size, 1);
@@ -311,11 +361,17 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(roughsnn_fan_backward, roughsnn::compute,
                                   .Arg<roughsnn::Ints>()
                                   .Arg<roughsnn::Reals>()  // input spikes
                                   .Arg<roughsnn::Ints>()
+                                  .Arg<roughsnn::Reals>()  // states, current, noise
+                                  .Arg<roughsnn::Reals>()
+                                  .Arg<roughsnn::Reals>()
+                                  .Arg<roughsnn::Reals>()
                                   .Attr<std::int64_t>("samples")
                                   .Attr<std::int64_t>("neurons")
                                   .Attr<std::int64_t>("num_sources")
                                   .Attr<std::int64_t>("places")
                                   .Attr<std::int64_t>("back")
+                                  .Ret<roughsnn::Reals>()  // a, b
+                                  .Ret<roughsnn::Reals>()
                                   .Ret<roughsnn::Reals>()  // threshold, reset, refractory
                                   .Ret<roughsnn::Reals>()
                                   .Ret<roughsnn::Reals>()

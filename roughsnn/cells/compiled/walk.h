@@ -34,6 +34,30 @@ inline Real growth(Real a, Real b, Real x) { return x * relative_growth((a - b) 
 // The potential at x after a unit of current at 0.
 inline Real response(Real a, Real b, Real x) { return a * std::exp(-a * x) * growth(a, b, x); }
 
+// The derivative of `relative_growth`, by its series where quotients lose digits.
+inline Real slope_of_relative_growth(Real y) {
+  if (std::abs(y) < Real(0.05)) {
+    Real total = 0, term = Real(1) / 2;
+    for (int n = 0; n < 9; ++n) {
+      total += term;
+      term *= y * (n + 2) / ((n + 1) * Real(n + 3));
+    }
+    return total;
+  }
+  const Real value = relative_growth(y);
+  return value + (1 - value) / y;
+}
+
+// Derivatives of `response` in a and b.
+struct ByRates {
+  Real a, b;
+};
+
+inline ByRates response_by_rates(Real a, Real b, Real x) {
+  const Real decay = std::exp(-a * x), slope = x * x * slope_of_relative_growth((a - b) * x);
+  return {decay * ((1 - a * x) * growth(a, b, x) + a * slope), -a * decay * slope};
+}
+
 struct Arrival {
   Real offset, weight;
 };
