@@ -133,8 +133,8 @@ def backward_by_compiled(
         target,
         (
             *(like(x.reshape(-1)) for x in (*rates, given.refractory)),
-            like(sent.weights, perturbed.weights), like(given.delays.reshape(-1), perturbed.delays), like(given.start.v),
-            like(given.start.i),
+            like(sent.weights, perturbed.weights),
+            like(given.delays.reshape(-1), perturbed.delays), *(like(x) for x in given.start),
             jax.ShapeDtypeStruct(in_cells if perturbed.current else (0,), dtype),
             like(given.inputs, perturbed.inputs),
             like(nothing if given.noise is None else given.noise),
