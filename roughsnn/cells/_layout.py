@@ -10,7 +10,6 @@ import numpy as np
 
 from ..networks import SparseConnections, SpikingNetwork
 from ..neurons import LIF, StochasticLIF
-from ._fan_compiled import is_compiled
 
 # up to so many neurons a list of synapses is made a matrix
 _MOST_IN_MATRIX = 256
@@ -25,8 +24,7 @@ class Layout(eqx.Module):
         groups: the neurons of each group.
         parents: for each group, the earlier groups that have synapses into it.
         is_delayed: whether there is one group, whose spikes reach itself later.
-        by_list: whether its synapses are taken one by one, as a list, which compiled code does
-            for all networks with delays; otherwise as a matrix.
+        by_list: whether its synapses are taken one by one, as a list; otherwise as a matrix.
     """
 
     groups: tuple[tuple[int, ...], ...] = eqx.field(static=True)
@@ -113,9 +111,7 @@ def _takes_list(model: SpikingNetwork) -> bool:
         return False
     is_large = model.num_neurons > _MOST_IN_MATRIX
     is_list = isinstance(model.connections, SparseConnections)
-    if model.synaptic_delays is not None or (is_list and is_large):
-        return True
-    return is_compiled(jnp.result_type(model.weights))
+    return model.synaptic_delays is not None or (is_list and is_large)
 
 
 def _where_all(model: SpikingNetwork) -> str:

@@ -46,6 +46,10 @@ struct Outcome {
   std::vector<Size> arrivals;  // in each cell, at all neurons that were looked at
 };
 
+// (by value: the library's give back references, which keep a loop from being done in vectors)
+inline Real larger(Real x, Real y) { return x < y ? y : x; }
+inline Real smaller(Real x, Real y) { return y < x ? y : x; }
+
 // What depends on the parameters of a neuron alone.
 struct Decay {
   std::vector<Real> v, by_i, rise, i, grown, lost, threshold, reset;
@@ -129,7 +133,7 @@ class Sample {
     for (Size n = 0; n < size; ++n) {
       if (above_[n] >= 0) look(cell, slot, n);
     }
-    for (Real& left : left_) left = left >= 1 ? left - 1 : Real(0);
+    for (Real& left : left_) left = larger(left - 1, 0);
     for (const Left& x : left_after_) left_[x.neuron] = x.value;
     left_after_.clear();
     v_.swap(end_);
@@ -201,24 +205,33 @@ class Sample {
 
   // The ends of all neurons without spikes, and which of them may fire; see `free_end`.
   void free_ends(Size slot) {
+    // (said to be apart, so that the loop is done in vectors)
     const Size size = g.neurons;
-    const Real *to_v = &to_v_[slot * size], *to_i = &to_i_[slot * size];
-    const Real* negative = &negative_[slot * size];
+    const Real *__restrict__ to_v = &to_v_[slot * size], *__restrict__ to_i = &to_i_[slot * size];
+    const Real *__restrict__ negative = &negative_[slot * size], *__restrict__ v = v_.data();
+    const Real *__restrict__ i = i_.data(), *__restrict__ current = current_.data();
+    const Real *__restrict__ left = left_.data(), *__restrict__ decay_v = decay_.v.data();
+    const Real *__restrict__ by_i = decay_.by_i.data(), *__restrict__ rise = decay_.rise.data();
+    const Real *__restrict__ decay_i = decay_.i.data(), *__restrict__ grown = decay_.grown.data();
+    const Real *__restrict__ faded = decay_.lost.data(), *__restrict__ reset = decay_.reset.data();
+    const Real* __restrict__ threshold = decay_.threshold.data();
+    Real *__restrict__ end = end_.data(), *__restrict__ i_end = i_end_.data();
+    Real *__restrict__ highest = highest_.data(), *__restrict__ above = above_.data();
     for (Size n = 0; n < size; ++n) {
-      const Real v = v_[n], i = i_[n], current = current_[n], threshold = decay_.threshold[n];
-      const Real rise = decay_.rise[n], left = left_[n];
-      const Real end = decay_.v[n] * v + decay_.by_i[n] * i + rise * current + to_v[n];
-      const Real decayed_i = decay_.i[n] * i;
-      const Real highest = std::max(i, decayed_i) +
-                           decay_.grown[n] * std::max(to_i[n] + negative[n], Real(0)) + current;
-      const Real decayed = std::max((threshold - current) * decay_.lost[n], Real(0));
-      const Real lost = rise * (decayed + negative[n]);
-      const Real reach = std::min(highest, v + rise * (highest - v)) - threshold;
-      const Real above = std::max(end - threshold, std::min(reach, end - threshold + lost));
-      above_[n] = left > 0 ? (left < 1 ? Real(1) : Real(-1)) : above;
-      highest_[n] = highest;
-      end_[n] = left >= 1 ? decay_.reset[n] : end;
-      i_end_[n] = decayed_i + to_i[n];
+      const Real own_end = decay_v[n] * v[n] + by_i[n] * i[n] + rise[n] * current[n] + to_v[n];
+      const Real own_i = decay_i[n] * i[n];
+      const Real top = larger(i[n], own_i) +
+                       grown[n] * larger(to_i[n] + negative[n], Real(0)) + current[n];
+      const Real decayed = larger((threshold[n] - current[n]) * faded[n], Real(0));
+      const Real lost = rise[n] * (decayed + negative[n]);
+      const Real reach = smaller(top, v[n] + rise[n] * (top - v[n])) - threshold[n];
+      const Real over = own_end - threshold[n];
+      const Real may_fire = larger(over, smaller(reach, over + lost));
+      const Real let_go = left[n] < 1 ? Real(1) : Real(-1);
+      above[n] = left[n] > 0 ? let_go : may_fire;
+      highest[n] = top;
+      end[n] = left[n] >= 1 ? reset[n] : own_end;
+      i_end[n] = own_i + to_i[n];
     }
   }
 
