@@ -169,12 +169,17 @@ def _gradients_jvp(settings: Settings, primals: Any, tangents: Any):
     """Second derivatives: loops over all slots, which JAX can differentiate in both modes."""
     real, discrete = primals
     d_real, _ = tangents
-    slots = Bounds(discrete.labels_x.shape[1], discrete.labels_y.shape[1])
 
     def gradients(real):
-        return _gradients_within(real, discrete, settings, slots)
+        return gradients_of_all_slots(real, discrete, settings)
 
     return jax.jvp(gradients, (real,), (d_real,))
+
+
+def gradients_of_all_slots(real: Real, discrete: Discrete, settings: Settings) -> Any:
+    """Kernel, error estimate and partial derivatives of every block, differentiable by JAX."""
+    slots = Bounds(discrete.labels_x.shape[1], discrete.labels_y.shape[1])
+    return _gradients_within(real, discrete, settings, slots)
 
 
 def _gradients_within(real: Real, discrete: Discrete, settings: Settings, slots: Bounds | None):

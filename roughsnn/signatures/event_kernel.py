@@ -16,6 +16,8 @@ from ..spikes.trains import SpikeTrains
 from ..spikes.windows import durations_differ
 from ._edge_series import order_for_jumps, order_for_square
 from ._event_blocks import Settings, kernel_of_pairs
+from ._event_compiled import Compiled, can_compute
+from ._event_compiled import kernel_of_pairs as compiled_kernel_of_pairs
 from ._event_pairs import events_of
 from ._event_sweep import Orders
 
@@ -108,6 +110,7 @@ def event_kernel_gram(
         tolerance,
         orders,
         max_simultaneous,
+        whole=not symmetric,
     )
 
     def matrix(values):
@@ -185,6 +188,7 @@ def _kernel_of_pairs(
     tolerance: float,
     orders: tuple[int, int] | None,
     max_simultaneous: int | None,
+    whole: bool = False,
 ) -> tuple[Array, Array]:
     dtype = x.times.dtype
     if len(rows) == 0:
@@ -220,12 +224,14 @@ def _kernel_of_pairs(
         scale,
         slots,
         chosen,
+        can_compute(dtype, chosen),
+        whole,
     )
     return _without_overflow(value, trains, time_scale, scale), error
 
 
-@partial(jax.jit, static_argnums=(5, 6))
-def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders):
+@partial(jax.jit, static_argnums=(5, 6, 7, 8))
+def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders, compiled, whole):
     diagonal = neuron_scale.ndim < 2
     table = neuron_scale
     if diagonal:
@@ -234,6 +240,9 @@ def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders):
     settings = Settings(orders, diagonal, by_entry=not (diagonal and max(slots) == 1))
     # A last label, for no spike.
     table = jnp.pad(table, (0, 1))
+    if compiled:
+        known = Compiled(settings, whole)
+        return compiled_kernel_of_pairs(events[0], events[-1], rows, columns, table, known)
     return kernel_of_pairs(events[0], events[-1], rows, columns, table, settings)
 
 

@@ -1,0 +1,157 @@
+"""The compiled path of the event kernel: C++ that is compiled at its first use and called by XLA.
+
+The sources, in `compiled/`, are part of the package. What the compiler of the machine makes of them
+is kept in a folder of the user's cache, under a name that holds all it depends on. Where there is no
+compiler, or it fails, the kernel is computed by JAX alone.
+"""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jaxlib
+import numpy as np
+from jax.typing import DTypeLike
+
+# `auto`, the default, takes the compiled path where it can be had; `jax` never; `compiled` fails
+# where it cannot.
+VARIABLE = "ROUGHSNN_EVENT_KERNEL"
+_CHOICES = ("auto", "jax", "compiled")
+_SOURCES = Path(__file__).with_name("compiled")
+_COMPILERS = ("c++", "g++", "clang++")
+_REALS = {"float32": "float", "float64": "double"}
+# Without the second set, for a compiler that does not know it.
+_FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-shared", "-w")
+_TUNED = ("-march=native",)
+_SECONDS = 600
+
+_log = logging.getLogger(__name__)
+
+
+class _Unavailable(Exception):
+    """Why there is no compiled path here."""
+
+
+def target(dtype: DTypeLike, *, gradient: bool) -> str | None:
+    """Name of the function that XLA calls for a dtype; none where JAX is to compute the kernel.
+
+    Raises:
+        ValueError: the environment variable has a value that means nothing.
+        RuntimeError: it demands a compiled path that cannot be had.
+    """
+    choice = os.environ.get(VARIABLE, "auto")
+    if choice not in _CHOICES:
+        raise ValueError(
+            f"the environment variable {VARIABLE} is {choice!r}; it must be one of "
+            f"{', '.join(map(repr, _CHOICES))}."
+        )
+    if choice == "jax":
+        return None
+    reason = _failure(np.dtype(dtype).name)
+    if reason is None:
+        return _name(np.dtype(dtype).name, gradient)
+    if choice == "compiled":
+        raise RuntimeError(
+            f"the environment variable {VARIABLE} asks for the compiled event kernel, which cannot "
+            f"be had here: {reason} Install a C++ compiler, or unset the variable to let JAX "
+            "compute the kernel."
+        )
+    return None
+
+
+def _name(dtype: str, gradient: bool) -> str:
+    return f"roughsnn_event_kernel{'_gradient' if gradient else ''}_{dtype}"
+
+
+@functools.cache
+def _failure(dtype: str) -> str | None:
+    """Make the functions of a dtype known to XLA, or say why that is impossible."""
+    try:
+        if jax.default_backend() != "cpu":
+            raise _Unavailable(f"the computation runs on {jax.default_backend()}, not on the CPU.")
+        if dtype not in _REALS:
+            raise _Unavailable(f"the dtype {dtype} is neither float32 nor float64.")
+        library = ctypes.CDLL(str(_library(_REALS[dtype])))
+        for gradient in (False, True):
+            function = getattr(library, _name("", gradient).removesuffix("_"))
+            jax.ffi.register_ffi_target(
+                _name(dtype, gradient), jax.ffi.pycapsule(function), platform="cpu"
+            )
+    except (_Unavailable, OSError, subprocess.SubprocessError) as error:
+        _log.info("JAX computes the event kernel: %s", error)
+        return str(error)
+    return None
+
+
+def _library(real: str) -> Path:
+    """The compiled library, from the cache or made now."""
+    if sys.platform == "win32":
+        raise _Unavailable("the sources need GCC or Clang.")
+    compiler = os.environ.get("CXX") or next(filter(None, map(shutil.which, _COMPILERS)), None)
+    if compiler is None:
+        raise _Unavailable(f"there is no C++ compiler ({', '.join(_COMPILERS)}).")
+    version = _run([compiler, "--version"])
+    sources = b"".join(file.read_bytes() for file in sorted(_SOURCES.iterdir()))
+    depends = [real, compiler, version, jaxlib.__version__, _processor(), *_FLAGS, *_TUNED]
+    key = hashlib.sha256(sources + "\n".join(depends).encode()).hexdigest()[:32]
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "roughsnn" / "compiled"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    library = folder / f"event-kernel-{key}.so"
+    if not library.exists():
+        with _alone(folder / f"event-kernel-{key}.lock"):
+            if not library.exists():
+                _compile(compiler, real, library)
+    return library
+
+
+def _compile(compiler: str, real: str, library: Path) -> None:
+    source = str(_SOURCES / "event_kernel.cc")
+    include = ["-isystem", jax.ffi.include_dir()]
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        made = Path(folder) / library.name
+        rest = [f"-DREAL={real}", *include, source, "-o", str(made)]
+        try:
+            _run([compiler, *_FLAGS, *_TUNED, *rest])
+        except _Unavailable:
+            _run([compiler, *_FLAGS, *rest])
+        # At once, so that nobody ever finds a part of it.
+        made.replace(library)
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process compiles the same."""
+    import fcntl
+
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    if done.returncode != 0:
+        raise _Unavailable(f"`{command[0]}` failed: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+def _processor() -> str:
+    """What code for the processor of this machine depends on."""
+    described = [platform.machine(), platform.processor()]
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        wanted = ("model name", "flags", "Features", "CPU part")
+        described += sorted({line for line in lines if line.startswith(wanted)})
+    return "\n".join(described)
