@@ -1,8 +1,8 @@
 """The compiled path of the event kernel: C++ that is compiled at its first use and called by XLA.
 
 The sources, in `compiled/`, are part of the package. What the compiler of the machine makes of them
-is kept in a folder of the user's cache, under a name that holds all it depends on. Where there is no
-compiler, or it fails, the kernel is computed by JAX alone.
+is kept in a folder of the user's cache, under a name that holds all it depends on. Where there is
+no compiler, or it fails, the kernel is computed by JAX alone.
 """
 
 import contextlib

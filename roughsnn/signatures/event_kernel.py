@@ -114,14 +114,18 @@ def event_kernel_gram(
     )
 
     def matrix(values):
-        if not symmetric:
-            return values.reshape(m, n)
-        gram = jnp.zeros((m, n), values.dtype).at[rows, columns].set(values)
-        # Twice, so that the diagonal is set once and the derivative is that of one entry.
-        off = rows != columns
-        return gram.at[columns[off], rows[off]].set(values[off])
+        return _symmetric(values, m) if symmetric else values.reshape(m, n)
 
     return (matrix(value), matrix(error)) if return_error else matrix(value)
+
+
+@partial(jax.jit, static_argnums=1)
+def _symmetric(values: Float[Array, " pairs"], size: int) -> Float[Array, "size size"]:
+    """The matrix with these entries on and above its diagonal, row by row."""
+    rows, columns = np.triu_indices(size)
+    entries = np.zeros((size, size), np.int32)
+    entries[rows, columns] = entries[columns, rows] = np.arange(len(rows), dtype=np.int32)
+    return values[entries]
 
 
 def event_kernel(
@@ -206,7 +210,7 @@ def _kernel_of_pairs(
         )
     jumps = most_spikes(x) + most_spikes(x if y is None else y)
     chosen = _orders(x, time_scale, neuron_scale, tolerance, orders, jumps)
-    if y is not None:
+    if y is not None and not _same_window(x, y):
         message = (
             "`x` and `y` have windows of different lengths; bring them to one with `window` first."
         )
@@ -216,7 +220,7 @@ def _kernel_of_pairs(
         *(_slots(_checked(t), max_simultaneous) for t in ((x,) if y is None else (x, y))),
         strict=True,
     )
-    value, error = _run(
+    value, error, wrong, factor = _run(
         trains,
         jnp.asarray(rows, jnp.int32),
         jnp.asarray(columns, jnp.int32),
@@ -227,7 +231,7 @@ def _kernel_of_pairs(
         can_compute(dtype, chosen),
         whole,
     )
-    return _without_overflow(value, trains, time_scale, scale), error
+    return _without_overflow(value, wrong, factor, scale), error
 
 
 @partial(jax.jit, static_argnums=(5, 6, 7, 8))
@@ -242,8 +246,10 @@ def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders, compile
     table = jnp.pad(table, (0, 1))
     if compiled:
         known = Compiled(settings, whole)
-        return compiled_kernel_of_pairs(events[0], events[-1], rows, columns, table, known)
-    return kernel_of_pairs(events[0], events[-1], rows, columns, table, settings)
+        found = compiled_kernel_of_pairs(events[0], events[-1], rows, columns, table, known)
+    else:
+        found = kernel_of_pairs(events[0], events[-1], rows, columns, table, settings)
+    return *found, *_overflow(found[0], trains, time_scale, neuron_scale)
 
 
 def _orders(x, time_scale, neuron_scale, tolerance, orders, jumps: int) -> Orders:
@@ -284,23 +290,44 @@ def _check_pair(x: SpikeTrains, y: SpikeTrains) -> None:
         )
 
 
+def _same_window(x: SpikeTrains, y: SpikeTrains) -> bool:
+    """Whether two windows are known to be the same."""
+    ours, theirs = (x.window_bits, x.duration), (y.window_bits, y.duration)
+    if is_traced((ours, theirs)):
+        return False
+    return all(map(np.array_equal, map(np.asarray, ours), map(np.asarray, theirs)))
+
+
 def _checked(trains: SpikeTrains) -> SpikeTrains:
     """The trains, once their times are known to be in order."""
-    times, mask = trains.times, trains.mask
-    following = jnp.where(mask, times, jnp.inf)
-    times = refuse_if(times, mask & jnp.isnan(times), "`times` has a NaN among the spikes.")
-    times = refuse_if(
-        times,
-        mask & ((times < 0) | (times > jnp.broadcast_to(trains.durations[:, None], mask.shape))),
-        "A spike lies outside the window: `times` count from its start and must be between 0 and "
-        "`duration`. Use `from_lists` for times of a recording.",
+    # NumPy where all is known: each operation of JAX would first compile a program of its own.
+    known = not is_traced(trains)
+    numpy: Any = np if known else jnp
+    times, neurons, durations = trains.times, trains.neurons, trains.duration
+    if known:
+        times, neurons, durations = (np.asarray(a) for a in (times, neurons, durations))
+    mask = neurons >= 0
+    following = numpy.where(mask, times, np.inf)
+    ends = numpy.broadcast_to(durations, mask.shape[:1])[:, None]
+    failures = (
+        (mask & numpy.isnan(times), "`times` has a NaN among the spikes."),
+        (
+            mask & ((times < 0) | (times > ends)),
+            "A spike lies outside the window: `times` count from its start and must be between 0 "
+            "and `duration`. Use `from_lists` for times of a recording.",
+        ),
+        (
+            following[:, 1:] < following[:, :-1],
+            "`times` is not sorted, or has padding before a spike; `SpikeTrains` keeps spikes "
+            "sorted.",
+        ),
     )
-    times = refuse_if(
-        times,
-        following[:, 1:] < following[:, :-1],
-        "`times` is not sorted, or has padding before a spike; `SpikeTrains` keeps spikes sorted.",
-    )
-    return eqx.tree_at(lambda t: t.times, trains, times)
+    for wrong, message in failures:
+        if not known:
+            trains = eqx.tree_at(lambda t: t.times, trains, refuse_if(trains.times, wrong, message))
+        elif wrong.any():
+            raise ValueError(message)
+    return trains
 
 
 def _slots(trains: SpikeTrains, given: int | None) -> tuple[SpikeTrains, int]:
@@ -334,8 +361,8 @@ def _slots(trains: SpikeTrains, given: int | None) -> tuple[SpikeTrains, int]:
 _FACTORS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001)
 
 
-def _without_overflow(value: Array, trains: tuple, time_scale: ArrayLike, scale: Array) -> Array:
-    r"""The kernel, or an error that says which scale fits.
+def _overflow(value: Array, trains: tuple, time_scale: Array, scale: Array) -> tuple[Array, Array]:
+    r"""Whether a kernel is too large, and the factor of the scale with which it is not.
 
     A path of length $\ell$ has $\|S\|_n \le \ell^n / n!$, hence
     $k \le I_0(2 \sqrt{\ell_x \ell_y}) \le e^{2 \max \ell}$ with
@@ -348,7 +375,11 @@ def _without_overflow(value: Array, trains: tuple, time_scale: ArrayLike, scale:
     longest = jnp.max(trains[0].duration, initial=0)
     time = jnp.abs(time_scale * longest).astype(value.dtype)
     factor = jnp.maximum(limit - time, 0) / jnp.maximum(jumps, 1)
-    wrong = ~jnp.all(jnp.isfinite(value))
+    return ~jnp.all(jnp.isfinite(value)), jax.lax.stop_gradient(factor)
+
+
+def _without_overflow(value: Array, wrong: Array, factor: Array, scale: Array) -> Array:
+    """The kernel, or an error that says which scale fits."""
     change = "neuron_scale" if scale.ndim < 2 else "the square root of `neuron_scale`"
     start = f"The signature kernel is too large for {value.dtype}: "
     end = (
