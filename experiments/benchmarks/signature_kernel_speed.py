@@ -5,11 +5,11 @@ which 70 % are used (40 points of the lift), 128 x 128 trains of 2 and of 22 neu
 tolerance 1e-6; the finite-difference solver on the same lifts; and signatures of depth 3 of 100
 spikes of 22 neurons. The gradient is in the spike times and the scales.
 
-The other codes are signax and pySigLib, the latter in an interpreter of its own and on all cores, by
-power series of the first even order that keeps the same tolerance on the same trains; its gradient
-is charged for the way back alone, ours for the value too. Every round runs all codes, one after the
-other, so what else the machine does falls on all of them. Without pySigLib the study says so and
-does not hold.
+The other codes are signax and pySigLib, the latter in an interpreter of its own and on all cores,
+by power series of the first even order that keeps the same tolerance on the same trains; its
+gradient is charged for the way back alone, ours for the value too. Every round runs all codes, one
+after the other, so what else the machine does falls on all of them. Without pySigLib the study says
+so and does not hold.
 
 With `--output`, also the cost of a Gram against the number of spikes, of neurons, of trains and of
 cores, as a picture.

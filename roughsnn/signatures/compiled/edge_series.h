@@ -17,6 +17,8 @@
 #endif
 
 namespace roughsnn {
+// Nothing is shared with the library of the other precision, which a process may hold as well.
+namespace {
 
 using Real = REAL;
 constexpr int kBytes = 32;
@@ -43,7 +45,7 @@ ROUGHSNN_INLINE void unrolled(F f) {
 constexpr double factorial(int n) { return n < 2 ? 1.0 : n * factorial(n - 1); }
 
 // 1 / n!
-inline const std::array<Real, 2 * kLargestOrder + 2>& inverse_factorials() {
+const std::array<Real, 2 * kLargestOrder + 2>& inverse_factorials() {
   static const auto table = [] {
     std::array<Real, 2 * kLargestOrder + 2> values{};
     for (int n = 0; n < int(values.size()); ++n) values[n] = Real(1.0 / factorial(n));
@@ -52,8 +54,7 @@ inline const std::array<Real, 2 * kLargestOrder + 2>& inverse_factorials() {
   return table;
 }
 
-inline Vector absolute(Vector a) { return a < 0 ? -a : a; }
-inline Vector larger(Vector a, Vector b) { return a > b ? a : b; }
+Vector absolute(Vector a) { return a < 0 ? -a : a; }
 
 ROUGHSNN_INLINE bool any(Mask mask) {
   auto total = mask[0];
@@ -251,4 +252,5 @@ struct Series {
   }
 };
 
+}  // namespace
 }  // namespace roughsnn

@@ -16,6 +16,7 @@
 #include "xla/ffi/api/ffi.h"
 
 namespace roughsnn {
+namespace {
 
 namespace ffi = xla::ffi;
 constexpr ffi::DataType kReal = sizeof(Real) == 8 ? ffi::DataType::F64 : ffi::DataType::F32;
@@ -373,6 +374,7 @@ auto arguments() {
       .Ret<Reals>();
 }
 
+}  // namespace
 }  // namespace roughsnn
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(roughsnn_event_kernel, roughsnn::kernel, roughsnn::arguments());

@@ -13,6 +13,7 @@
 #include "edge_series.h"
 
 namespace roughsnn {
+namespace {
 
 // Memory for vectors that grows and is not cleared.
 class Room {
@@ -291,4 +292,5 @@ class Sweeper {
   Room past_room_, future_room_, store_room_, starts_room_, derivatives_room_;
 };
 
+}  // namespace
 }  // namespace roughsnn
