@@ -144,8 +144,8 @@ def compare(
 
 
 @contextlib.contextmanager
-def on_one_core() -> Iterator[None]:
-    """All threads of this process share one core (Linux only)."""
+def on_cores(number: int) -> Iterator[None]:
+    """All threads of this process share so many cores, the first ones (Linux only)."""
     cores = os.sched_getaffinity(0)
 
     def move(to):
@@ -154,7 +154,7 @@ def on_one_core() -> Iterator[None]:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(int(thread), to)
 
-    move({min(cores)})
+    move(set(sorted(cores)[:number]))
     try:
         yield
     finally:

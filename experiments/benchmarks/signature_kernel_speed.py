@@ -17,10 +17,10 @@ cores, as a picture.
 
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ from roughsnn.signatures import (
 )
 from roughsnn.spikes import SpikeTrains, marcus_lift
 
-from ._measure import Measurement, added_memory, clock, compare, on_one_core, paired_ratio
+from ._measure import Measurement, added_memory, clock, compare, on_cores, paired_ratio
 from ._pysiglib import beside_pysiglib
 from ._study import Study, format_table
 
@@ -213,7 +213,7 @@ def _on_one_core(candidates: dict, name: str) -> Callable[[], tuple[float, float
     run = jax.jit(function).lower(*arguments).compile()
 
     def clocked():
-        with on_one_core():
+        with on_cores(1):
             return clock(lambda: jax.block_until_ready(run(*arguments)))
 
     return clocked
@@ -225,45 +225,58 @@ def _memory(candidates: dict, name: str) -> float:
     return added_memory(lambda: jax.block_until_ready(run(*arguments))) / 1e6
 
 
-# Slots of a train, neurons and trains on each side; one is varied, the others are the middle ones.
+# Slots of a train, neurons, trains on each side and cores; one is varied, the others are the middle
+# ones.
 _SIZES: dict[str, tuple[int, ...]] = {
-    "spikes": (10, 20, 40, 80),
+    "spikes": (10, 20, 40, 80, 160),
     "neurons": (1, 2, 8, 32),
     "trains": (32, 64, 128, 256),
+    "cores": tuple(2**i for i in range(7) if 2**i <= (os.cpu_count() or 1)),
 }
-_MIDDLE = {"spikes": 20, "neurons": 2, "trains": 64}
+_MIDDLE = {"spikes": 20, "neurons": 2, "trains": 128, "cores": os.cpu_count() or 1}
+_LABELS = {
+    "spikes": "room for spikes", "neurons": "neurons", "trains": "trains a side", "cores": "cores"
+}  # fmt: skip
 
 
 def _against_size(output: Path, repeats: int) -> str:
-    """Milliseconds of a Gram and of its gradient against one size at a time, as a picture."""
+    """Milliseconds and megabytes of a Gram and of its gradient, one size at a time, as a picture."""
     import matplotlib.pyplot as plt
 
     from roughsnn.plotting.style import COLUMN_WIDTH, colour, legend, tidy
 
-    figure, axes = plt.subplots(
-        1, 3, figsize=(2 * COLUMN_WIDTH, 2.2), layout="constrained", sharey=True
+    figure, grid = plt.subplots(
+        2, 4, figsize=(2 * COLUMN_WIDTH, 3.4), layout="constrained", sharey="row", sharex="col"
     )
     rows = []
-    for ax, (name, sizes) in zip(axes, _SIZES.items(), strict=True):
-        times: dict[str, list[Any]] = {"Gram": [], "with gradient": []}
-        for size in sizes:
-            at = _MIDDLE | {name: size}
-            x, y = (
-                poisson_trains(at["trains"], at["neurons"], at["spikes"], seed) for seed in (0, 1)
-            )
-            cases = _event("event", x, y, scale=0.3)
-            measured = compare({k: v for k, v in cases.items() if "symm" not in k}, repeats)
-            for curve, m in zip(times, measured.values(), strict=True):
-                times[curve].append(1e3 * m.wall_seconds)
-            rows.append([name, size, times["Gram"][-1], times["with gradient"][-1]])
-        for i, (curve, values) in enumerate(times.items()):
-            ax.loglog(sizes, values, "o-", color=colour(i), markersize=3, linewidth=1, label=curve)
-        ax.set_xticks(sizes, [str(size) for size in sizes])
-        ax.minorticks_off()
-        labels = {"spikes": "room for spikes", "neurons": "neurons", "trains": "trains a side"}
-        tidy(ax, labels[name], "ms" if ax is axes[0] else "")
-    legend(axes[0])
+    for axes, (name, sizes) in zip(grid.T, _SIZES.items(), strict=True):
+        found = [_cost(_MIDDLE | {name: size}, repeats) for size in sizes]
+        rows += [[name, size, *cost] for size, cost in zip(sizes, found, strict=True)]
+        for i, curve in enumerate(("Gram", "with gradient")):
+            for ax, kind in zip(axes, (0, 2), strict=True):
+                values = [cost[kind + i] for cost in found]
+                ax.loglog(
+                    sizes, values, "o-", color=colour(i), markersize=3, linewidth=1, label=curve
+                )
+        axes[1].set_xticks(sizes, [str(size) for size in sizes])
+        for ax, label in zip(axes, ("ms", "MB"), strict=True):
+            ax.minorticks_off()
+            x_label = _LABELS[name] if ax is axes[1] else ""
+            tidy(ax, x_label, label if name == "spikes" else "")
+    legend(grid[0, 0])
     output.mkdir(parents=True, exist_ok=True)
     figure.savefig(output / "signature-kernel-cost.png", dpi=200)
     plt.close(figure)
-    return format_table(["varied", "size", "Gram ms", "with gradient ms"], rows)
+    header = ["varied", "size", "Gram ms", "with gradient ms", "Gram MB", "with gradient MB"]
+    return format_table(header, rows)
+
+
+def _cost(at: dict[str, int], repeats: int) -> tuple[float, float, float, float]:
+    """Milliseconds of a Gram and with gradient, and the memory that each adds, in megabytes."""
+    x, y = (poisson_trains(at["trains"], at["neurons"], at["spikes"], seed) for seed in (0, 1))
+    cases = _event("event", x, y, scale=0.3)
+    cases = {name: case for name, case in cases.items() if "symmetric" not in name}
+    memory = [_memory(cases, name) for name in cases]
+    with on_cores(at["cores"]):
+        plain, gradient = compare(cases, repeats).values()
+    return 1e3 * plain.wall_seconds, 1e3 * gradient.wall_seconds, memory[0], memory[1]

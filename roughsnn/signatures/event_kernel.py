@@ -16,6 +16,7 @@ from ..spikes.trains import SpikeTrains
 from ..spikes.windows import durations_differ
 from ._edge_series import order_for_jumps, order_for_square
 from ._event_blocks import Settings, kernel_of_pairs
+from ._event_checks import check_pair, checked, same_window, with_slots
 from ._event_compiled import Compiled, can_compute
 from ._event_compiled import kernel_of_pairs as compiled_kernel_of_pairs
 from ._event_pairs import events_of
@@ -92,7 +93,7 @@ def event_kernel_gram(
     """
     symmetric = y is None
     other = x if y is None else y
-    _check_pair(x, other)
+    check_pair(x, other)
     if len(x.batch_shape) != 1 or len(other.batch_shape) != 1:
         raise ValueError(
             f"`x` and `y` have batch shapes {x.batch_shape} and {other.batch_shape}; both must "
@@ -143,7 +144,7 @@ def event_kernel(
 
     Arguments and errors are those of `event_kernel_gram`; the result has the batch shape.
     """
-    _check_pair(x, y)
+    check_pair(x, y)
     if x.batch_shape != y.batch_shape:
         raise ValueError(
             f"`x` and `y` have batch shapes {x.batch_shape} and {y.batch_shape}; they must be "
@@ -210,14 +211,14 @@ def _kernel_of_pairs(
         )
     jumps = most_spikes(x) + most_spikes(x if y is None else y)
     chosen = _orders(x, time_scale, neuron_scale, tolerance, orders, jumps)
-    if y is not None and not _same_window(x, y):
+    if y is not None and not same_window(x, y):
         message = (
             "`x` and `y` have windows of different lengths; bring them to one with `window` first."
         )
         differ = durations_differ(x.window_bits, x.duration, y.window_bits, y.duration)
         x = eqx.tree_at(lambda t: t.times, x, refuse_if(x.times, differ, message))
     trains, slots = zip(
-        *(_slots(_checked(t), max_simultaneous) for t in ((x,) if y is None else (x, y))),
+        *(with_slots(checked(t), max_simultaneous) for t in ((x,) if y is None else (x, y))),
         strict=True,
     )
     value, error, wrong, factor = _run(
@@ -276,85 +277,6 @@ def most_spikes(trains: SpikeTrains) -> int:
     if is_traced(trains.neurons):
         return trains.max_spikes
     return int((np.asarray(trains.neurons) >= 0).sum(axis=1).max(initial=0))
-
-
-def _check_pair(x: SpikeTrains, y: SpikeTrains) -> None:
-    if x.num_neurons != y.num_neurons:
-        raise ValueError(
-            f"`x` has {x.num_neurons} neurons and `y` {y.num_neurons}; a kernel compares trains "
-            "of the same neurons. Use `select` to bring them together."
-        )
-    if x.times.dtype != y.times.dtype:
-        raise ValueError(
-            f"`x` has times of dtype {x.times.dtype} and `y` of {y.times.dtype}; convert one."
-        )
-
-
-def _same_window(x: SpikeTrains, y: SpikeTrains) -> bool:
-    """Whether two windows are known to be the same."""
-    ours, theirs = (x.window_bits, x.duration), (y.window_bits, y.duration)
-    if is_traced((ours, theirs)):
-        return False
-    return all(map(np.array_equal, map(np.asarray, ours), map(np.asarray, theirs)))
-
-
-def _checked(trains: SpikeTrains) -> SpikeTrains:
-    """The trains, once their times are known to be in order."""
-    # NumPy where all is known: each operation of JAX would first compile a program of its own.
-    known = not is_traced(trains)
-    numpy: Any = np if known else jnp
-    times, neurons, durations = trains.times, trains.neurons, trains.duration
-    if known:
-        times, neurons, durations = (np.asarray(a) for a in (times, neurons, durations))
-    mask = neurons >= 0
-    following = numpy.where(mask, times, np.inf)
-    ends = numpy.broadcast_to(durations, mask.shape[:1])[:, None]
-    failures = (
-        (mask & numpy.isnan(times), "`times` has a NaN among the spikes."),
-        (
-            mask & ((times < 0) | (times > ends)),
-            "A spike lies outside the window: `times` count from its start and must be between 0 "
-            "and `duration`. Use `from_lists` for times of a recording.",
-        ),
-        (
-            following[:, 1:] < following[:, :-1],
-            "`times` is not sorted, or has padding before a spike; `SpikeTrains` keeps spikes "
-            "sorted.",
-        ),
-    )
-    for wrong, message in failures:
-        if not known:
-            trains = eqx.tree_at(lambda t: t.times, trains, refuse_if(trains.times, wrong, message))
-        elif wrong.any():
-            raise ValueError(message)
-    return trains
-
-
-def _slots(trains: SpikeTrains, given: int | None) -> tuple[SpikeTrains, int]:
-    """Room for the spikes of one event, and the trains, once that is known to be enough."""
-    if given is not None and given < 1:
-        raise ValueError(f"`max_simultaneous` is {given}; it must be 1 or more.")
-
-    def exceeds(slots, times, mask, numpy):
-        later = times[:, slots:]
-        return numpy.any((later == times[:, : later.shape[1]]) & mask[:, slots:])
-
-    message = (
-        "More neurons spike at exactly one time than there is room for; give their number as "
-        "`max_simultaneous`."
-    )
-    if is_traced(trains):
-        slots = given or 1
-        excess = exceeds(slots, trains.times, trains.mask, jnp)
-        times = refuse_if(trains.times, excess, message)
-        return eqx.tree_at(lambda t: t.times, trains, times), slots
-    times, mask = np.asarray(trains.times), np.asarray(trains.neurons) >= 0
-    slots = 1
-    while exceeds(slots, times, mask, np):
-        slots += 1
-    if given is not None and slots > given:
-        raise ValueError(message)
-    return trains, slots
 
 
 # Factors offered where a kernel is too large and its numbers are not known.
