@@ -17,7 +17,9 @@ def main():
     """Answer questions until there are none."""
     out = sys.stdout
     sys.stdout = sys.stderr
-    data = dict(np.load(json.loads(sys.stdin.readline())))
+    loaded = np.load(json.loads(sys.stdin.readline()))
+    # pySigLib copies arrays that do not own their numbers in every call.
+    data = {name: np.array(loaded[name], order="C") for name in loaded.files}
     print(json.dumps({"version": pysiglib.__version__}), file=out, flush=True)
     for line in sys.stdin:
         asked = json.loads(line)

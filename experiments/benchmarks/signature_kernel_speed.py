@@ -240,7 +240,7 @@ _LABELS = {
 
 
 def _against_size(output: Path, repeats: int) -> str:
-    """Milliseconds and megabytes of a Gram and of its gradient, one size at a time, as a picture."""
+    """Time and memory of a Gram and of its gradient against one size at a time, as a picture."""
     import matplotlib.pyplot as plt
 
     from roughsnn.plotting.style import COLUMN_WIDTH, colour, legend, tidy

@@ -10,7 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ._compiled import target
-from ._event_blocks import Discrete, Real, Settings, gradients_of_all_slots
+from ._event_blocks import (
+    PAIRS_PER_BLOCK,
+    Discrete,
+    Real,
+    Settings,
+    gradients_of_all_slots,
+)
 from ._event_pairs import Events, gather_pairs
 
 # The series of higher orders are left to JAX.
@@ -174,9 +180,16 @@ def _gradient_by_jax(real: Real, pairs: Pairs, settings: Settings):
         return chosen.gaps_x, chosen.gaps_y
 
     real = Real(parts[0], parts[2], parts[1], parts[3], real.table)
-    discrete = Discrete(labels_x, labels_y, counts_x, counts_y, index[None], index[None])
+    width = min(number, PAIRS_PER_BLOCK)
+    blocks = jnp.pad(index, (0, -number % width), mode="edge").reshape(-1, width)
+    discrete = Discrete(labels_x, labels_y, counts_x, counts_y, blocks, blocks)
+
+    def side_by_side(results):
+        results = jnp.moveaxis(results, 0, -2)
+        return results.reshape(*results.shape[:-2], -1)[..., :number]
+
     results = gradients_of_all_slots(real, discrete, settings)
-    value, error, (by_x, by_y, by_table) = jax.tree.map(lambda a: a[0], results)
+    value, error, (by_x, by_y, by_table) = jax.tree.map(side_by_side, results)
     _, pull = jax.vjp(gaps, *parts)
     times_x, ends_x, times_y, ends_y = pull((by_x, by_y))
     by_parts_x = [times_x, ends_x[:, None]]

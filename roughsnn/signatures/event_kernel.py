@@ -57,7 +57,10 @@ def event_kernel_gram(
     they cost: a Gram of ragged trains costs about what its spikes cost, and padding nothing.
 
     Works under `jit`, `vmap`, `grad`, `jvp`, and for second derivatives, in the times, the window
-    and both scales. Memory grows with the Gram and its derivatives, not with the grid.
+    and both scales. Memory grows with the Gram and its derivatives, not with the grid. On a CPU
+    with a C++ compiler the kernel and its gradient are computed by compiled code on all cores, else
+    by JAX, with the same numbers; the environment variable `ROUGHSNN_EVENT_KERNEL` (`auto`, `jax`,
+    `compiled`) chooses.
 
     Args:
         x: trains, of batch shape `(m,)`.
