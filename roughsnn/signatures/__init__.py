@@ -1,7 +1,7 @@
 """Signatures of paths."""
 
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
-from .event_signature import event_signature
+from .event_signature import event_signature, mean_event_signature
 from .goursat import refined_paths, signature_kernel_gram
 from .interval_kernel import IntervalKernel
 from .joint_lift import joint_lift
@@ -64,6 +64,7 @@ __all__ = [
     "log_signature",
     "logarithm",
     "lyndon_words",
+    "mean_event_signature",
     "mean_within",
     "median_neuron_scale",
     "mmd2",
