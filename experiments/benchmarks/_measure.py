@@ -161,6 +161,25 @@ def on_cores(number: int) -> Iterator[None]:
         move(cores)
 
 
+def busiest_thread(call: Callable[[], Any]) -> float:
+    """Share of the busiest thread in the CPU time of a call: one over their number if they share
+    the work alike, whatever else the machine does; NaN but on Linux."""
+
+    def nanoseconds():
+        return {
+            thread.name: int((thread / "schedstat").read_text().split()[0])
+            for thread in Path("/proc/self/task").iterdir()
+        }
+
+    try:
+        before = nanoseconds()
+        call()
+        spent = [ran - before.get(name, 0) for name, ran in nanoseconds().items()]
+    except OSError:
+        return math.nan
+    return max(spent) / max(sum(spent), 1)
+
+
 def added_memory(call: Callable[[], Any]) -> float:
     """Bytes by which a call raises the memory of this process at its peak; NaN but on Linux."""
 

@@ -18,9 +18,11 @@ cores, as a picture.
 import contextlib
 import math
 import os
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +36,15 @@ from roughsnn.signatures import (
 )
 from roughsnn.spikes import SpikeTrains, marcus_lift
 
-from ._measure import Measurement, added_memory, clock, compare, on_cores, paired_ratio
+from ._measure import (
+    Measurement,
+    added_memory,
+    busiest_thread,
+    clock,
+    compare,
+    on_cores,
+    paired_ratio,
+)
 from ._pysiglib import beside_pysiglib
 from ._study import Study, format_table
 
@@ -78,6 +88,10 @@ def study(
         clocked |= {f"{name}_one_core": _on_one_core(candidates, name) for name in gradients}
         measured = compare(candidates, repeats, clocked)
     figures = _figures(measured) | memory
+    for name in gradients:
+        run = _compiled(candidates, name)
+        shares = [busiest_thread(run) for _ in range(repeats + 1)][1:]
+        figures[f"{name}_busiest_thread"] = statistics.median(shares)
     bounds = {f"{name}_pysiglib_over_ours": f">= {least:g}" for name, least in _FASTER.items()}
     bounds |= {
         "signature_d23_gradient_signax_over_ours": ">= 15",
@@ -209,20 +223,23 @@ def _figures(measured: dict[str, Measurement]) -> dict[str, float]:
 
 
 def _on_one_core(candidates: dict, name: str) -> Callable[[], tuple[float, float]]:
-    function, arguments = candidates[name]
-    run = jax.jit(function).lower(*arguments).compile()
+    run = _compiled(candidates, name)
 
     def clocked():
         with on_cores(1):
-            return clock(lambda: jax.block_until_ready(run(*arguments)))
+            return clock(run)
 
     return clocked
 
 
 def _memory(candidates: dict, name: str) -> float:
+    return added_memory(_compiled(candidates, name)) / 1e6
+
+
+def _compiled(candidates: dict, name: str) -> Callable[[], Any]:
     function, arguments = candidates[name]
     run = jax.jit(function).lower(*arguments).compile()
-    return added_memory(lambda: jax.block_until_ready(run(*arguments))) / 1e6
+    return lambda: jax.block_until_ready(run(*arguments))
 
 
 # Slots of a train, neurons, trains on each side and cores; one is varied, the others are the middle
