@@ -35,10 +35,10 @@ _NEURONS, _SLOTS = 10, 24
 def study(
     trains: int = 10_000,
     few: int = 500,
-    compared: int = 2000,
+    compared: int = 1500,
     landmarks: tuple[int, ...] = (32, 64, 128, 256),
     corrected_on: int = 250,
-    draws: int = 5,
+    draws: int = 3,
     repeats: int = 3,
 ) -> Study:
     """Run the comparison, in double precision.
