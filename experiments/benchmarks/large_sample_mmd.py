@@ -1,9 +1,9 @@
 """The MMD of large samples by landmarks: its error, and its cost against that of small samples.
 
 Two laws of Poisson trains of 10 neurons that differ in rate. The error is that of one estimate from
-landmarks beside the full MMD of the same trains, in units of the standard error that the full MMD
-has, as both come from samples; for several draws of the landmarks, plain and corrected on some
-trains. The cost is that of the value and the gradient in the times of one sample, by turns with the
+landmarks beside the full MMD of the same trains, which are some of the large sample, in units of the
+standard error that the full MMD of the large sample has; for several draws of the landmarks, plain
+and corrected on some trains. The cost is that of the value and the gradient in the times of one sample, by turns with the
 full MMD of few trains.
 """
 
@@ -59,7 +59,13 @@ def study(
     grams = kernel(seen[0]), kernel(seen[1]), kernel(*seen)
     full = float(mmd2_from_grams(*grams))
     error_of_full = float(mmd2_standard_error(*grams))
-    figures = {"full_mmd2": full, "standard_error_of_full_mmd2": error_of_full}
+    # The squared standard error of laws that differ falls with the number of trains.
+    unit_of_error = error_of_full * math.sqrt(compared / trains)
+    figures = {
+        "full_mmd2": full,
+        "standard_error_of_full_mmd2": error_of_full,
+        "standard_error_of_large_samples": unit_of_error,
+    }
     rows = [["full", "-", full, error_of_full, "-"]]
     for number in landmarks:
         for corrected in (0, corrected_on):
@@ -68,7 +74,7 @@ def study(
                 features = LandmarkFeatures.from_trains(y, number, kernel, key=jax.random.key(draw))
                 value = landmark_mmd2(*seen, features, corrected_on=corrected)
                 values.append(float(value) - full)
-            worst = max(map(abs, values)) / error_of_full
+            worst = max(map(abs, values)) / unit_of_error
             name = f"{number}_landmarks{'_corrected' if corrected else ''}"
             figures[f"largest_error_{name}"] = worst
             rows.append(
