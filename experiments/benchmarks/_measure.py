@@ -121,8 +121,10 @@ def compare(
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     compiled = {name: _compile(fn, args) for name, (fn, args) in candidates.items()}
-    runs = {name: functools.partial(clock, call) for name, (call, _, _) in compiled.items()}
-    runs |= clocked or {}
+    runs: dict[str, Callable[[], tuple[float, float]]] = {
+        name: functools.partial(clock, call) for name, (call, _, _) in compiled.items()
+    }
+    runs.update(clocked or {})
     for run in runs.values():
         run()
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}

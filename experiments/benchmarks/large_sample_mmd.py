@@ -1,10 +1,10 @@
 """The MMD of large samples by landmarks: its error, and its cost against that of small samples.
 
 Two laws of Poisson trains of 10 neurons that differ in rate. The error is that of one estimate from
-landmarks beside the full MMD of the same trains, which are some of the large sample, in units of the
-standard error that the full MMD of the large sample has; for several draws of the landmarks, plain
-and corrected on some trains. The cost is that of the value and the gradient in the times of one sample, by turns with the
-full MMD of few trains.
+landmarks beside the full MMD of the same trains, a part of the large samples, in units of the
+standard error that the full MMD of the large samples has; for several draws of the landmarks, plain
+and corrected on some trains. The cost is that of the value and the gradient in the times of one
+sample, by turns with the full MMD of few trains.
 """
 
 import functools
