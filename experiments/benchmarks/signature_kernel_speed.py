@@ -273,7 +273,13 @@ def _against_size(output: Path, repeats: int) -> str:
             for ax, kind in zip(axes, (0, 2), strict=True):
                 values = [cost[kind + i] for cost in found]
                 ax.loglog(
-                    sizes, values, "o-", color=colour(i), markersize=3, linewidth=1, label=curve
+                    sizes,
+                    np.maximum(values, 0.1),
+                    "o-",
+                    color=colour(i),
+                    markersize=3,
+                    linewidth=1,
+                    label=curve,
                 )
         axes[1].set_xticks(sizes, [str(size) for size in sizes])
         for ax, label in zip(axes, ("ms", "MB"), strict=True):
