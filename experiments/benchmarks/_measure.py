@@ -7,6 +7,7 @@ depend on the machine's mood at all.
 """
 
 import contextlib
+import functools
 import gc
 import importlib.metadata
 import math
@@ -88,14 +89,17 @@ def _compile(fn: Callable, args: tuple) -> tuple[Callable[[], Any], float, float
     return lambda: jax.block_until_ready(compiled(*args)), seconds, temp
 
 
-def _clock(call: Callable[[], Any]) -> tuple[float, float]:
+def clock(call: Callable[[], Any]) -> tuple[float, float]:
+    """Wall-clock and CPU seconds of one call."""
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def compare(
-    candidates: Mapping[str, tuple[Callable, tuple]], repeats: int = 20
+    candidates: Mapping[str, tuple[Callable, tuple]],
+    repeats: int = 20,
+    clocked: Mapping[str, Callable[[], tuple[float, float]]] | None = None,
 ) -> dict[str, Measurement]:
     """Measure several functions by turns: A B A B ..., each run to its end.
 
@@ -104,6 +108,8 @@ def compare(
             equinox modules; what is not an array is static. A function that is already
             jitted stays so inside the compilation made here.
         repeats: how many rounds are timed, after one round that is not.
+        clocked: by name, functions that run something else once, such as another program, and
+            return their own wall-clock and CPU seconds. They take their turn in every round.
 
     Returns:
         A `Measurement` for each name; entry `i` of the times belongs to round `i`, so that
@@ -115,13 +121,19 @@ def compare(
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     compiled = {name: _compile(fn, args) for name, (fn, args) in candidates.items()}
-    for call, _, _ in compiled.values():
-        call()
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
+    runs: dict[str, Callable[[], tuple[float, float]]] = {
+        name: functools.partial(clock, call) for name, (call, _, _) in compiled.items()
+    }
+    runs.update(clocked or {})
+    for run in runs.values():
+        run()
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     with _no_garbage_collection():
         for _ in range(repeats):
-            for name, (call, _, _) in compiled.items():
-                times[name].append(_clock(call))
+            for name, run in runs.items():
+                times[name].append(run())
+    planned = {name: (seconds, temp) for name, (_, seconds, temp) in compiled.items()}
+    planned |= dict.fromkeys(clocked or {}, (math.nan, math.nan))
     return {
         name: Measurement(
             compile_seconds=seconds,
@@ -129,8 +141,61 @@ def compare(
             cpu=tuple(cpu for _, cpu in times[name]),
             temp_bytes=temp,
         )
-        for name, (_, seconds, temp) in compiled.items()
+        for name, (seconds, temp) in planned.items()
     }
+
+
+@contextlib.contextmanager
+def on_cores(number: int) -> Iterator[None]:
+    """All threads of this process share so many cores, the first ones (Linux only)."""
+    cores = os.sched_getaffinity(0)
+
+    def move(to):
+        for thread in os.listdir("/proc/self/task"):
+            # A thread may have ended since.
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread), to)
+
+    move(set(sorted(cores)[:number]))
+    try:
+        yield
+    finally:
+        move(cores)
+
+
+def busiest_thread(call: Callable[[], Any]) -> float:
+    """Share of the busiest thread in the CPU time of a call: one over their number if they share
+    the work alike, whatever else the machine does; NaN but on Linux."""
+
+    def nanoseconds():
+        return {
+            thread.name: int((thread / "schedstat").read_text().split()[0])
+            for thread in Path("/proc/self/task").iterdir()
+        }
+
+    try:
+        before = nanoseconds()
+        call()
+        spent = [ran - before.get(name, 0) for name, ran in nanoseconds().items()]
+    except OSError:
+        return math.nan
+    return max(spent) / max(sum(spent), 1)
+
+
+def added_memory(call: Callable[[], Any]) -> float:
+    """Bytes by which a call raises the memory of this process at its peak; NaN but on Linux."""
+
+    def size(line):
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split(f"{line}:")[1].split()[0])
+
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        before = size("VmRSS")
+        call()
+        return float(max(size("VmHWM") - before, 0))
+    except (OSError, IndexError):
+        return math.nan
 
 
 def compile_and_time(fn: Callable, *args: Any, repeats: int = 20) -> Measurement:

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from roughsnn.signatures import event_signature, num_channels
+from roughsnn.signatures import mean_event_signature, num_channels
 from roughsnn.spikes import SpikeTrains
 
 from .summary import AbstractSummaryLoss
@@ -86,8 +86,7 @@ def mean_signature(
             f"`channel_scale` has shape {scale.shape}; it must be a single number or one per "
             f"neuron, of shape ({trains.num_neurons},)."
         )
-    signatures = event_signature(trains, depth, time_scale=time_scale, neuron_scale=scale)
-    return jnp.mean(signatures, axis=0)
+    return mean_event_signature(trains, depth, time_scale=time_scale, neuron_scale=scale)
 
 
 def check_signature_settings(

@@ -1,11 +1,12 @@
 """Signatures of paths."""
 
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
-from .event_signature import event_signature
+from .event_signature import event_signature, mean_event_signature
 from .goursat import refined_paths, signature_kernel_gram
 from .interval_kernel import IntervalKernel
 from .joint_lift import joint_lift
 from .kernel_ensemble import KernelEnsemble
+from .landmarks import LandmarkFeatures, landmark_mmd2
 from .log_signature import (
     event_log_signature,
     log_signature,
@@ -43,6 +44,7 @@ __all__ = [
     "AbstractStaticKernel",
     "IntervalKernel",
     "KernelEnsemble",
+    "LandmarkFeatures",
     "Linear",
     "Matern",
     "RationalQuadratic",
@@ -58,9 +60,11 @@ __all__ = [
     "event_signature",
     "expected_signature",
     "joint_lift",
+    "landmark_mmd2",
     "log_signature",
     "logarithm",
     "lyndon_words",
+    "mean_event_signature",
     "mean_within",
     "median_neuron_scale",
     "mmd2",

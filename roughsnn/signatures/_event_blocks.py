@@ -12,7 +12,7 @@ from ._event_pairs import Events, gather_pairs, order_by_cost
 from ._event_sweep import Bounds, EventPairs, Orders, sweep
 
 # Pairs that run in lockstep: enough to hide the cost of a step, few enough for the cache of a core.
-_PAIRS_PER_BLOCK = 512
+PAIRS_PER_BLOCK = 512
 # The same where a step costs a launch of some kernels, which more pairs share.
 _PAIRS_PER_BLOCK_ON_ACCELERATOR = 2048
 # Bytes that the gradient of one group of pairs may store. Larger groups gain no speed.
@@ -66,7 +66,7 @@ def kernel_of_pairs(
     """
     num_pairs = rows.shape[0]
     on_cpu = jax.default_backend() == "cpu"
-    most = _PAIRS_PER_BLOCK if on_cpu else _PAIRS_PER_BLOCK_ON_ACCELERATOR
+    most = PAIRS_PER_BLOCK if on_cpu else _PAIRS_PER_BLOCK_ON_ACCELERATOR
     num_blocks = -(-num_pairs // most)
     unit = 64 if num_pairs > 64 else 8
     width = -(-num_pairs // (num_blocks * unit)) * unit
@@ -169,12 +169,17 @@ def _gradients_jvp(settings: Settings, primals: Any, tangents: Any):
     """Second derivatives: loops over all slots, which JAX can differentiate in both modes."""
     real, discrete = primals
     d_real, _ = tangents
-    slots = Bounds(discrete.labels_x.shape[1], discrete.labels_y.shape[1])
 
     def gradients(real):
-        return _gradients_within(real, discrete, settings, slots)
+        return gradients_of_all_slots(real, discrete, settings)
 
     return jax.jvp(gradients, (real,), (d_real,))
+
+
+def gradients_of_all_slots(real: Real, discrete: Discrete, settings: Settings) -> Any:
+    """Kernel, error estimate and partial derivatives of every block, differentiable by JAX."""
+    slots = Bounds(discrete.labels_x.shape[1], discrete.labels_y.shape[1])
+    return _gradients_within(real, discrete, settings, slots)
 
 
 def _gradients_within(real: Real, discrete: Discrete, settings: Settings, slots: Bounds | None):

@@ -16,6 +16,9 @@ from ..spikes.trains import SpikeTrains
 from ..spikes.windows import durations_differ
 from ._edge_series import order_for_jumps, order_for_square
 from ._event_blocks import Settings, kernel_of_pairs
+from ._event_checks import check_pair, checked, same_window, with_slots
+from ._event_compiled import Compiled, can_compute
+from ._event_compiled import kernel_of_pairs as compiled_kernel_of_pairs
 from ._event_pairs import events_of
 from ._event_sweep import Orders
 
@@ -54,7 +57,10 @@ def event_kernel_gram(
     they cost: a Gram of ragged trains costs about what its spikes cost, and padding nothing.
 
     Works under `jit`, `vmap`, `grad`, `jvp`, and for second derivatives, in the times, the window
-    and both scales. Memory grows with the Gram and its derivatives, not with the grid.
+    and both scales. Memory grows with the Gram and its derivatives, not with the grid. On a CPU
+    with a C++ compiler the kernel and its gradient are computed by compiled code on all cores, else
+    by JAX, with the same numbers; the environment variable `ROUGHSNN_COMPILED` (`auto`, `jax`,
+    `compiled`) chooses.
 
     Args:
         x: trains, of batch shape `(m,)`.
@@ -90,7 +96,7 @@ def event_kernel_gram(
     """
     symmetric = y is None
     other = x if y is None else y
-    _check_pair(x, other)
+    check_pair(x, other)
     if len(x.batch_shape) != 1 or len(other.batch_shape) != 1:
         raise ValueError(
             f"`x` and `y` have batch shapes {x.batch_shape} and {other.batch_shape}; both must "
@@ -108,17 +114,22 @@ def event_kernel_gram(
         tolerance,
         orders,
         max_simultaneous,
+        whole=not symmetric,
     )
 
     def matrix(values):
-        if not symmetric:
-            return values.reshape(m, n)
-        gram = jnp.zeros((m, n), values.dtype).at[rows, columns].set(values)
-        # Twice, so that the diagonal is set once and the derivative is that of one entry.
-        off = rows != columns
-        return gram.at[columns[off], rows[off]].set(values[off])
+        return _symmetric(values, m) if symmetric else values.reshape(m, n)
 
     return (matrix(value), matrix(error)) if return_error else matrix(value)
+
+
+@partial(jax.jit, static_argnums=1)
+def _symmetric(values: Float[Array, " pairs"], size: int) -> Float[Array, "size size"]:
+    """The matrix with these entries on and above its diagonal, row by row."""
+    rows, columns = np.triu_indices(size)
+    entries = np.zeros((size, size), np.int32)
+    entries[rows, columns] = entries[columns, rows] = np.arange(len(rows), dtype=np.int32)
+    return values[entries]
 
 
 def event_kernel(
@@ -136,7 +147,7 @@ def event_kernel(
 
     Arguments and errors are those of `event_kernel_gram`; the result has the batch shape.
     """
-    _check_pair(x, y)
+    check_pair(x, y)
     if x.batch_shape != y.batch_shape:
         raise ValueError(
             f"`x` and `y` have batch shapes {x.batch_shape} and {y.batch_shape}; they must be "
@@ -185,6 +196,7 @@ def _kernel_of_pairs(
     tolerance: float,
     orders: tuple[int, int] | None,
     max_simultaneous: int | None,
+    whole: bool = False,
 ) -> tuple[Array, Array]:
     dtype = x.times.dtype
     if len(rows) == 0:
@@ -202,17 +214,17 @@ def _kernel_of_pairs(
         )
     jumps = most_spikes(x) + most_spikes(x if y is None else y)
     chosen = _orders(x, time_scale, neuron_scale, tolerance, orders, jumps)
-    if y is not None:
+    if y is not None and not same_window(x, y):
         message = (
             "`x` and `y` have windows of different lengths; bring them to one with `window` first."
         )
         differ = durations_differ(x.window_bits, x.duration, y.window_bits, y.duration)
         x = eqx.tree_at(lambda t: t.times, x, refuse_if(x.times, differ, message))
     trains, slots = zip(
-        *(_slots(_checked(t), max_simultaneous) for t in ((x,) if y is None else (x, y))),
+        *(with_slots(checked(t), max_simultaneous) for t in ((x,) if y is None else (x, y))),
         strict=True,
     )
-    value, error = _run(
+    value, error, wrong, factor = _run(
         trains,
         jnp.asarray(rows, jnp.int32),
         jnp.asarray(columns, jnp.int32),
@@ -220,12 +232,14 @@ def _kernel_of_pairs(
         scale,
         slots,
         chosen,
+        can_compute(dtype, chosen),
+        whole,
     )
-    return _without_overflow(value, trains, time_scale, scale), error
+    return _without_overflow(value, wrong, factor, scale), error
 
 
-@partial(jax.jit, static_argnums=(5, 6))
-def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders):
+@partial(jax.jit, static_argnums=(5, 6, 7, 8))
+def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders, compiled, whole):
     diagonal = neuron_scale.ndim < 2
     table = neuron_scale
     if diagonal:
@@ -234,7 +248,12 @@ def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders):
     settings = Settings(orders, diagonal, by_entry=not (diagonal and max(slots) == 1))
     # A last label, for no spike.
     table = jnp.pad(table, (0, 1))
-    return kernel_of_pairs(events[0], events[-1], rows, columns, table, settings)
+    if compiled:
+        known = Compiled(settings, whole)
+        found = compiled_kernel_of_pairs(events[0], events[-1], rows, columns, table, known)
+    else:
+        found = kernel_of_pairs(events[0], events[-1], rows, columns, table, settings)
+    return *found, *_overflow(found[0], trains, time_scale, neuron_scale)
 
 
 def _orders(x, time_scale, neuron_scale, tolerance, orders, jumps: int) -> Orders:
@@ -263,70 +282,12 @@ def most_spikes(trains: SpikeTrains) -> int:
     return int((np.asarray(trains.neurons) >= 0).sum(axis=1).max(initial=0))
 
 
-def _check_pair(x: SpikeTrains, y: SpikeTrains) -> None:
-    if x.num_neurons != y.num_neurons:
-        raise ValueError(
-            f"`x` has {x.num_neurons} neurons and `y` {y.num_neurons}; a kernel compares trains "
-            "of the same neurons. Use `select` to bring them together."
-        )
-    if x.times.dtype != y.times.dtype:
-        raise ValueError(
-            f"`x` has times of dtype {x.times.dtype} and `y` of {y.times.dtype}; convert one."
-        )
-
-
-def _checked(trains: SpikeTrains) -> SpikeTrains:
-    """The trains, once their times are known to be in order."""
-    times, mask = trains.times, trains.mask
-    following = jnp.where(mask, times, jnp.inf)
-    times = refuse_if(times, mask & jnp.isnan(times), "`times` has a NaN among the spikes.")
-    times = refuse_if(
-        times,
-        mask & ((times < 0) | (times > jnp.broadcast_to(trains.durations[:, None], mask.shape))),
-        "A spike lies outside the window: `times` count from its start and must be between 0 and "
-        "`duration`. Use `from_lists` for times of a recording.",
-    )
-    times = refuse_if(
-        times,
-        following[:, 1:] < following[:, :-1],
-        "`times` is not sorted, or has padding before a spike; `SpikeTrains` keeps spikes sorted.",
-    )
-    return eqx.tree_at(lambda t: t.times, trains, times)
-
-
-def _slots(trains: SpikeTrains, given: int | None) -> tuple[SpikeTrains, int]:
-    """Room for the spikes of one event, and the trains, once that is known to be enough."""
-    if given is not None and given < 1:
-        raise ValueError(f"`max_simultaneous` is {given}; it must be 1 or more.")
-
-    def exceeds(slots, times, mask, numpy):
-        later = times[:, slots:]
-        return numpy.any((later == times[:, : later.shape[1]]) & mask[:, slots:])
-
-    message = (
-        "More neurons spike at exactly one time than there is room for; give their number as "
-        "`max_simultaneous`."
-    )
-    if is_traced(trains):
-        slots = given or 1
-        excess = exceeds(slots, trains.times, trains.mask, jnp)
-        times = refuse_if(trains.times, excess, message)
-        return eqx.tree_at(lambda t: t.times, trains, times), slots
-    times, mask = np.asarray(trains.times), np.asarray(trains.neurons) >= 0
-    slots = 1
-    while exceeds(slots, times, mask, np):
-        slots += 1
-    if given is not None and slots > given:
-        raise ValueError(message)
-    return trains, slots
-
-
 # Factors offered where a kernel is too large and its numbers are not known.
 _FACTORS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001)
 
 
-def _without_overflow(value: Array, trains: tuple, time_scale: ArrayLike, scale: Array) -> Array:
-    r"""The kernel, or an error that says which scale fits.
+def _overflow(value: Array, trains: tuple, time_scale: Array, scale: Array) -> tuple[Array, Array]:
+    r"""Whether a kernel is too large, and the factor of the scale with which it is not.
 
     A path of length $\ell$ has $\|S\|_n \le \ell^n / n!$, hence
     $k \le I_0(2 \sqrt{\ell_x \ell_y}) \le e^{2 \max \ell}$ with
@@ -339,7 +300,11 @@ def _without_overflow(value: Array, trains: tuple, time_scale: ArrayLike, scale:
     longest = jnp.max(trains[0].duration, initial=0)
     time = jnp.abs(time_scale * longest).astype(value.dtype)
     factor = jnp.maximum(limit - time, 0) / jnp.maximum(jumps, 1)
-    wrong = ~jnp.all(jnp.isfinite(value))
+    return ~jnp.all(jnp.isfinite(value)), jax.lax.stop_gradient(factor)
+
+
+def _without_overflow(value: Array, wrong: Array, factor: Array, scale: Array) -> Array:
+    """The kernel, or an error that says which scale fits."""
     change = "neuron_scale" if scale.ndim < 2 else "the square root of `neuron_scale`"
     start = f"The signature kernel is too large for {value.dtype}: "
     end = (

@@ -3,18 +3,19 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._checks import IntLike, whole_number
 from ..spikes.marcus import marcus_lift
 from ..spikes.trains import SpikeTrains
 from ._levels import weighted_levels
-from .truncated import signature
+from .truncated import num_coordinates, signature
 
 # Bytes of states that the trains computed together may hold.
 _STATES = 64 * 2**20
@@ -69,6 +70,69 @@ def event_signature(
     Raises:
         ValueError: `depth < 1`, a scale of the wrong shape, or not one weight for each level.
     """
+    depth, time_scale, scale = _settings(trains, depth, time_scale, neuron_scale)
+    batch, num_spikes = trains.batch_shape, trains.max_spikes
+    size = math.prod(batch)
+    coordinates = num_coordinates(trains.num_neurons + 1, depth)
+    if size == 0:
+        return jnp.zeros((*batch, coordinates), trains.times.dtype)
+    if trains.presence is not None:
+        path = marcus_lift(trains, scale=scale, time_scale=time_scale)
+        found = signature(path, depth).astype(trains.times.dtype)
+        return found if level_weights is None else weighted_levels(found, depth, level_weights)
+    signatures = _signatures(
+        trains.times.reshape(size, num_spikes), trains.neurons.reshape(size, num_spikes),
+        trains.durations.reshape(size), time_scale, scale,
+        depth=depth, together=min(size, _trains_together(trains, depth)),
+    )  # fmt: skip
+    signatures = signatures.reshape(*batch, coordinates)
+    return (
+        signatures if level_weights is None else weighted_levels(signatures, depth, level_weights)
+    )
+
+
+def mean_event_signature(
+    trains: SpikeTrains,
+    depth: IntLike,
+    *,
+    time_scale: ArrayLike = 1.0,
+    neuron_scale: ArrayLike = 1.0,
+) -> Float[Array, " coordinates"]:
+    r"""Mean of `event_signature` over a sample, whose words are held once and not for each train.
+
+    The sum over the events of a train is that over the events of all of them, so memory grows with
+    the number of words and not with that times the number of trains, in reverse mode too.
+
+    Args:
+        trains: a sample, of batch shape `(samples,)`.
+        depth: highest level.
+        time_scale: factor of time.
+        neuron_scale: size of a jump, one for all neurons or one per neuron.
+
+    Returns:
+        array of $d + d^2 + \dots + d^{\text{depth}}$ coordinates, as `event_signature` has them.
+
+    Raises:
+        ValueError: no train or not exactly one batch axis, `depth < 1`, a scale of the wrong shape.
+    """
+    depth, time_scale, scale = _settings(trains, depth, time_scale, neuron_scale)
+    if len(trains.batch_shape) != 1 or len(trains) == 0:
+        raise ValueError(
+            f"`trains` has batch shape {trains.batch_shape}; it must be a sample of one train or "
+            "more, with one batch axis. Use `trains.reshape(n)`."
+        )
+    if trains.presence is not None:
+        found = event_signature(trains, depth, time_scale=time_scale, neuron_scale=scale)
+        return jnp.mean(found, axis=0)
+    total = _summed(
+        trains.times, trains.neurons, trains.durations, time_scale, scale,
+        depth=depth, together=min(len(trains), _trains_together(trains, depth)),
+    )  # fmt: skip
+    return total / len(trains)
+
+
+def _settings(trains, depth, time_scale, neuron_scale) -> tuple[int, Array, Array]:
+    """The depth, and both scales as arrays, one of jumps for each neuron."""
     depth = whole_number("depth", depth, 1)
     dtype, num_neurons = trains.times.dtype, trains.num_neurons
     neuron_scale = jnp.asarray(neuron_scale, dtype)
@@ -80,29 +144,14 @@ def event_signature(
         )
     if time_scale.shape != ():
         raise ValueError(f"`time_scale` has shape {time_scale.shape}; it must be a single number.")
-    scale = jnp.broadcast_to(neuron_scale, (num_neurons,))
-    batch, num_spikes = trains.batch_shape, trains.max_spikes
-    size = math.prod(batch)
-    channels = num_neurons + 1
-    num_coordinates = sum(channels**level for level in range(1, depth + 1))
-    if size == 0:
-        return jnp.zeros((*batch, num_coordinates), dtype)
-    if trains.presence is not None:
-        path = marcus_lift(trains, scale=scale, time_scale=time_scale)
-        found = signature(path, depth).astype(dtype)
-        return found if level_weights is None else weighted_levels(found, depth, level_weights)
+    return depth, time_scale, jnp.broadcast_to(neuron_scale, (num_neurons,))
 
-    pieces = 2 * num_spikes + 1
-    states = pieces * sum(channels**level for level in range(depth // 2 + 1)) * dtype.itemsize * 4
-    signatures = _signatures(
-        trains.times.reshape(size, num_spikes), trains.neurons.reshape(size, num_spikes),
-        trains.durations.reshape(size), time_scale, scale,
-        depth=depth, together=max(1, min(size, _STATES // states)),
-    )  # fmt: skip
-    signatures = signatures.reshape(*batch, num_coordinates)
-    return (
-        signatures if level_weights is None else weighted_levels(signatures, depth, level_weights)
-    )
+
+def _trains_together(trains: SpikeTrains, depth: int) -> int:
+    """How many trains have room for their states."""
+    pieces, channels = 2 * trains.max_spikes + 1, trains.num_neurons + 1
+    states = pieces * sum(channels**level for level in range(depth // 2 + 1))
+    return max(1, _STATES // (4 * states * trains.times.dtype.itemsize))
 
 
 @partial(jax.jit, static_argnames=("depth", "together"))
@@ -119,8 +168,63 @@ def _signatures(
     return jax.lax.map(jax.checkpoint(of_train), (times, neurons, ends), batch_size=together)
 
 
+@partial(jax.jit, static_argnames=("depth", "together"))
+def _summed(
+    times, neurons, ends, time_scale, scale, *, depth: int, together: int
+) -> Float[Array, " all"]:
+    """Sum of the signatures of a batch of trains, so many at once."""
+
+    def of_part(part):
+        times, neurons, ends = part
+        of_train = partial(_factors, depth=depth)
+        factors = jax.vmap(of_train, (0, 0, 0, None, None))(times, neurons, ends, time_scale, scale)
+        return _words(factors, neurons, scale)
+
+    trains = (times, neurons, ends)
+    if together == len(times):
+        return of_part(trains)
+    whole = len(times) // together * together
+    parts = jax.tree.map(lambda a: a[:whole].reshape(-1, together, *a.shape[1:]), trains)
+
+    def add(total, part):
+        return total + jax.checkpoint(of_part)(part), None
+
+    start = jnp.zeros(num_coordinates(scale.shape[0] + 1, depth), times.dtype)
+    total, _ = jax.lax.scan(add, start, parts)
+    if whole == len(times):
+        return total
+    return total + of_part(jax.tree.map(lambda a: a[whole:], trains))
+
+
 def _signature(times, neurons, end, time_scale, scale, *, depth: int) -> Float[Array, " all"]:
     """Signature of one train."""
+    factors = _factors(times, neurons, end, time_scale, scale, depth=depth)
+    return _words(jax.tree.map(lambda a: a[None], factors), neurons[None], scale)
+
+
+class _Factors(NamedTuple):
+    """What the words of one level of one train are summed from: products of rows and columns."""
+
+    time_left: Float[Array, "nodes pieces rows"]
+    time_right: Float[Array, "nodes pieces columns"]
+    jump_left: Float[Array, "spikes nodes rows"]
+    jump_right: Float[Array, "spikes nodes columns"]
+
+
+def _words(factors: list, neurons: Array, scale: Array) -> Float[Array, " all"]:
+    """The words of all levels, summed over the trains of a batch."""
+    levels = []
+    for time_left, time_right, jump_left, jump_right in factors:
+        rows, columns = time_left.shape[-1], time_right.shape[-1]
+        time_part = time_left.reshape(-1, rows).T @ time_right.reshape(-1, columns)
+        jump_part = _by_label(jump_left, jump_right, neurons, scale.shape[0])
+        both = jnp.concatenate([time_part[None], jump_part * scale[:, None, None]], axis=0)
+        levels.append(jnp.moveaxis(both, 0, 1).reshape(-1))
+    return jnp.concatenate(levels)
+
+
+def _factors(times, neurons, end, time_scale, scale, *, depth: int) -> list:
+    """The factors of each level of one train."""
     num_spikes, num_neurons, dtype = times.shape[0], scale.shape[0], times.dtype
     channels = num_neurons + 1
     mask = neurons >= 0
@@ -155,20 +259,22 @@ def _signature(times, neurons, end, time_scale, scale, *, depth: int) -> Float[A
         rows, columns = channels**left, channels**right
         # Exact for polynomials of degree level - 1 in the place within the piece.
         nodes, weights = np.polynomial.legendre.leggauss((level + 1) // 2)
-        time_part = jnp.zeros((rows, columns), dtype)
-        lefts, rights = [], []
+        time_lefts, time_rights, lefts, rights = [], [], [], []
         for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             past = _multiplied(before, pieces, float(node), left, from_right=True)
             future = _multiplied(after, pieces, 1 - float(node), right, from_right=False)
             past, future = past.reshape(-1, rows), future.reshape(-1, columns)
-            time_part = time_part + (past[::2] * (float(weight) * gaps[:, None])).T @ future[::2]
+            time_lefts.append(past[::2] * (float(weight) * gaps[:, None]))
+            time_rights.append(future[::2])
             lefts.append(float(weight) * past[jump_place])
             rights.append(future[jump_place])
-        jump_part = _by_label(jnp.stack(lefts, 1), jnp.stack(rights, 1), neurons, num_neurons)
-        jump_part = jump_part * scale[:, None, None]
-        both = jnp.concatenate([time_part[None], jump_part], axis=0)
-        levels.append(jnp.moveaxis(both, 0, 1).reshape(-1))
-    return jnp.concatenate(levels)
+        levels.append(
+            _Factors(
+                jnp.stack(time_lefts), jnp.stack(time_rights), jnp.stack(lefts, 1),
+                jnp.stack(rights, 1),
+            )
+        )  # fmt: skip
+    return levels
 
 
 def _groups(times, mask):
@@ -220,9 +326,9 @@ def _outer(a: Array, b: Array) -> Array:
 
 
 def _by_label(
-    left: Float[Array, "items nodes rows"],
-    right: Float[Array, "items nodes columns"],
-    labels: Array,
+    left: Float[Array, "trains items nodes rows"],
+    right: Float[Array, "trains items nodes columns"],
+    labels: Int[Array, "trains items"],
     num_labels: int,
 ) -> Float[Array, "labels rows columns"]:
     """Sum of the outer products of the items of each label; padding has label -1."""
@@ -230,10 +336,11 @@ def _by_label(
 
     def add(total, item):
         a, b, label = item
-        product = a[0][:, None] * b[0][None]
-        for p, q in zip(a[1:], b[1:], strict=True):
-            product = product + p[:, None] * q[None]
+        product = a[:, 0, :, None] * b[:, 0, None]
+        for node in range(1, a.shape[1]):
+            product = product + a[:, node, :, None] * b[:, node, None]
         return total.at[label].add(product, mode="drop"), None
 
-    start = jnp.zeros((num_labels, left.shape[2], right.shape[2]), left.dtype)
-    return jax.lax.scan(add, start, (left, right, labels))[0]
+    start = jnp.zeros((num_labels, left.shape[3], right.shape[3]), left.dtype)
+    items = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), (left, right, labels))
+    return jax.lax.scan(add, start, items)[0]

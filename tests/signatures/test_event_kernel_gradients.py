@@ -180,6 +180,7 @@ def test_second_derivatives_in_both_modes():
 
 @pytest.mark.parametrize("scale", ["per neuron", "matrix"])
 def test_derivatives_computed_anew_block_by_block_and_row_by_row(scale, monkeypatch):
+    monkeypatch.setenv("ROUGHSNN_COMPILED", "jax")
     # Ten pieces make four segments of three rows; of the silent trains, none has a jump.
     x, silent = random_trains(3, 2, 9, 5, mean=7), jnp.full((3, 9), -1)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from roughsnn.signatures.event_signature import event_signature
+from roughsnn.signatures.event_signature import event_signature, mean_event_signature
 from roughsnn.signatures.truncated import signature
 from roughsnn.spikes.marcus import marcus_lift
 from roughsnn.spikes.trains import SpikeTrains
@@ -136,6 +136,26 @@ def test_trains_in_parts_give_what_all_together_give(monkeypatch):
     again, gradient_again = jax.value_and_grad(f)(trains.times)
     np.testing.assert_allclose(again, value, rtol=1e-13)
     np.testing.assert_allclose(gradient_again, gradient, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("bytes_of_states", [2**26, 1])
+def test_mean_is_that_of_the_signatures(bytes_of_states, monkeypatch):
+    # the name of the module in its package is that of the function
+    module = sys.modules["roughsnn.signatures.event_signature"]
+    monkeypatch.setattr(module, "_STATES", bytes_of_states)
+    trains = SpikeTrains.concatenate([random_trains(2, 3, 6, 5), tied_trains()])
+    settings = dict(depth=3, time_scale=0.7, neuron_scale=SCALES)
+    weights = jnp.asarray(np.random.default_rng(2).normal(size=4 + 16 + 64))
+
+    def ours(times):
+        return weights @ mean_event_signature(at(trains, times), **settings)
+
+    def theirs(times):
+        return jnp.mean(event_signature(at(trains, times), **settings), axis=0) @ weights
+
+    found, expected = (jax.jit(jax.value_and_grad(f))(trains.times) for f in (ours, theirs))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
 
 
 def test_no_spikes_and_no_room():

@@ -9,7 +9,9 @@
 #include "walk.h"
 #include "xla/ffi/api/ffi.h"
 
+// (without a name outside of its file: the libraries of both precisions are in one process)
 namespace roughsnn {
+namespace {
 
 namespace ffi = xla::ffi;
 
@@ -62,6 +64,7 @@ inline void fill(RealResults& result, Real value) {
   std::fill_n(result->typed_data(), result->element_count(), value);
 }
 
+}  // namespace
 }  // namespace roughsnn
 
 #endif  // ROUGHSNN_FANS_H_

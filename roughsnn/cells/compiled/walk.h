@@ -8,7 +8,9 @@
 #include <limits>
 #include <vector>
 
+// (without a name outside of its file: the libraries of both precisions are in one process)
 namespace roughsnn {
+namespace {
 
 using Real = REAL;
 
@@ -267,6 +269,7 @@ class Walk {
   std::vector<Segment> segments_;
 };
 
+}  // namespace
 }  // namespace roughsnn
 
 #endif  // ROUGHSNN_WALK_H_
