@@ -31,19 +31,19 @@ class Settings(rs.RunSettings):
     """Rules by name; all without it."""
     hidden: int = 16
     """Hidden neurons of Yin-Yang."""
-    pool: int = 1600
+    pool: int = 1024
     """Points of Yin-Yang to learn from."""
-    blocks: int = 40
+    blocks: int = 32
     """Mini-batches of 32 samples that a gradient is estimated from."""
-    repeats: int = 4
+    repeats: int = 2
     """Draws of the noise of each of them for the true gradient."""
     rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
     """Rates of Adam that are tried for every rule."""
     search: int = 40
     """Steps with each rate."""
-    steps: int = 120
+    steps: int = 80
     """Steps with the best rate."""
-    points: int = 6
+    points: int = 4
     """How often what was learned is judged."""
     rounds: int = 9
     """Rounds of timing, each with a step of every rule."""

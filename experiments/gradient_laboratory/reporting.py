@@ -76,8 +76,8 @@ def _truth(results: dict[str, Any], task: str) -> list[str]:
     z = ", ".join(f"{value:+.1f}" for value in one["z"])
     return [
         f"True gradient: {TRUTH[task]}, {one['samples']:,} samples, length {one['length']:.3g}. "
-        "Central differences with the same random numbers, along it and along two random "
-        f"directions, lie {z} standard errors from it."
+        "Central differences with the same random numbers, along it and along a random "
+        f"direction, lie {z} standard errors from it."
     ]
 
 

@@ -40,11 +40,8 @@ def rules_of(task: Task) -> dict[str, Rule]:
     """All rules by name, those that refuse the task among them."""
     cell, step = task.steps
     clock = rs.ClockEngine(surrogate=SURROGATE)
-    if task.deterministic:
-        # the closed form of a cell has no error, so that the solver's has to be small
-        event = rs.EventEngine(dfx.Bosh3(), rs.StochasticAdjoint())
-    else:
-        event = rs.EventEngine(dfx.Heun(), rs.StochasticAdjoint())
+    # potentials of the cell engine have no error, so that the solver's has to be small
+    event = rs.EventEngine(dfx.Bosh3(), rs.StochasticAdjoint())
     plain = rs.EventEngine(event.solver, rs.NoGradient())
     hidden = task.model.num_neurons - len(task.outputs)
     random = jr.normal(jr.key(11), (len(task.outputs), hidden)) * 0.3 + 1.0

@@ -19,10 +19,12 @@ WINDOW = 8.0
 """Of Yin-Yang, in units of the synaptic time constant."""
 BATCH = 32
 """Samples of a step, points or trials."""
-CELL, CLOCK = 0.1, 0.05
-"""Cells of the exact engines and steps of the clock engine, on Yin-Yang."""
+CLOCK = 0.05
+"""Steps of the clock engine on Yin-Yang."""
 TRAIN_SEED, TEST_SEED = 42, 40
 TEMPERATURE = 0.2
+GAIN = 120.0
+"""Of the weights into an output at the start, all together."""
 
 
 class Respond(eqx.Module):
@@ -101,21 +103,21 @@ def _points(seed: int, size: int) -> rs.LabelledData:
     return rs.LabelledData(trains, points.targets)
 
 
-def _layers(neurons: Callable[[int], Any], hidden: int, gain: float, seed: int) -> Any:
+def _layers(neurons: Callable[[int], Any], hidden: int, seed: int) -> Any:
     size = hidden + CLASSES
     into_hidden, into_output = jr.split(jr.key(seed))
     weights, inputs = np.zeros((size, size)), np.zeros((INPUTS, size))
     inputs[:, :hidden] = 1.5 + 0.78 * np.asarray(jr.normal(into_hidden, (INPUTS, hidden)))
     drawn = np.asarray(jr.normal(into_output, (hidden, CLASSES)))
-    weights[:hidden, hidden:] = gain / hidden * (1 + 0.3 * drawn)
+    weights[:hidden, hidden:] = GAIN / hidden * (1 + 0.3 * drawn)
     connections = np.zeros((size, size), bool)
     connections[:hidden, hidden:] = True
     return rs.SpikingNetwork(neurons(size), weights, connections, input_weights=inputs)
 
 
 def _yin_yang(name: str, neurons: Callable[[int], Any], noisy: bool, hidden: int, pool: int,
-              seed: int, gain: float, room: int) -> Task:  # fmt: skip
-    model = _layers(neurons, hidden, gain, seed)
+              seed: int, room: int, cell: float) -> Task:  # fmt: skip
+    model = _layers(neurons, hidden, seed)
     outputs = tuple(range(hidden, hidden + CLASSES))
     loss = rs.FirstSpikeCrossEntropy(
         TEMPERATURE, outputs=outputs, early_weight=0.003, early_time=1.28
@@ -135,10 +137,10 @@ def _yin_yang(name: str, neurons: Callable[[int], Any], noisy: bool, hidden: int
         if isinstance(engine, rs.CellEngine):
             looked = train[order[:256]].inputs
             protocol = rs.Protocol(0.0, WINDOW, step, max_spikes=room, input_spikes=looked)
-            engine = engine.prepared(model, protocol, num_samples=256, slack=3.0)
+            engine = engine.prepared(model, protocol, num_samples=256, slack=2.0)
         return Respond(engine, step, room)
 
-    judging = functools.cache(lambda: simulate(rs.CellEngine("leave-out"), CELL))
+    judging = functools.cache(lambda: simulate(rs.CellEngine("leave-out"), cell))
 
     @eqx.filter_jit
     def decided(respond, model, inputs):
@@ -150,7 +152,7 @@ def _yin_yang(name: str, neurons: Callable[[int], Any], noisy: bool, hidden: int
 
     return Task(
         name, model, lambda m: (m.weights, m.input_weights), outputs, loss, simulate, data, judge,
-        1, "test accuracy (%)", (CELL, CLOCK), not noisy,
+        1, "test accuracy (%)", (cell, CLOCK), not noisy,
     )  # fmt: skip
 
 
@@ -160,7 +162,7 @@ def yin_yang_exact(hidden: int, pool: int, seed: int) -> Task:
     def neurons(size):
         return rs.LIF(size, mu1=0.25, mu2=1.0, v_th=1.0, reset_to=0.0)
 
-    return _yin_yang("threshold", neurons, False, hidden, pool, seed, 80.0, 8 * (hidden + CLASSES))
+    return _yin_yang("threshold", neurons, False, hidden, pool, seed, 8 * (hidden + CLASSES), 0.2)
 
 
 def yin_yang_noisy(hidden: int, pool: int, seed: int) -> Task:
@@ -171,7 +173,7 @@ def yin_yang_noisy(hidden: int, pool: int, seed: int) -> Task:
             size, mu1=0.25, mu2=1.0, sigma=0.1, v_reset=1.0, beta=5.0, tau_s=0.2, alpha=0.05
         )
 
-    return _yin_yang("noise", neurons, True, hidden, pool, seed, 80.0, 10 * (hidden + CLASSES))
+    return _yin_yang("noise", neurons, True, hidden, pool, seed, 10 * (hidden + CLASSES), 0.2)
 
 
 MATCH_WINDOW, MATCH_STEP, MATCH_INPUTS, MATCH_ROOM = 1.0, 0.02, 4, 40
