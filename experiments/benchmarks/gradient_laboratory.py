@@ -1,4 +1,4 @@
-"""Every rule on the same networks: bias beside theory, and exact gradients beside a surrogate's time.
+"""Every rule on the same networks: bias beside theory, exact gradients beside a surrogate's time.
 
 At the settings of `roughsnn run gradient-laboratory`: Yin-Yang by neurons that fire at a threshold,
 the same with escape noise and noise of the membrane, and spike trains matched by a

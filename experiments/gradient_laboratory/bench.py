@@ -1,4 +1,4 @@
-"""What is measured of each rule on each task; compiled steps are kept for as long as a run lasts."""
+"""What is measured of each rule on each task; compiled steps are kept while a run lasts."""
 
 import contextlib
 import dataclasses

@@ -33,7 +33,7 @@ COLD, WARM = 0.1, 1.0
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """Reactions with what is observed of them.
+    r"""Reactions with what is observed of them.
 
     Attributes:
         start: numbers of molecules.
@@ -42,7 +42,7 @@ class System:
         parameters: logarithms.
         species: that is observed.
         window: T.
-        waves: the weight is $\\cos(2 \\pi t n / T)$ with this n; 0 for the plain mean over time.
+        waves: the weight is $\cos(2 \pi t n / T)$ with this n; 0 for the plain mean over time.
         room: for reactions of a trial.
     """
 
@@ -88,8 +88,8 @@ SYSTEMS = {
         _repressilator, (float(np.log(12.0)), float(np.log(3.0)), 0.0), 0, 6.0, 1, 300,
     ),
 }  # fmt: skip
-"""Sizes and rates are ours. *Weak* and *strong* are affinities: the most and hardly any of ten pairs
-are free."""
+"""Sizes and rates are ours. *Weak* and *strong* are affinities: most of ten pairs are free, and
+hardly any."""
 
 
 class State(NamedTuple):
@@ -117,9 +117,7 @@ def event_sde(system: System) -> rs.EventSDE:
         x = y.x + changes.astype(y.x.dtype)[k]
         return State(x, s, y.area + held - x[system.species] * system.until(y.since), y.since)
 
-    return rs.EventSDE(
-        drift_fn=drift, event_fn=lambda t, y, theta: y.s, transition_fn=transition
-    )
+    return rs.EventSDE(drift_fn=drift, event_fn=lambda t, y, theta: y.s, transition_fn=transition)
 
 
 def by_clocks(system: System, theta: Any, key: Any) -> tuple[Any, Any]:
@@ -325,8 +323,8 @@ def true_gradient(name: str, trials: int, blocks: int, seed: int) -> dict[str, A
         ], axis=1) / (2 * h)
         for key in jr.split(jr.key(seed), blocks)
     ])  # fmt: skip
-    return {"gradient": found.mean(0).tolist(),
-            "error": (found.std(0, ddof=1) / len(found) ** 0.5).tolist(), "value": None}  # fmt: skip
+    error = found.std(0, ddof=1) / len(found) ** 0.5
+    return {"gradient": found.mean(0).tolist(), "error": error.tolist(), "value": None}
 
 
 def _exact(system: System, theta: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """What a rule learns: a search over rates, the same for every rule, and a curve."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -46,7 +47,7 @@ def learn(
     tried, reached = [], []
     for rate in rates:
         state, curve, losses = with_rate(one.start, rate), [(0, task.judge(one.start.model))], []
-        for before, after in zip(when[:-1], when[1:], strict=True):
+        for before, after in itertools.pairwise(when):
             if after > search:
                 break
             state, found = _steps(task, one, state, int(before), int(after), key)
@@ -56,7 +57,7 @@ def learn(
         reached.append((state, curve))
     best = int(np.argmin(np.where(np.isfinite(tried), tried, np.inf)))
     state, curve = reached[best]
-    for before, after in zip(when[:-1], when[1:], strict=True):
+    for before, after in itertools.pairwise(when):
         if after > search:
             state, _ = _steps(task, one, state, int(before), int(after), key)
             curve.append((int(after), task.judge(state.model)))

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
@@ -42,9 +40,7 @@ class Respond(eqx.Module):
 
     def simulation(self, inputs: rs.SpikeTrains) -> rs.Simulation:
         """The simulation of these points."""
-        protocol = rs.Protocol(
-            0.0, WINDOW, self.step, max_spikes=self.room, input_spikes=inputs
-        )
+        protocol = rs.Protocol(0.0, WINDOW, self.step, max_spikes=self.room, input_spikes=inputs)
         return rs.Simulation(protocol, len(inputs), self.engine, throw=False)
 
     def __call__(self, model: Any, inputs: rs.SpikeTrains, key: Any) -> rs.SpikeTrains:
