@@ -185,7 +185,7 @@ def gillespie(
         until = jnp.minimum(after, system.window)
         value = value + x[system.species] * (system.until(until) - system.until(t))
         logits = jnp.log(jnp.maximum(rates, 1e-30)) + noise
-        which = jnp.argmax(logits)
+        which = jnp.argmax(logits).astype(jnp.int32)
         if forced is not None:
             which = jnp.where(number == forced[0], forced[1], which)
         hard = jax.nn.one_hot(which, many, dtype=theta.dtype)
@@ -234,10 +234,11 @@ def _alternative(system: System, theta: Any, key: Any, mean: Any):
     walked = gillespie(system, theta, own)
     many = len(system.changes)
     first, second = jr.split(drawing)
-    number = jr.randint(first, (), 0, jnp.maximum(jnp.sum(walked.inside), 1), jnp.int32)
+    inside = jnp.sum(walked.inside, dtype=jnp.int32)
+    number = jr.randint(first, (), 0, jnp.maximum(inside, 1), jnp.int32)
     which = jr.randint(second, (), 0, many, jnp.int32)
     other = gillespie(system, theta, own, forced=(number, which))
-    weight = many * jnp.sum(walked.inside, dtype=theta.dtype)
+    weight = many * inside.astype(theta.dtype)
     change = lax.stop_gradient((other.value - walked.value) * weight)
 
     def value(p):
