@@ -13,14 +13,14 @@ import roughsnn as rs
 from roughsnn.estimators import spikes_of
 
 
-def _raster(generated: Any, rule: str) -> rs.SpikeTrains:
-    trains = spikes_of(generated)
-    if getattr(trains, "presence", None) is None:
+def _presence(generated: Any, rule: str) -> Any:
+    presence = getattr(spikes_of(generated), "presence", None)
+    if presence is None:
         raise TypeError(
             f"{rule} needs to know of absent spikes: give `simulate` the engine "
             "ClockEngine(surrogate=...)."
         )
-    return trains
+    return presence
 
 
 def _check_layers(model: Any, outputs: tuple[int, ...], rule: str) -> None:
@@ -69,8 +69,8 @@ class ErrorFeedback(rs.AbstractGradientEstimator):
         parameters, rest = eqx.partition(model, chosen)
 
         def values_of(parameters):
-            trains = _raster(simulate(eqx.combine(parameters, rest), key), "ErrorFeedback")
-            return trains.presence.values, trains
+            trains = simulate(eqx.combine(parameters, rest), key)
+            return _presence(trains, "ErrorFeedback").values, spikes_of(trains)
 
         values, back, trains = jax.vjp(values_of, parameters, has_aux=True)
         trains = jax.tree.map(lambda x: lax.stop_gradient(x) if eqx.is_inexact_array(x) else x,

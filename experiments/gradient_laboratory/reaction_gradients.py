@@ -32,9 +32,9 @@ class Settings(rs.RunSettings):
 
     systems: tuple[str, ...] = tuple(SYSTEMS)
     """Systems by name."""
-    trials: int = 500
+    trials: int = 400
     """Trials of a block."""
-    blocks: int = 8
+    blocks: int = 5
     """Blocks for each estimator."""
     seed: int = 0
     """Seed of the random numbers."""
@@ -61,7 +61,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Path]:
     s = settings
     parts: dict[str, Any] = {}
     for name in s.systems:
-        parts[f"{name}: truth"] = partial(true_gradient, name, s.trials, 4 * s.blocks, s.seed + 1)
+        parts[f"{name}: truth"] = partial(true_gradient, name, s.trials, s.blocks, s.seed + 1)
         for estimator in ESTIMATORS:
             parts[f"{name}: {estimator}"] = partial(
                 estimate, name, estimator, s.trials, s.blocks, s.seed

@@ -1,7 +1,7 @@
 """The rules of the laboratory, with the engine that each of them takes."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
 import diffrax as dfx
 import jax.random as jr
@@ -46,8 +46,9 @@ def rules_of(task: Task) -> dict[str, Rule]:
     hidden = task.model.num_neurons - len(task.outputs)
     random = jr.normal(jr.key(11), (len(task.outputs), hidden)) * 0.3 + 1.0
     white = rs.WhitePerturbation(CURRENT_SCALE)
-    loss, averaged = "for this loss", "for its averaged loss"
-    smooth = "no" if task.jumps else loss
+    loss: Unbiased = "for this loss"
+    averaged: Unbiased = "for its averaged loss"
+    smooth: Unbiased = "no" if task.jumps else loss
     return {
         "exact, cell engine": Rule(rs.Pathwise(), rs.CellEngine("leave-out"), cell, smooth),
         "exact, event engine": Rule(rs.Pathwise(), event, cell, smooth),
@@ -63,9 +64,3 @@ def rules_of(task: Task) -> dict[str, Rule]:
         "conductance perturbation": Rule(rs.ConductancePerturbation(white), clock, step, averaged),
         "BP-STDP": Rule(SpikeTimingRule(task.outputs), clock, step),
     }
-
-
-def chosen_rules(task: Task, names: Any = None) -> dict[str, Rule]:
-    """Those of these names; all without them."""
-    every = rules_of(task)
-    return every if names is None else {name: every[name] for name in names}
