@@ -37,7 +37,7 @@ class Settings(rs.RunSettings):
     """Mini-batches of 32 samples that a gradient is estimated from."""
     repeats: int = 2
     """Draws of the noise of each of them for the true gradient."""
-    rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
+    rates: tuple[float, ...] = (1e-2, 3e-2, 1e-1)
     """Rates of Adam that are tried for every rule."""
     search: int = 40
     """Steps with each rate."""

@@ -38,9 +38,8 @@ class Rule:
 
 def rules_of(task: Task) -> dict[str, Rule]:
     """All rules by name, those that refuse the task among them."""
-    cell, step = task.steps
+    cell, fine, step = task.steps
     clock = rs.ClockEngine(surrogate=SURROGATE)
-    # potentials of the cell engine have no error, so that the solver's has to be small
     event = rs.EventEngine(dfx.Bosh3(), rs.StochasticAdjoint())
     plain = rs.EventEngine(event.solver, rs.NoGradient())
     hidden = task.model.num_neurons - len(task.outputs)
@@ -51,11 +50,11 @@ def rules_of(task: Task) -> dict[str, Rule]:
     smooth: Unbiased = "no" if task.jumps else loss
     return {
         "exact, cell engine": Rule(rs.Pathwise(), rs.CellEngine("leave-out"), cell, smooth),
-        "exact, event engine": Rule(rs.Pathwise(), event, cell, smooth),
-        "exact with boundary term": Rule(rs.PathwiseWithBoundary(), event, cell, loss),
-        "score function": Rule(rs.ScoreFunction(), plain, cell, loss),
-        "spike removal": Rule(rs.SpikeRemoval(removals=2), plain, cell, loss),
-        "conditional": Rule(rs.Conditional(), event, cell, loss),
+        "exact, event engine": Rule(rs.Pathwise(), event, fine, smooth),
+        "exact with boundary term": Rule(rs.PathwiseWithBoundary(), event, fine, loss),
+        "score function": Rule(rs.ScoreFunction(), plain, fine, loss),
+        "spike removal": Rule(rs.SpikeRemoval(removals=2), plain, fine, loss),
+        "conditional": Rule(rs.Conditional(), event, fine, loss),
         "surrogate": Rule(rs.Pathwise(), clock, step),
         "random feedback": Rule(ErrorFeedback(random, task.outputs), clock, step),
         "symmetric feedback": Rule(ErrorFeedback(None, task.outputs), clock, step),
