@@ -231,5 +231,5 @@ def matching(seed: int, observed: int = 128) -> Task:
 
     return Task(
         "matching", start, lambda m: (m.weights, m.input_weights), (0, 1, 2), loss, simulate,
-        lambda number: target(), judge, -1, "loss (1e-3)", (MATCH_STEP, MATCH_STEP, MATCH_STEP), False, True,
+        lambda number: target(), judge, -1, "loss (1e-3)", (MATCH_STEP,) * 3, False, True,
     )  # fmt: skip
