@@ -210,10 +210,12 @@ def test_a_run_is_judged_and_gone_on_with(tmp_path, capsys, monkeypatch):
     assert "- conditional: Conditional does not take a network." in table
     judged = study(folder)
     assert judged.missed == [
+        "largest_gap_without_noise",
         "threshold_exact_over_surrogate_time",
         "noise_exact_over_surrogate_time",
     ]
     assert judged.figures["largest_standard_errors_off"] == 2.0
+    assert judged.figures["largest_gap_without_noise"] == 0.1
     # the surrogate takes 50 ms for its ten steps, in which the exact one takes two and a half
     assert judged.figures["threshold_surrogate_at_equal_time"] == 70.0
     assert judged.figures["threshold_exact_cell_engine_at_equal_time"] == 40.0
