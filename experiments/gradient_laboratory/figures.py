@@ -44,7 +44,7 @@ def draw_laboratory(settings, results: dict[str, Any]):
         row[1].set_yticks(place, [])
         tidy(row[1], "variance of a sample / gradient$^2$", "")
         row[2].scatter([times[rule] for rule in rules], place, c=colours, s=16)
-        row[2].set_xscale("log")
+        _log_of_times(row[2])
         row[2].set_yticks(place, [])
         tidy(row[2], "CPU time of a step (ms)", "")
         for rule, one in rules.items():
@@ -52,6 +52,16 @@ def draw_laboratory(settings, results: dict[str, Any]):
             learned = one["learned"]
             taken = np.asarray(learned["steps"]) * times[rule] / 1e3
             row[3].plot(taken[1:], learned["judged"][1:], mark, color=colour, lw=1, label=rule)
-        row[3].set_xscale("log")
+        _log_of_times(row[3])
         tidy(row[3], "CPU time of training (s)", JUDGED[task])
     return figure
+
+
+def _log_of_times(ax) -> None:
+    """A logarithmic axis of less than two decades, with numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
