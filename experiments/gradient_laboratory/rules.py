@@ -51,10 +51,6 @@ def rules_of(task: Task) -> dict[str, Rule]:
     return {
         "exact, cell engine": Rule(rs.Pathwise(), rs.CellEngine("leave-out"), cell, smooth),
         "exact, event engine": Rule(rs.Pathwise(), event, fine, smooth),
-        "exact with boundary term": Rule(rs.PathwiseWithBoundary(), event, fine, loss),
-        "score function": Rule(rs.ScoreFunction(), plain, fine, loss),
-        "spike removal": Rule(rs.SpikeRemoval(removals=2), plain, fine, loss),
-        "conditional": Rule(rs.Conditional(), event, fine, loss),
         "surrogate": Rule(rs.Pathwise(), clock, step),
         "random feedback": Rule(ErrorFeedback(random, task.outputs), clock, step),
         "symmetric feedback": Rule(ErrorFeedback(None, task.outputs), clock, step),
@@ -62,4 +58,8 @@ def rules_of(task: Task) -> dict[str, Rule]:
         "node perturbation": Rule(rs.NodePerturbation(white), clock, step, averaged),
         "conductance perturbation": Rule(rs.ConductancePerturbation(white), clock, step, averaged),
         "BP-STDP": Rule(SpikeTimingRule(task.outputs), clock, step),
+        "exact with boundary term": Rule(rs.PathwiseWithBoundary(), event, fine, loss),
+        "score function": Rule(rs.ScoreFunction(), plain, fine, loss),
+        "spike removal": Rule(rs.SpikeRemoval(removals=2), plain, fine, loss),
+        "conditional": Rule(rs.Conditional(), event, fine, loss),
     }
