@@ -60,6 +60,14 @@ def _number(value: float) -> str:
     return "" if value is None or not np.isfinite(value) else f"{value:.3g}"
 
 
+def _cosine(one: dict[str, float]) -> str:
+    # where an estimate scatters so much that its length is not known, neither is its cosine
+    if not np.isfinite(one["cosine"]):
+        return ""
+    error = one["cosine error"]
+    return _number(one["cosine"]) + (f" ± {_number(error)}" if np.isfinite(error) else "")
+
+
 def _z(value: float) -> str:
     if not np.isfinite(value):
         return ""
@@ -101,7 +109,7 @@ def _gradients(settings, results: dict[str, Any], task: str) -> list[str]:
             along, error = one["own along"], one["own along error"]
             z = along / error
         row = (
-            rule, one["unbiased"], f"{_number(one['cosine'])} ± {_number(one['cosine error'])}",
+            rule, one["unbiased"], _cosine(one),
             _number(one["one step"]), _number(one["bias"]), f"{along:+.3f} ± {error:.3f}",
             _z(z), _number(one["variance"]), _number(one["noise"]),
         )  # fmt: skip
