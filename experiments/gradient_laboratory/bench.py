@@ -162,7 +162,23 @@ def _task(bench: Bench, name: str) -> Task:
 
 @functools.cache
 def _step(bench: Bench, task: str, rule: str) -> Compiled:
-    return compiled(bench.task(task), bench.rule(task, rule))
+    found, one = bench.task(task), compiled(bench.task(task), bench.rule(task, rule))
+    try:
+        jax.block_until_ready(one.call(one.start, found.data(0), jr.key(0)))
+    except RuntimeError as error:
+        reason = _refusal(str(error))
+        if reason is None:
+            raise
+        raise ValueError(reason) from error
+    return one
+
+
+def _refusal(text: str) -> str | None:
+    """What a refusal at run time says, of the text of an error that compiled code has wrapped;
+    `None` where it is another error."""
+    mark = "ConditionsError: "
+    lines = [line for line in text.splitlines() if mark in line]
+    return lines[-1].split(mark, 1)[1] if lines else None
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import pytest
 import roughsnn as rs
 from experiments.benchmarks.gradient_laboratory import study
 from experiments.gradient_laboratory import gradient_laboratory, measuring
-from experiments.gradient_laboratory.bench import Bench
+from experiments.gradient_laboratory.bench import Bench, _refusal
 from experiments.gradient_laboratory.feedback import ErrorFeedback, SpikeTimingRule
 from experiments.gradient_laboratory.measuring import Blocks
 from roughsnn.training.labelled import of_batch
@@ -176,6 +176,12 @@ def test_rules_say_what_they_cannot_do():
         SpikeTimingRule(OUTPUTS)(_network(), None, lambda trains: 0.0, jr.key(0))
     with pytest.raises(ValueError, match="`tasks` holds 'xor'; tasks are threshold, noise"):
         gradient_laboratory.Settings(tasks=("xor",))
+
+
+def test_a_refusal_of_compiled_code_is_found_in_its_error():
+    text = "INTERNAL: callback\n  File x\nroughsnn.ConditionsError: A loss is differentiated.\n"
+    assert _refusal(text) == "A loss is differentiated."
+    assert _refusal("INTERNAL: out of memory") is None
 
 
 def _measured(rule):
