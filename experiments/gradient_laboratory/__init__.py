@@ -1,0 +1,1 @@
+"""The gradient laboratory: every rule on the same networks, the same losses and the same data."""

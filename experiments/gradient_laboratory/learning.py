@@ -1,0 +1,68 @@
+"""What a rule learns: a search over rates, the same for every rule, and a curve."""
+
+import itertools
+from typing import Any
+
+import jax
+import jax.random as jr
+import numpy as np
+
+from .steps import Compiled, with_rate
+from .tasks import Task
+
+LAST = 15
+"""Steps at the end of the search over which the loss is averaged."""
+
+
+def _steps(task: Task, one: Compiled, state: Any, first: int, last: int, key: Any):
+    """Steps from `first` to `last`; the state after them, and their losses."""
+    losses = []
+    for step in range(first, last):
+        state, record = one.call(state, task.data(-1 - step), key)
+        losses.append(record.values[0])
+    return state, [float(x) for x in losses]
+
+
+def learn(
+    task: Task, one: Compiled, rates: tuple[float, ...], search: int, steps: int, points: int,
+    seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Try each rate for some steps, go on with that of the least loss, and judge on the way.
+
+    Args:
+        task: the task.
+        one: the step of the rule.
+        rates: of Adam.
+        search: steps of the search.
+        steps: of the whole training with the best rate, those of the search included.
+        points: how often the model is judged after the start, evenly.
+        seed: of the noise; mini-batches are those of the task.
+
+    Returns:
+        the loss of each rate at the end of the search; the best rate; steps and what `judge` says
+        after them.
+    """
+    key = jr.fold_in(jr.key(seed), 77)
+    when = np.unique(np.linspace(0, steps, points + 1).round().astype(int))
+    tried, reached = [], []
+    for rate in rates:
+        state, curve, losses = with_rate(one.start, rate), [(0, task.judge(one.start.model))], []
+        for before, after in itertools.pairwise(when):
+            if after > search:
+                break
+            state, found = _steps(task, one, state, int(before), int(after), key)
+            losses += found
+            curve.append((int(after), task.judge(state.model)))
+        tried.append(float(np.mean(losses[-LAST:])))
+        reached.append((state, curve))
+    best = int(np.argmin(np.where(np.isfinite(tried), tried, np.inf)))
+    state, curve = reached[best]
+    for before, after in itertools.pairwise(when):
+        if after > search:
+            state, _ = _steps(task, one, state, int(before), int(after), key)
+            curve.append((int(after), task.judge(state.model)))
+    jax.block_until_ready(state.step)
+    return {
+        "rates": list(rates), "losses": tried, "best": rates[best],
+        "steps": [step for step, _ in curve], "judged": [value for _, value in curve],
+    }  # fmt: skip
