@@ -17,6 +17,7 @@ from roughsnn.balance import (
     CurrentRule,
     SpikeVoltageRule,
     distance_to,
+    matched_decoder,
     optimal_network,
     recovered_dynamics,
     solve_balanced,
@@ -96,6 +97,13 @@ def untaught_networks(
     return eqx.tree_at(lambda net: net.fast, start, ideal.fast * weak)
 
 
+def with_matched_decoders(networks: BalancedNetwork) -> BalancedNetwork:
+    """Networks of all seeds with the decoders that belong to their fast connections."""
+    return eqx.tree_at(
+        lambda net: net.decoder, networks, eqx.filter_vmap(matched_decoder)(networks)
+    )
+
+
 def teach(
     settings: Settings, system: System, learn_fast: bool, checkpoints: rs.Checkpoints
 ) -> tuple[BalancedNetwork, np.ndarray]:
@@ -107,6 +115,8 @@ def teach(
 
     def epoch(networks, number):
         phase = phase_of[number]
+        if settings.decoder == "matched" and number == settings.first_slow_epoch(learn_fast):
+            networks = with_matched_decoders(networks)
         of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, number)
         learns = phase.fast_rate > 0
         networks, measures = _learn_an_epoch(

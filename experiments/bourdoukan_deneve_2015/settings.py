@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import roughsnn as rs
 from roughsnn.runs.settings import SEED, above, at_least, between
@@ -59,6 +59,10 @@ class Settings(rs.RunSettings):
     fire too often for larger ones."""
     weak_start: float = 0.1
     """Where fast connections learn, the share of the ideal ones that they start at."""
+    decoder: Literal["matched", "transposed"] = "matched"
+    """How the signal is read out from when slow connections learn on: with the decoder that belongs
+    to the fast connections, or with the transpose of the encoder, which is right for ideal fast
+    connections and no cost alone."""
     checkpoint_every: int = 10
     """Epochs between two checkpoints; a run that is killed loses at most so many."""
     output: Path = Path("runs/balance-2015")
@@ -99,6 +103,10 @@ class Settings(rs.RunSettings):
                 f"`dt` is {self.dt} s and `epoch` {self.epoch} s; an epoch must have 100 steps or "
                 "more."
             )
+
+    def first_slow_epoch(self, learn_fast: bool) -> int:
+        """The number of the first epoch in which slow connections learn."""
+        return sum(self.fast_epochs) if learn_fast else 0
 
     @property
     def steps(self) -> int:

@@ -16,6 +16,7 @@ from roughsnn.balance import (
     VoltageRule,
     distance_to,
     leaky_readout,
+    matched_decoder,
     optimal_network,
     recovered_dynamics,
     refitted_decoder,
@@ -241,3 +242,30 @@ def test_a_learning_rate_at_which_weights_diverge_is_said():
     inputs, _ = inputs_and_targets()
     with pytest.raises(ValueError, match=r"are not finite\. Take a smaller learning rate"):
         solve_balanced(network(), inputs * 1e3, DT, rules=(VoltageRule(1e-9),))
+
+
+def test_what_a_matched_decoder_misses_is_in_the_potentials():
+    """Whatever the fast connections, z - D r = F^+ V, with z what the network receives, filtered:
+    a loop over the steps of z here, for connections that are off by a third."""
+    net, (inputs, _) = network(), inputs_and_targets()
+    off = 1 + 0.3 * np.random.default_rng(0).uniform(-1, 1, (N, N))
+    net = eqx.tree_at(lambda n: n.fast, net, net.fast * off)
+    decoder = np.asarray(matched_decoder(net))
+    net = eqx.tree_at(
+        lambda n: (n.decoder, n.slow),
+        net,
+        (jnp.asarray(decoder), net.encoder @ (DYNAMICS + LEAK * np.eye(J)) @ decoder),
+    )
+    solution = solve_balanced(net, inputs, DT)
+    decay = math.exp(-LEAK * DT)
+    z, readout, inverse = np.zeros(J), np.zeros(J), np.linalg.pinv(np.asarray(net.encoder))
+    for n in range(STEPS):
+        z = decay * (z + DT * (DYNAMICS + LEAK * np.eye(J)) @ readout)
+        z = z + (1 - decay) / LEAK * inputs[n]
+        readout = decoder @ np.asarray(solution.rates[n])
+        # rounding of double precision, summed over the steps
+        np.testing.assert_allclose(z - readout, inverse @ np.asarray(solution.v[n]), atol=1e-12)
+    assert np.any(solution.spikes)
+    np.testing.assert_allclose(
+        matched_decoder(optimal_network(net.encoder)), net.encoder.T, atol=1e-14
+    )
