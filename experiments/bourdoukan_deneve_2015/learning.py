@@ -122,8 +122,8 @@ def teach(
         networks, measures = _learn_an_epoch(
             networks, ideal, of_epoch, system, settings.steps, settings.dt,
             jnp.asarray(phase.feedback), jnp.asarray(phase.slow_rate),
-            jnp.asarray(system.fast_pace * phase.fast_rate) if learns else None,
-            jnp.asarray(settings.fast_size if learns else 1.0),
+            jnp.asarray(phase.fast_rate) if learns else None,
+            jnp.asarray(settings.fast_size if learns else 1.0), settings.cost,
         )  # fmt: skip
         return networks, np.asarray(measures, float)
 
@@ -150,12 +150,13 @@ def _learn_an_epoch(
     slow_rate: Any,
     fast_rate: Any,
     size: Any,
+    cost: float,
 ) -> Any:
     """Networks of all seeds after an epoch, and its measures; compiled twice for a system, with
     and without fast connections that learn."""
     rules: list[AbstractLocalRule] = [CurrentRule(slow_rate)]
     if fast_rate is not None:
-        rules.append(SpikeVoltageRule(fast_rate))
+        rules.append(SpikeVoltageRule(fast_rate, cost=cost))
 
     def one(network, ideal, key):
         inputs, targets = (size * x for x in draw_inputs(system, key, steps, dt))
