@@ -107,17 +107,22 @@ def with_matched_decoders(networks: BalancedNetwork) -> BalancedNetwork:
 def teach(
     settings: Settings, system: System, learn_fast: bool, checkpoints: rs.Checkpoints
 ) -> tuple[BalancedNetwork, np.ndarray]:
-    """Networks of all seeds after learning, and the measures of each epoch."""
+    """Networks of all seeds after learning, and the measures of each epoch.
+
+    Slow connections learn from the same signals whether or not fast ones have learned before, so
+    that the two differ by the fast connections and not by chance."""
     ideal = ideal_networks(settings, system)
     keys = jnp.stack([jr.key(seed + 1_000_000) for seed in settings.seeds])
     phases = settings.phases(learn_fast)
     phase_of = [phase for phase in phases for _ in range(phase.epochs)]
+    first_slow = settings.first_slow_epoch(learn_fast)
 
     def epoch(networks, number):
         phase = phase_of[number]
-        if settings.decoder == "matched" and number == settings.first_slow_epoch(learn_fast):
+        if settings.decoder == "matched" and number == first_slow:
             networks = with_matched_decoders(networks)
-        of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, number)
+        signal = (number - first_slow) % len(phase_of)
+        of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, signal)
         learns = phase.fast_rate > 0
         networks, measures = _learn_an_epoch(
             networks, ideal, of_epoch, system, settings.steps, settings.dt,
