@@ -16,7 +16,7 @@ from ._outcomes import outcomes
 from ._sampling_loop import VARIATIONS, Protocol, early_means
 from ._study import Study, format_table
 
-_LOOPS = 200
+_LOOPS = 100
 """Networks of the loop written apart at the source's protocol; a fifth of them at others."""
 
 
