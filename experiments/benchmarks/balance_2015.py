@@ -56,6 +56,13 @@ def study_of(outcomes: list[Outcome]) -> Study:
             add(f"{name}_learned_fast_error_over_ideal", [o.error_ratio for o in learned])
             add(f"{name}_learned_fast_distance", [o.fast_distance for o in learned])
             add(f"{name}_learned_fast_matrix_error", [o.matrix_error for o in learned])
+            add(f"{name}_learned_fast_decay_error", [o.decay_error for o in learned])
+            add(f"{name}_learned_fast_frequency_error", [o.frequency_error for o in learned])
+            # where the error comes from: the slow connections of the theory
+            add(f"{name}_learned_fast_ideal_slow_error", [o.ideal_slow_error for o in learned])
+            add(f"{name}_learned_fast_transposed_error", [o.transposed_error for o in learned])
+            add(f"{name}_learned_fast_matched_error", [o.matched_error for o in learned])
+            add(f"{name}_given_fast_matched_error", [o.matched_error for o in given])
     seeds = list(dict.fromkeys(o.seed for o in outcomes))
     header = ["figure, the worst seed is judged", *(f"seed {seed}" for seed in seeds), "bound"]
     return Study(figures, bounds, format_table(header, rows))

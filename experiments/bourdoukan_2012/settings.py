@@ -87,7 +87,15 @@ class Settings(rs.RunSettings):
                     f"`durations` holds {duration:g}; it must hold multiples of {EPOCH:g}, the "
                     "length of an epoch."
                 )
-        for name, steps in (("dt", (self.dt,)), ("pauses", self.pauses)):
+        if self.signals > self.neurons:
+            raise ValueError(
+                f"`signals` is {self.signals} and `neurons` {self.neurons}; so few neurons do not "
+                "reach every signal."
+            )
+        of_steps = (
+            ("dt", (self.dt,)), ("autapse_dt", (self.autapse_dt,)), ("pauses", self.pauses)
+        )  # fmt: skip
+        for name, steps in of_steps:
             if max(steps) > 0.1:
                 raise ValueError(
                     f"`{name}` holds {max(steps)}; a step must be at most 0.1, a tenth of the leak."

@@ -14,6 +14,7 @@ import roughsnn as rs
 from roughsnn.balance import BalancedNetwork, solve_balanced
 
 from ..bourdoukan_2012.epochs import one_of
+from .learning import with_matched_decoders
 from .settings import Settings
 from .systems import System, draw_inputs
 
@@ -30,6 +31,12 @@ class Outcome:
     """What a network does in the end, beside the ideal network; errors are squared errors over the
     squared signal, feedback is off.
 
+    Where errors come from is seen with the slow connections of the theory, W = F (A + lambda I) D,
+    in place of those that were taught: `ideal_slow_error` is that of the ideal network's slow
+    connections and decoder; `transposed_error` that of slow connections for the decoder that
+    belongs to the fast ones, read out with the ideal network's; `matched_error` that of the same,
+    read out with the decoder that belongs to the fast ones.
+
     `modes` holds, for each eigenvalue of A with an imaginary part of 0 or more, the eigenvalue and
     that of the free response, each as real and imaginary part, per second.
     """
@@ -41,6 +48,9 @@ class Outcome:
     error: float
     ideal_error: float
     error_before: float
+    ideal_slow_error: float
+    transposed_error: float
+    matched_error: float
     feedback_share: float
     fast_distance: float
     rate_hz: float
@@ -80,6 +90,7 @@ def judge(
     errors, _ = _test(settings, system, networks)
     ideal_errors, _ = _test(settings, system, ideal)
     before, _ = _test(settings, system, untaught)
+    parts = [_test(settings, system, n)[0] for n in _by_theory(system, networks, ideal)]
     outcomes = []
     for i, seed in enumerate(settings.seeds):
         network = one_of(networks, i)
@@ -91,6 +102,8 @@ def judge(
                 matrix_error=float(rows[-1, i, 4]),
                 error=float(errors[i]), ideal_error=float(ideal_errors[i]),
                 error_before=float(before[i]),
+                ideal_slow_error=float(parts[0][i]), transposed_error=float(parts[1][i]),
+                matched_error=float(parts[2][i]),
                 feedback_share=float(rows[-1, i, 1]),
                 fast_distance=float(rows[-1, i, 6]),
                 rate_hz=float(np.mean(rs.spike_rates(spikes))),
@@ -99,6 +112,27 @@ def judge(
             )
         )  # fmt: skip
     return outcomes
+
+
+def _by_theory(
+    system: System, networks: BalancedNetwork, ideal: BalancedNetwork
+) -> tuple[BalancedNetwork, BalancedNetwork, BalancedNetwork]:
+    """The fast connections of the networks with slow connections and decoder of the ideal network,
+    with slow connections for their own decoder but the ideal network's, and with both of their
+    own."""
+    matched = with_matched_decoders(networks)
+
+    def with_slow(networks, decoders):
+        whole = system.matrix + networks.leak * np.eye(system.dimension)
+        slow = networks.encoder @ jnp.asarray(whole, networks.slow.dtype) @ decoders
+        return eqx.tree_at(lambda net: net.slow, networks, slow)
+
+    transposed = eqx.tree_at(lambda net: net.decoder, networks, ideal.decoder)
+    return (
+        with_slow(transposed, transposed.decoder),
+        with_slow(transposed, matched.decoder),
+        with_slow(matched, matched.decoder),
+    )
 
 
 def _test(

@@ -17,6 +17,7 @@ from roughsnn.balance import (
     CurrentRule,
     SpikeVoltageRule,
     distance_to,
+    matched_decoder,
     optimal_network,
     recovered_dynamics,
     solve_balanced,
@@ -96,24 +97,38 @@ def untaught_networks(
     return eqx.tree_at(lambda net: net.fast, start, ideal.fast * weak)
 
 
+def with_matched_decoders(networks: BalancedNetwork) -> BalancedNetwork:
+    """Networks of all seeds with the decoders that belong to their fast connections."""
+    return eqx.tree_at(
+        lambda net: net.decoder, networks, eqx.filter_vmap(matched_decoder)(networks)
+    )
+
+
 def teach(
     settings: Settings, system: System, learn_fast: bool, checkpoints: rs.Checkpoints
 ) -> tuple[BalancedNetwork, np.ndarray]:
-    """Networks of all seeds after learning, and the measures of each epoch."""
+    """Networks of all seeds after learning, and the measures of each epoch.
+
+    Slow connections learn from the same signals whether or not fast ones have learned before, so
+    that the two differ by the fast connections and not by chance."""
     ideal = ideal_networks(settings, system)
     keys = jnp.stack([jr.key(seed + 1_000_000) for seed in settings.seeds])
     phases = settings.phases(learn_fast)
     phase_of = [phase for phase in phases for _ in range(phase.epochs)]
+    first_slow = settings.first_slow_epoch(learn_fast)
 
     def epoch(networks, number):
         phase = phase_of[number]
-        of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, number)
+        if settings.decoder == "matched" and number == first_slow:
+            networks = with_matched_decoders(networks)
+        signal = (number - first_slow) % len(phase_of)
+        of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, signal)
         learns = phase.fast_rate > 0
         networks, measures = _learn_an_epoch(
             networks, ideal, of_epoch, system, settings.steps, settings.dt,
             jnp.asarray(phase.feedback), jnp.asarray(phase.slow_rate),
-            jnp.asarray(system.fast_pace * phase.fast_rate) if learns else None,
-            jnp.asarray(settings.fast_size if learns else 1.0),
+            jnp.asarray(phase.fast_rate) if learns else None,
+            jnp.asarray(settings.fast_size if learns else 1.0), settings.cost,
         )  # fmt: skip
         return networks, np.asarray(measures, float)
 
@@ -140,12 +155,13 @@ def _learn_an_epoch(
     slow_rate: Any,
     fast_rate: Any,
     size: Any,
+    cost: float,
 ) -> Any:
     """Networks of all seeds after an epoch, and its measures; compiled twice for a system, with
     and without fast connections that learn."""
     rules: list[AbstractLocalRule] = [CurrentRule(slow_rate)]
     if fast_rate is not None:
-        rules.append(SpikeVoltageRule(fast_rate))
+        rules.append(SpikeVoltageRule(fast_rate, cost=cost))
 
     def one(network, ideal, key):
         inputs, targets = (size * x for x in draw_inputs(system, key, steps, dt))

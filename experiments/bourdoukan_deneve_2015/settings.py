@@ -2,12 +2,15 @@
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import roughsnn as rs
 from roughsnn.runs.settings import SEED, above, at_least, between
 
 from .systems import NAMES, system_named
+
+Decoder = Literal["matched", "transposed"]
+"""How a signal is read out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,16 +52,20 @@ class Settings(rs.RunSettings):
     """Gain K of the feedback of the error in each phase; in the end it is tested without."""
     slow_rates: tuple[float, ...] = (0.8, 0.8, 0.8, 0.25, 0.06, 0.01)
     """Learning rate eta of the slow connections in each phase."""
-    fast_epochs: tuple[int, ...] = (36, 8)
+    fast_epochs: tuple[int, ...] = (50, 40, 30)
     """Where fast connections learn, epochs of the phases in which they do, before the others, with
     the feedback of the first of those and no slow connections yet."""
-    fast_rates: tuple[float, ...] = (0.01, 0.002)
+    fast_rates: tuple[float, ...] = (0.01, 0.003, 0.001)
     """Learning rate of the fast connections in each of these phases."""
     fast_size: float = 0.25
     """Size of the signals meanwhile, relative to later: neurons that hardly inhibit each other yet
     fire too often for larger ones."""
     weak_start: float = 0.1
     """Where fast connections learn, the share of the ideal ones that they start at."""
+    decoder: Decoder = "matched"
+    """How the signal is read out from when slow connections learn on: with the decoder that belongs
+    to the fast connections, or with the transpose of the encoder, which is right for ideal fast
+    connections and no cost alone."""
     checkpoint_every: int = 10
     """Epochs between two checkpoints; a run that is killed loses at most so many."""
     output: Path = Path("runs/balance-2015")
@@ -79,7 +86,7 @@ class Settings(rs.RunSettings):
             "systems": ("oscillator",),
             "seeds": (0,),
             "epochs": (12, 8, 8, 8, 4, 4),
-            "fast_epochs": (32, 4),
+            "fast_epochs": (40, 8, 4),
         }
     }
 
@@ -94,11 +101,38 @@ class Settings(rs.RunSettings):
                     f"`{name}` is {getattr(self, name)} and `{epochs}` {getattr(self, epochs)}; "
                     "both must have a value for each phase of learning."
                 )
+        if self.decoder not in get_args(Decoder):
+            raise ValueError(
+                f"`decoder` is {self.decoder!r}; it must be one of {', '.join(get_args(Decoder))}."
+            )
+        if sum(self.epochs) == 0:
+            raise ValueError(
+                f"`epochs` is {self.epochs}; slow connections must learn in one epoch or more."
+            )
+        if self.learn_fast and sum(self.fast_epochs) == 0:
+            raise ValueError(
+                f"`fast_epochs` is {self.fast_epochs}; fast connections must learn in one epoch or "
+                "more, or not at all, with `learn_fast` False."
+            )
+        if self.dt * self.leak > 0.1:
+            raise ValueError(
+                f"`dt` is {self.dt} s and `leak` {self.leak} per second; a step must be at most "
+                f"0.1 / leak = {0.1 / self.leak:g} s."
+            )
+        if self.dt * max(self.feedback) > 1:
+            raise ValueError(
+                f"`feedback` holds {max(self.feedback):g}, so large that an error is overshot "
+                f"within one step of {self.dt} s; it must be at most 1 / dt = {1 / self.dt:g}."
+            )
         if not 100 * self.dt <= self.epoch:
             raise ValueError(
                 f"`dt` is {self.dt} s and `epoch` {self.epoch} s; an epoch must have 100 steps or "
                 "more."
             )
+
+    def first_slow_epoch(self, learn_fast: bool) -> int:
+        """The number of the first epoch in which slow connections learn."""
+        return sum(self.fast_epochs) if learn_fast else 0
 
     @property
     def steps(self) -> int:

@@ -19,15 +19,12 @@ class System:
         matrix: A, per second.
         drive: standard deviation of each component of the input c while it is taught, per second.
         size: size of a signal in free response.
-        fast_pace: by which learning rates of fast connections are multiplied: where fewer neurons
-            fire at a time, each connection needs more of their spikes.
     """
 
     name: str
     matrix: np.ndarray
     drive: float
     size: float = 8.0
-    fast_pace: float = 1.0
 
     @property
     def dimension(self) -> int:
@@ -48,9 +45,9 @@ def system_named(name: str) -> System:
         ValueError: there is none of that name.
     """
     if name == "oscillator":
-        return System(name, oscillation(4.0, 12.0), 24.0, fast_pace=1.1)
+        return System(name, oscillation(4.0, 12.0), 24.0)
     if name == "integrator":
-        return System(name, np.zeros((2, 2)), 12.0, fast_pace=1.1)
+        return System(name, np.zeros((2, 2)), 12.0)
     if name == "random":
         # two damped oscillations in planes that random rotations mix
         rng = np.random.default_rng(4)

@@ -93,6 +93,12 @@ class Settings(rs.RunSettings):
                 f"`metropolis_neurons` is {self.metropolis_neurons}; they come in mirrored pairs, "
                 "so it must be even."
             )
+        if self.metropolis_neurons < 2 * self.metropolis_dim:
+            raise ValueError(
+                f"`metropolis_neurons` is {self.metropolis_neurons} and `metropolis_dim` "
+                f"{self.metropolis_dim}; it takes a mirrored pair for each dimension, "
+                f"{2 * self.metropolis_dim} neurons or more, to reach all of them."
+            )
         if self.onset + 100 > self.window:
             raise ValueError(
                 f"`onset` is {self.onset} ms and `window` {self.window} ms; at least 100 ms must "

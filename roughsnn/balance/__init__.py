@@ -1,6 +1,12 @@
 """Balanced networks: signals in spikes, and local rules that learn to put them there."""
 
-from .network import BalancedNetwork, distance_to, optimal_network, recovered_dynamics
+from .network import (
+    BalancedNetwork,
+    distance_to,
+    matched_decoder,
+    optimal_network,
+    recovered_dynamics,
+)
 from .readout import leaky_readout, refitted_decoder
 from .rules import (
     AbstractLocalRule,
@@ -22,6 +28,7 @@ __all__ = [
     "VoltageRule",
     "distance_to",
     "leaky_readout",
+    "matched_decoder",
     "optimal_network",
     "recovered_dynamics",
     "refitted_decoder",

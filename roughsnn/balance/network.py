@@ -130,6 +130,29 @@ def recovered_dynamics(network: BalancedNetwork) -> Float[Array, "J J"]:
     return left @ network.slow @ inverse - network.leak * identity
 
 
+def matched_decoder(network: BalancedNetwork) -> Float[Array, "J N"]:
+    r"""The decoder that belongs to the fast connections of a network, whatever they are:
+    $D = F^+ \Omega$, with the pseudoinverse $F^+$.
+
+    At rest all inputs of the neurons and all their spikes are filtered with one leak, so that
+    $V + \Omega r = F z$ at all times, where z is what the network receives, filtered:
+
+    $$
+    \frac{dz}{dt} = -\lambda z + c + F^+ W r .
+    $$
+
+    (for slow connections within the range of F). So $z - D r = F^+ V$ for this decoder: the
+    readout misses z by what potentials are away from 0, and nothing else. With
+    $\Omega = F F^\top$ it is $F^\top$; with learned connections that are, say, all 5 % too weak,
+    $F^\top r$ is 5 % more than the signal that the potentials stand for, and no slow connections
+    can change that. Slow connections that fit it are $W = F (A + \lambda I) D$.
+
+    Args:
+        network: the network; what it has as its decoder does not matter.
+    """
+    return jnp.linalg.pinv(network.encoder) @ network.fast
+
+
 def distance_to(
     fast: Float[Array, "N N"], optimum: Float[Array, "N N"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -91,25 +91,51 @@ class SpikeVoltageRule(AbstractLocalRule):
 
     With $\beta = 1/2$ it is at rest where the spikes of k find the potential of i, on average, half
     as far above 0 as they leave it below: in balance, which is tightest at
-    $\Omega = F F^\top + \mu I$. (After Bourdoukan & Deneve 2015.)
+    $\Omega = F F^\top$. (After Bourdoukan & Deneve 2015.)
+
+    Where spikes have a cost $\mu$, the potentials of neurons that fire much are below 0 in the
+    optimum, by $\mu r$, and this rule makes up for the cost by weights that are too small: with
+    filtered spike trains of size r by a share of about $2 \mu r / |F_k|^2$. With `cost` the change
+    is $\epsilon\,(V_i + \mu r_i - s_k \Omega_{ik})$ with
+
+    $$
+    s_k = 2 \beta\, \frac{T_k + \mu r_k}{\Omega_{kk} - \mu} .
+    $$
+
+    In the optimum $V + \mu r = F e$ with the error $e = x - D r$, and k fires where $F_k e = T_k +
+    \mu r_k$. So for $\beta = 1/2$ the rule is at rest at $\Omega = F F^\top + \mu I$ if the
+    error at the spikes of k is, on average, along $F_k$.
 
     Attributes:
         rate: learning rate $\epsilon$ of a spike, between 0 and 1; a number, or an array of no
             dimensions that may be traced, so that it can be lowered without compiling again.
         decay: $\beta > 0$; a little above one half makes weights smaller and keeps them bounded.
         fixed_resets: whether the diagonal, which is the reset, stays as it is.
+        cost: $\mu \ge 0$, the cost of filtered spike trains that the network was made with. Resets
+            must stay fixed unless it is 0.
     """
 
     rate: float | Float[Array, ""]
     decay: float = eqx.field(static=True)
     fixed_resets: bool = eqx.field(static=True)
+    cost: float = eqx.field(static=True)
 
     def __init__(
-        self, rate: float | Float[Array, ""], decay: float = 0.5, fixed_resets: bool = True
+        self,
+        rate: float | Float[Array, ""],
+        decay: float = 0.5,
+        fixed_resets: bool = True,
+        cost: float = 0.0,
     ):
         self.rate = rate if _may_be_traced(rate) else number("rate", rate, least=0, below=1)
         self.decay = number("decay", decay, positive=True)
         self.fixed_resets = fixed_resets
+        self.cost = number("cost", cost, least=0)
+        if self.cost > 0 and not fixed_resets:
+            raise ValueError(
+                f"`cost` is {self.cost:g} and `fixed_resets` False; a rule that knows the cost "
+                "takes the resets as they should be. Leave `fixed_resets` True, or `cost` 0."
+            )
 
     def change(self, network: BalancedNetwork, signals: LocalSignals) -> BalancedNetwork:
         """The network with changed fast connections.
@@ -123,7 +149,15 @@ class SpikeVoltageRule(AbstractLocalRule):
         share = (network.threshold[None] - signals.v) / jnp.where(rise > 0, rise, 1)
         share = jnp.where(rise > 0, jnp.clip(share, 0, 1), 1)
         step = signals.v.T @ signals.spikes + rise.T @ (signals.spikes * share)
-        step = step - self.decay * network.fast * number_of_spikes[None]
+        if self.cost == 0:
+            drawn = self.decay * number_of_spikes
+        else:
+            step = step + self.cost * (signals.rates.T @ signals.spikes)
+            # the sum of s_k over the spikes of k
+            of_rates = jnp.sum(signals.spikes * signals.rates, axis=0)
+            at_spikes = network.threshold * number_of_spikes + self.cost * of_rates
+            drawn = 2 * self.decay * at_spikes / (jnp.diagonal(network.fast) - self.cost)
+        step = step - network.fast * drawn[None]
         step = jnp.asarray(self.rate, step.dtype) * step
         if self.fixed_resets:
             step = step * (1 - jnp.eye(network.num_neurons, dtype=step.dtype))

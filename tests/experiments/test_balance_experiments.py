@@ -117,6 +117,14 @@ def test_bad_settings_are_refused_and_divergence_stops_a_run(tmp_path):
         linear_systems.Settings(systems=("pendulum",))
     with pytest.raises(ValueError, match="must have a value for each phase"):
         linear_systems.Settings(epochs=(3,))
+    with pytest.raises(ValueError, match=r"`signals` is 9 and `neurons` 6; so few neurons"):
+        spike_code.Settings(signals=9, neurons=6)
+    with pytest.raises(ValueError, match=r"`feedback` holds 2000, .* at most 1 / dt = 1000"):
+        linear_systems.Settings(dt=1e-3, feedback=(2000.0,), epochs=(3,), slow_rates=(0.1,))
+    with pytest.raises(ValueError, match=r"a step must be at most 0\.1 / leak = 0\.005 s"):
+        linear_systems.Settings(dt=0.01)
+    with pytest.raises(ValueError, match=r"`fast_epochs` is \(0, 0, 0\); .* `learn_fast` False"):
+        linear_systems.Settings(fast_epochs=(0, 0, 0))
     small = dict(
         neurons=6, homogeneous_neurons=4, seeds=(0,), durations=(200.0, 200.0), taus=(0.05, 0.05),
         pauses=(0.05, 0.05), noises=(0.045, 0.03), dt=0.05, size=3.0,
