@@ -11,6 +11,7 @@ its spikes.
 import statistics
 import sys
 import time
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -19,6 +20,7 @@ import jax.random as jr
 import numpy as np
 
 import roughsnn as rs
+from roughsnn.plotting.style import COLOURS, COLUMN_WIDTH, legend, tidy
 
 from ._balanced import DRIVE, DT, SETTLING, Theirs, network, ours, statistics_of
 from ._study import Study, format_table
@@ -36,6 +38,7 @@ def study(
     rounds: int = 3,
     sizes: tuple[int, ...] = (1000, 2000, 5000, 10_000, 20_000),
     brian2_python: str = sys.executable,
+    output: Path | None = None,
 ) -> Study:
     """Run the comparison, in single precision.
 
@@ -46,6 +49,7 @@ def study(
             each.
         brian2_python: a Python interpreter that has Brian2, in an environment of its own where its
             version does not go with this one's NumPy (`pip install brian2 "numpy<2.4"`).
+        output: a folder for a picture of the cost of a cell against neurons and spikes.
     """
     with jax.enable_x64(False):
         large = _beside_brian2(*_LARGE, seconds, rounds, brian2_python, differentiates=True)
@@ -56,6 +60,9 @@ def study(
     per_neuron, per_event, worst = _shares(costs)
     figures |= {"ns_per_neuron_and_cell": per_neuron, "ns_per_synaptic_event": per_event}
     figures["error_of_cost_law"] = worst
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        draw(costs).savefig(output / "large-network-cost.png", dpi=200)
     bounds = {
         "large_rate_error": "<= 0.02", "large_cv_error": "<= 0.03", "large_forward": "<= 2",
         "large_gradient_over_forward": "<= 4", "large_gradient_gigabytes": "<= 4",
@@ -71,6 +78,44 @@ def study(
         + f"\n{per_neuron:.3g} ns for each neuron and {per_event:.3g} ns for each spike and synapse"
     )
     return Study(figures, bounds, table)
+
+
+class Cost(eqx.Module):
+    """What a cell costs, and how many spikes it has on average."""
+
+    size: int
+    degree: int
+    spikes: float
+    microseconds: float
+
+
+def draw(costs: list[Cost]):
+    """The cost of a cell against the number of neurons, without spikes and with, and against the
+    number of synapses that spikes reach."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(2 * COLUMN_WIDTH, 2.6))
+    by_size: dict[int, list[Cost]] = {}
+    for cost in costs:
+        by_size.setdefault(cost.size, []).append(cost)
+    for n, colour in zip(range(len(_DRIVES)), COLOURS, strict=False):
+        of_drive = [some[n] for some in by_size.values()]
+        rate = of_drive[-1].spikes / of_drive[-1].size / DT
+        left.loglog(
+            list(by_size), [cost.microseconds for cost in of_drive], "o-", color=colour, ms=3,
+            label=f"{rate:.0f} spikes a second" if rate else "no spikes",
+        )  # fmt: skip
+    for (size, some), colour in zip(by_size.items(), COLOURS, strict=False):
+        events = [cost.spikes * cost.degree for cost in some]
+        extra = [cost.microseconds for cost in some]
+        right.loglog(events[1:], extra[1:], "o-", color=colour, ms=3, label=f"{size:,} neurons")
+    tidy(left, "neurons", "µs a cell of 0.1 ms")
+    tidy(right, "spikes a cell, times synapses of a neuron", "µs a cell of 0.1 ms")
+    for axes in (left, right):
+        legend(axes)
+        axes.xaxis.set_minor_formatter("")
+    figure.tight_layout()
+    return figure
 
 
 class _Comparison(eqx.Module):
@@ -195,14 +240,7 @@ def _statistics(times, neurons, size: int, seconds: float):
     return statistics_of(times[after], neurons[after], size, seconds)
 
 
-class _Cost(eqx.Module):
-    size: int
-    degree: int
-    spikes: float
-    microseconds: float
-
-
-def _cost(size: int, drive: float, rounds: int, degree: int = 100, seconds: float = 0.2) -> _Cost:
+def _cost(size: int, drive: float, rounds: int, degree: int = 100, seconds: float = 0.2) -> Cost:
     """What a cell costs."""
     pre, post, weights, v0 = network(size, degree)
     model = ours(pre, post, weights.astype(np.float32), v0.astype(np.float32))
@@ -210,10 +248,10 @@ def _cost(size: int, drive: float, rounds: int, degree: int = 100, seconds: floa
     cells = seconds / DT
     spikes = run.spikes()[0].size / cells
     cost = statistics.median(run.forward() for _ in range(rounds)) / cells
-    return _Cost(size, degree, spikes, 1e6 * cost)
+    return Cost(size, degree, spikes, 1e6 * cost)
 
 
-def _shares(costs: list[_Cost]) -> tuple[float, float, float]:
+def _shares(costs: list[Cost]) -> tuple[float, float, float]:
     """What a neuron and what a spike at a synapse cost in a cell, in nanoseconds, from a fit of
     relative errors with a constant; and the largest share by which the law misses a cost."""
     parts = np.array([[1.0, cost.size, cost.spikes * cost.degree] for cost in costs])
