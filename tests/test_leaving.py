@@ -28,6 +28,7 @@ with interrupts():
 """
 
 _COMPUTING = """
+import threading, time
 import jax, jax.numpy as jnp
 from roughsnn.commands.ending import leave
 from roughsnn.cli import main
@@ -36,7 +37,11 @@ jax.config.update("jax_platforms", "cpu")
 again = jax.jit(lambda x: jax.lax.fori_loop(0, 10**9, lambda i, x: jax.lax.cond(
     x[0, 0] < 0, lambda x: jax.pure_callback(lambda x: x, x, x), lambda x: x @ x, x), x))
 x = jnp.eye(2)
-threads = again(x)
+run = again.lower(x).compile()
+computing = threading.Thread(target=run, args=(x,), daemon=True)
+computing.start()
+time.sleep(0.5)
+assert computing.is_alive()
 print("before", end="")
 leave(143)
 """
