@@ -129,7 +129,7 @@ class Problem(NamedTuple):
 
     @property
     def num_input_rows(self) -> int:
-        return 0 if self.input_rows is None else self.input_rows.shape[0]
+        return 0 if self.network is None else self.network.num_input_rows
 
     def in_cells(self, time, own):
         """A time of a group of neurons in cells, `None` for none."""

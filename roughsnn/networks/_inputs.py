@@ -77,8 +77,9 @@ def _arriving(network, trains: SpikeTrains) -> SpikeTrains:
     delays = getattr(network, "input_delays", None)
     if delays is None:
         return trains
-    # (a delay that training takes below zero acts as zero)
-    delays = jnp.maximum(delays, 0).astype(trains.times.dtype)
+    # (a delay that training takes below zero acts as zero; one of zero has the derivative of longer
+    # ones, where a maximum would have half of it)
+    delays = jnp.where(delays < 0, 0, delays).astype(trains.times.dtype)
     times, rows = trains.times, trains.neurons
     known = jnp.maximum(rows, 0)
     num_rows = trains.num_neurons
@@ -129,8 +130,7 @@ def network_noise(network, t, y, args) -> StructuredDiffusion:
     if network.neurons.noise_shape is not None:
         noise = network.neurons.diffusion(t, neurons, args)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), y)
-    num_rows = 0 if network.input_rows is None else network.input_rows.shape[0]
-    dx = jax.ShapeDtypeStruct((num_rows,), jnp.result_type(*jax.tree.leaves(y)))
+    dx = jax.ShapeDtypeStruct((network.num_input_rows,), jnp.result_type(*jax.tree.leaves(y)))
     if noise is not None:
         dx = jax.ShapeDtypeStruct(network.neurons.noise_shape, dx.dtype)
     return StructuredDiffusion(_Parts(network, noise, zeros), _product, y, dx)

@@ -184,6 +184,11 @@ class SpikingNetwork(AbstractWiring):
         return self.input_delays is not None and self.input_delays.ndim == 2
 
     @property
+    def num_input_rows(self) -> int:
+        """How many rows `input_rows` has."""
+        return self.num_inputs * (self.num_neurons if self.delays_inputs_by_synapse else 1)
+
+    @property
     def input_rows(self) -> Float[Array, "R K"] | None:
         """What an arrival from outside brings to each neuron: a row for each input, or, where
         each synapse of an input has a delay of its own, number n K + k for that from input n to

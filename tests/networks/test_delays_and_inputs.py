@@ -124,6 +124,11 @@ def test_delays_of_inputs_are_input_spikes_that_come_later():
     differences = directional_derivative(lambda d: spikes(d, sent, rows), delays, direction, 1e-6)
     assert np.sum(np.abs(np.nan_to_num(np.asarray(slopes)))) > 0.1
     np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-7)
+    # a delay of zero moves spikes as their own times do
+    none = jnp.zeros_like(delays)
+    by_delays = jax.jvp(lambda d: spikes(d, sent, rows), (none,), (jnp.ones_like(none),))[1]
+    by_times = jax.jvp(lambda t: spikes(none, t, rows), (sent,), (jnp.ones_like(sent),))[1]
+    np.testing.assert_allclose(by_delays, by_times, rtol=1e-12)
 
 
 def test_input_spikes_between_two_cells_have_the_derivative_of_their_times():
