@@ -1,5 +1,6 @@
 """How a population reads out its estimate: random directions, and the geometry of a target."""
 
+import copy
 from typing import Any
 
 import equinox as eqx
@@ -72,6 +73,8 @@ class PiecewiseConstant(AbstractTimeFunction):
 
     times: tuple[float, ...] = eqx.field(static=True)
     values: Float[Array, "m_and_1 p"]
+    # within one step of a solver, how often it has stepped before the end of it
+    most: Int[Array, ""] | None
 
     def __init__(self, times: Any, values: Any):
         if isinstance(times, jax.core.Tracer):
@@ -86,16 +89,26 @@ class PiecewiseConstant(AbstractTimeFunction):
             )
         if not np.all(np.isfinite(known)) or np.any(np.diff(known) <= 0):
             raise ValueError(f"`times` must be finite and increase, got {known.tolist()}.")
-        self.times, self.values = tuple(known.tolist()), values
+        self.times, self.values, self.most = tuple(known.tolist()), values, None
 
     def __call__(self, t):
         if not self.times:
             return self.values[0]
         t = real_array("t", t)
-        return self.values[jnp.sum(jnp.asarray(self.times, t.dtype) <= t, dtype=jnp.int32)]
+        passed = self._passed(t)
+        return self.values[passed if self.most is None else jnp.minimum(passed, self.most)]
+
+    def _passed(self, t) -> Int[Array, ""]:
+        return jnp.sum(jnp.asarray(self.times, t.dtype) <= t, dtype=jnp.int32)
 
     def since(self, t0):
         return PiecewiseConstant([t - t0 for t in self.times], self.values)
+
+    def within(self, begin, end):
+        moved = copy.copy(self)
+        before = jax.lax.stop_gradient(end - 0.1 * (end - begin))
+        object.__setattr__(moved, "most", self._passed(before))
+        return moved
 
     def first_steps(self, dt: float) -> Int[Array, " m"]:
         """The numbers of the steps of length `dt` from which on each next value holds."""

@@ -144,3 +144,7 @@ def test_convergence_time_of_an_exponential_approach():
     # numbers of Python and NumPy, whole ones too
     np.testing.assert_allclose(convergence_time([1, 2], np.array([1, 3]), np.int64(4), 0.5), 1.5)
     np.testing.assert_allclose(PiecewiseConstant([0.5], [[0], [1]])(0.7), [1.0])
+    # a step of a solver that ends where it steps sees it before, and the next one after
+    step, before, at, after = PiecewiseConstant([0.5], [[0.0], [1.0]]), *jnp.array([0.4, 0.5, 0.6])
+    np.testing.assert_array_equal(step.within(before, at)(at), [0.0])
+    np.testing.assert_array_equal(step.within(at, after)(at), [1.0])
