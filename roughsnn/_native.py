@@ -32,7 +32,7 @@ _CHOICES = ("auto", "jax", "compiled")
 _COMPILERS = ("c++", "g++", "clang++")
 _REALS = {"float32": "float", "float64": "double"}
 # Without the second set, for a compiler that does not know it.
-_FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-shared", "-w")
+_FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-shared", "-w", "-fopenmp-simd")
 _TUNED = ("-march=native",)
 _SECONDS = 600
 

@@ -25,6 +25,8 @@ from roughsnn.cells import (
     FanRooms,
     FanWiring,
     Given,
+    MatrixGiven,
+    MatrixWiring,
     Rates,
     Rooms,
     State,
@@ -32,6 +34,7 @@ from roughsnn.cells import (
     listed_inputs,
     respond,
     respond_by_fans,
+    respond_by_matrices,
 )
 
 from ._event_loop import spikes_of
@@ -46,9 +49,16 @@ KINDS = (
     "noise, recurrent and refractory, rates of each", "recurrent by list",
     "recurrent by list, delays of synapses, rates of each",
     "noise, recurrent by list and refractory, delays of synapses, rates of each",
+    "compiled, equal rates", "compiled, recurrent", "compiled, in layers",
+    "compiled, noise, recurrent and refractory, rates of each",
+    "compiled, noise, in layers and refractory, rates of each",
 )  # fmt: skip
 # step of differences, which is shorter where a spike is slower than this, in thresholds a cell
 _STEP, _SLOW = 1e-6, 0.03
+# of two layers, all of whose neurons have inputs
+_LAYERS = (NEURONS // 2, NEURONS - NEURONS // 2)
+_IN_LAYERS = np.arange(NEURONS)[:, None] < _LAYERS[0]
+_IN_LAYERS = _IN_LAYERS & (np.arange(NEURONS)[None] >= _LAYERS[0])
 
 
 class Network(NamedTuple):
@@ -76,10 +86,12 @@ def random_network(rng: np.random.Generator, kind: str) -> tuple[Network, np.nda
     a, b = rng.uniform(0.05, 0.9, (2, *each))
     if kind == "equal rates":
         b = a
-    own = NEURONS if "recurrent" in kind else 0
+    own = NEURONS if "recurrent" in kind or "in layers" in kind else 0
     weights = rng.normal(0.3, 1.0, (own + INPUTS, NEURONS))
     # (a network that excites itself much runs away)
     weights[:own] = rng.normal(-0.2, 0.5, (own, NEURONS))
+    if "in layers" in kind:
+        weights[:own] = np.where(_IN_LAYERS, rng.normal(0.5, 1.0, (own, NEURONS)), 0)
     inputs = rng.uniform(0, CELLS, SPIKES)
     # some come together, some where a cell begins
     inputs[1] = inputs[0]
@@ -97,6 +109,8 @@ def random_network(rng: np.random.Generator, kind: str) -> tuple[Network, np.nda
 def simulated(network: Network, sources, cells, kind: str, rooms: Rooms, copies: int = 1):
     """The response of equal samples."""
     rows = network.weights.shape[0]
+    if "compiled" in kind:
+        return _by_matrices(network, sources, cells, kind, rooms, copies)
     # the cell of an input is told, so that a difference does not move it into another one
     offsets = network.inputs - cells.astype(network.inputs.dtype)
     listed = listed_inputs(
@@ -163,6 +177,42 @@ def _by_list(network: Network, listed, kind: str, rooms: Rooms, copies: int) -> 
     )  # fmt: skip
 
 
+def _by_matrices(network: Network, sources, cells, kind: str, rooms: Rooms, copies: int):
+    """The same by compiled code, whose spikes are a list in their order."""
+    weights, delays = network.weights[:-INPUTS], None
+    sizes, children = (NEURONS,), ((),)
+    if "in layers" in kind:
+        sizes, children = _LAYERS, ((1,), ())
+    elif "recurrent" in kind:
+        delays = network.delays
+    offsets = network.inputs - cells.astype(network.inputs.dtype)
+    cells, offsets, sources = (
+        jnp.tile(x[None], (copies, 1)) for x in (cells, offsets, sources)
+    )
+    given = MatrixGiven(
+        Rates(network.a, network.b, network.threshold, network.reset),
+        State(*(jnp.tile(x[None], (copies, 1)) for x in (network.v0, network.i0))),
+        network.current[None, None], weights if weights.shape[0] else None,
+        network.weights[-INPUTS:], offsets, delays,
+        network.refractory if "refractory" in kind else jnp.zeros((), offsets.dtype),
+        _lasting(network, copies) if "noise" in kind else None,
+    )  # fmt: skip
+    wiring = MatrixWiring(cells, sources, sizes, children, CELLS, 1.0, rooms.spikes, ROOM)
+    found = respond_by_matrices(given, wiring)
+    # the number of each spike among those of its neuron in its cell
+    earlier = np.tri(ROOM, k=-1, dtype=bool)[None]
+    key = found.cells * NEURONS + found.neurons
+    place = jnp.sum((key[:, :, None] == key[:, None]) & earlier, axis=2)
+    exists = jnp.arange(ROOM, dtype=jnp.int32)[None] < found.count[:, None]
+    cell = jnp.where(exists, found.cells, CELLS)
+    at = cell, place, jnp.arange(copies)[:, None], found.neurons
+    offsets = jnp.full((CELLS, rooms.spikes, copies, NEURONS), 2.0, offsets.dtype)
+    offsets = offsets.at[at].set(found.offsets, mode="drop")
+    early = jnp.asarray(False) if delays is None else jnp.any(delays < 1)
+    speeds = jnp.ones_like(offsets).at[at].set(found.speeds, mode="drop")
+    return Response(offsets, speeds, found.count > ROOM, found.bursting, early)
+
+
 def _lasting(network: Network, copies: int):
     """Where currents tend to while the noise of a cell lasts."""
     decay = jnp.broadcast_to(network.b, (1, 1, NEURONS))
@@ -191,11 +241,12 @@ def looped(network: Network, sources, kind: str):
     )
     first = network.weights.shape[0] - INPUTS
     weights: dict[Any, Any] = {("in", n): network.weights[first + n] for n in range(INPUTS)}
-    if "recurrent" in kind:
+    if network.weights.shape[0] > INPUTS:
         weights |= {n: network.weights[n] for n in range(NEURONS)}
     found = spikes_of(
         *full[:4], network.current, weights, list(zip(network.inputs, sources, strict=True)),
-        v0=network.v0, i0=network.i0, duration=float(CELLS), delays=delays,
+        v0=network.v0, i0=network.i0, duration=float(CELLS),
+        delays=delays if "recurrent" in kind else None,
         refractory=full[4] if "refractory" in kind else None,
         noise=network.noise if "noise" in kind else None,
     )  # fmt: skip

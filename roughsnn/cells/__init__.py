@@ -34,6 +34,10 @@ from ._layout import is_known as is_known
 from ._layout import layout_of as layout_of
 from ._layout import neurons_of as neurons_of
 from ._layout import strays as strays
+from ._matrix_compiled import MatrixGiven as MatrixGiven
+from ._matrix_compiled import MatrixWiring as MatrixWiring
+from ._matrix_compiled import computes_matrices as computes_matrices
+from ._matrix_compiled import respond_by_matrices as respond_by_matrices
 from ._responses import lifted as lifted
 from ._run import respond as respond
 from ._trains import collected as collected

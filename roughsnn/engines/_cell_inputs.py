@@ -22,6 +22,21 @@ class InputList(NamedTuple):
     neurons: Int[Array, "*trials S"]
 
 
+def placed(inputs: InputList, grid: TimeGrid, dtype):
+    """The cell in which each input spike arrives, of shape (trials, S) where one trial may stand for
+    all, its offset there, and which input it is. One outside of the window is in no cell of it."""
+    since, neurons = inputs
+    if since.ndim == 1:
+        since, neurons = since[None], neurons[None]
+    cell, offset = grid.place(since)
+    # an input at the start has no effect, as the trial begins after it
+    value, num_cells = lax.stop_gradient(since), grid.num_cells
+    last = jnp.asarray(grid.duration * (1 + 4 * float(jnp.finfo(since.dtype).eps)), since.dtype)
+    cell = jnp.where(value <= 0, -1, jnp.where((neurons >= 0) & (value <= last), cell, num_cells))
+    offset = jnp.where(neurons >= 0, offset, 0) / grid.dt0
+    return cell, jnp.minimum(offset, 1).astype(dtype), neurons
+
+
 def listed_by_cell(
     inputs, grid: TimeGrid, num_inputs: int, first: int, num_samples: int, room: int, dtype
 ) -> Listed:
@@ -32,19 +47,10 @@ def listed_by_cell(
         return listed_inputs(
             nothing, nothing.astype(dtype), nothing, num_cells, first + num_inputs, 0
         )
-    since, neurons = inputs
-    if since.ndim == 1:
-        since, neurons = since[None], neurons[None]
-    cell, offset = grid.place(since)
-    # an input at the start has no effect, as the trial begins after it
-    value = lax.stop_gradient(since)
-    last = jnp.asarray(grid.duration * (1 + 4 * float(jnp.finfo(since.dtype).eps)), since.dtype)
-    cell = jnp.where(value <= 0, -1, jnp.where((neurons >= 0) & (value <= last), cell, num_cells))
-    offset = jnp.where(neurons >= 0, offset, 0) / grid.dt0
+    cell, offset, neurons = placed(inputs, grid, dtype)
     listed = listed_inputs(
-        cell, jnp.minimum(offset, 1).astype(dtype), first + neurons, num_cells, first + num_inputs,
-        room,
-    )  # fmt: skip
+        cell, offset, first + neurons, num_cells, first + num_inputs, room
+    )
     if listed.crowded.shape[0] == num_samples:
         return listed
     offsets, sources = (

@@ -26,6 +26,7 @@ from ..cells import (
     Rooms,
     State,
     collected,
+    computes_matrices,
     dense_weights,
     drive_of,
     lifted,
@@ -44,6 +45,7 @@ from ..solve import GRAZES, ConditionsError, refused_where_used, step_is_too_lon
 from ..spikes import SpikeTrains
 from ._cell_fans import computed_by_list
 from ._cell_inputs import current_by_cell, noise_by_cell
+from ._cell_matrices import computed_by_matrices
 from ._cell_problem import Asked, Group, Need, Outcome, Problem
 
 Policy = Literal["refuse", "leave-out", "ignore"]
@@ -106,7 +108,11 @@ def _some_trials(layout, all_rooms, conditions, model, asked: Asked, key, index)
         & jnp.any(neurons.mu2 == 0),
         "at start": jnp.asarray(False) if by_intensity else jnp.any(start.v >= neurons.v_th),
     }
-    compute = computed_by_list if layout.by_list else _group_by_group
+    compute = _group_by_group
+    if layout.by_list:
+        compute = computed_by_list
+    elif not by_intensity and computes_matrices(dtype):
+        compute = computed_by_matrices
     outcome = compute(problem, layout, all_rooms)
     times, who, count, room = outcome.times, outcome.neurons, outcome.count, asked.max_spikes
     stopped = asked.stop_after

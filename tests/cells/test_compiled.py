@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.benchmarks.cells_exactness import KINDS, SPIKES, simulated
+from experiments.benchmarks.cells_exactness import SPIKES, simulated
 from roughsnn.cells import Rooms, is_compiled
 from tests.cells.test_exactness import known
 
 ROOMS = Rooms(SPIKES, 24, 6, 1.0)
-KIND = KINDS[-1]
+KIND = "noise, recurrent by list and refractory, delays of synapses, rates of each"
 
 
 @pytest.fixture

@@ -222,7 +222,10 @@ class Walk {
       out.release_offsets[count] = free_at;
       out.release_speeds[count] = free.speed;
       out.drops[count] = free.drop;
-      out.shift = free.shift;
+      // (without a period the potential falls by so much: what rounding has made of the time of the
+      // spike is made good in the potential)
+      out.shift = n.refractory > 0 ? free.shift
+                                   : out.shift + (n.reset - n.threshold) * std::exp(n.a * x);
       if (!may_again) return;
       cursor = free_at;
       segment = free.segment;
