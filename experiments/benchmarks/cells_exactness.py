@@ -25,11 +25,12 @@ from roughsnn.cells import (
     FanRooms,
     FanWiring,
     Given,
+    InputSpikes,
     MatrixGiven,
-    MatrixWiring,
     Rates,
     Rooms,
     State,
+    Wiring,
     fans_of,
     listed_inputs,
     respond,
@@ -186,9 +187,7 @@ def _by_matrices(network: Network, sources, cells, kind: str, rooms: Rooms, copi
     elif "recurrent" in kind:
         delays = network.delays
     offsets = network.inputs - cells.astype(network.inputs.dtype)
-    cells, offsets, sources = (
-        jnp.tile(x[None], (copies, 1)) for x in (cells, offsets, sources)
-    )
+    cells, offsets, sources = (jnp.tile(x[None], (copies, 1)) for x in (cells, offsets, sources))
     given = MatrixGiven(
         Rates(network.a, network.b, network.threshold, network.reset),
         State(*(jnp.tile(x[None], (copies, 1)) for x in (network.v0, network.i0))),
@@ -197,8 +196,8 @@ def _by_matrices(network: Network, sources, cells, kind: str, rooms: Rooms, copi
         network.refractory if "refractory" in kind else jnp.zeros((), offsets.dtype),
         _lasting(network, copies) if "noise" in kind else None,
     )  # fmt: skip
-    wiring = MatrixWiring(cells, sources, sizes, children, CELLS, 1.0, rooms.spikes, ROOM)
-    found = respond_by_matrices(given, wiring)
+    wiring = Wiring(sizes, children, CELLS, 1.0, rooms.spikes, ROOM)
+    found = respond_by_matrices(given, InputSpikes(cells, sources), wiring)
     # the number of each spike among those of its neuron in its cell
     earlier = np.tri(ROOM, k=-1, dtype=bool)[None]
     key = found.cells * NEURONS + found.neurons

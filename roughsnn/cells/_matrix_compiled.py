@@ -52,12 +52,10 @@ class MatrixGiven(NamedTuple):
     noise: Float[Array, "T B N"] | None
 
 
-class MatrixWiring(eqx.Module):
-    """What is not differentiated.
+class Wiring(eqx.Module):
+    """Groups of neurons and the cells of a window; static.
 
     Attributes:
-        cells: in which cell each input arrives; those outside of the window are left out.
-        sources: which input it is.
         sizes: how many neurons each group has.
         children: for each group, the groups that its spikes reach at once.
         num_cells: how many cells there are.
@@ -66,8 +64,6 @@ class MatrixWiring(eqx.Module):
         max_spikes: for how many spikes of a sample there is room.
     """
 
-    cells: Int[Array, "B S"]
-    sources: Int[Array, "B S"]
     sizes: tuple[int, ...] = eqx.field(static=True)
     children: tuple[tuple[int, ...], ...] = eqx.field(static=True)
     num_cells: int = eqx.field(static=True)
@@ -84,6 +80,14 @@ class MatrixWiring(eqx.Module):
 
         firsts = starts([len(x) for x in self.children])
         return starts(self.sizes), firsts, np.array(sum(self.children, ()), np.int32)
+
+
+class InputSpikes(NamedTuple):
+    """Input spikes: in which cell each arrives, where those outside of the window are left out, and
+    from which input it is."""
+
+    cells: Int[Array, "B S"]
+    sources: Int[Array, "B S"]
 
 
 class MatrixResponse(NamedTuple):
@@ -124,28 +128,28 @@ def computes_matrices(dtype: Any) -> bool:
     return all(native.target(name, dtype) is not None for name, native in _NATIVE.items())
 
 
-def respond_by_matrices(given: MatrixGiven, wiring: MatrixWiring) -> MatrixResponse:
+def respond_by_matrices(given: MatrixGiven, inputs: InputSpikes, wiring: Wiring) -> MatrixResponse:
     """The spikes of a network, differentiable in all that they depend on."""
-    return _respond(given, wiring)
+    return _respond(given, inputs, wiring)
 
 
 @eqx.filter_custom_vjp
-def _respond(given: MatrixGiven, wiring):
-    return _forward(given, wiring, keeps_states=False)[0]
+def _respond(given: MatrixGiven, inputs, wiring):
+    return _forward(given, inputs, wiring, keeps_states=False)[0]
 
 
 @_respond.def_fwd
-def _(perturbed, given, wiring):
+def _(perturbed, given, inputs, wiring):
     # everything but the rates is linear in the state
-    return _forward(given, wiring, bool(perturbed.rates.a or perturbed.rates.b))
+    return _forward(given, inputs, wiring, bool(perturbed.rates.a or perturbed.rates.b))
 
 
 @_respond.def_bwd
-def _(kept: _Kept, cotangents, perturbed: MatrixGiven, given: MatrixGiven, wiring: MatrixWiring):
-    return _backward(kept, cotangents.offsets, perturbed, given, wiring)
+def _(kept: _Kept, cotangents, perturbed, given, inputs, wiring):
+    return _backward(kept, cotangents.offsets, perturbed, given, inputs, wiring)
 
 
-def _forward(given: MatrixGiven, wiring: MatrixWiring, keeps_states: bool):
+def _forward(given: MatrixGiven, inputs: InputSpikes, wiring: Wiring, keeps_states: bool):
     given = lax.stop_gradient(given)
     dtype = given.start.v.dtype
     num_samples, num_neurons = given.start.v.shape
@@ -160,7 +164,7 @@ def _forward(given: MatrixGiven, wiring: MatrixWiring, keeps_states: bool):
     call = jax.ffi.ffi_call(_target(_FORWARD, dtype), shapes, vmap_method="sequential")
     out = call(
         *_parameters(given), *given.start, given.current, _or_nothing(given.noise, dtype),
-        wiring.cells, given.offsets, wiring.sources, *wiring.groups, num_cells=wiring.num_cells,
+        inputs.cells, given.offsets, inputs.sources, *wiring.groups, num_cells=wiring.num_cells,
         most_spikes=wiring.most_spikes, last=np.float64(wiring.last),
     )  # fmt: skip
     cells, offsets, neurons, speeds = out[:4]
@@ -172,8 +176,9 @@ def _forward(given: MatrixGiven, wiring: MatrixWiring, keeps_states: bool):
 
 
 def _backward(
-    kept: _Kept, from_offsets, perturbed: MatrixGiven, given: MatrixGiven, wiring: MatrixWiring
-) -> MatrixGiven:
+    kept: _Kept, from_offsets, perturbed: MatrixGiven, given: MatrixGiven, inputs: InputSpikes,
+    wiring: Wiring,
+) -> MatrixGiven:  # fmt: skip
     dtype = given.start.v.dtype
     num_samples, num_neurons = given.start.v.shape
     if from_offsets is None:
@@ -191,8 +196,8 @@ def _backward(
     ]
     call = jax.ffi.ffi_call(_target(_BACKWARD, dtype), shapes, vmap_method="sequential")
     out = call(
-        *parameters, given.current, _or_nothing(given.noise, dtype), wiring.cells, given.offsets,
-        wiring.sources, *wiring.groups, *kept.spikes, kept.count, *kept.states, from_offsets,
+        *parameters, given.current, _or_nothing(given.noise, dtype), inputs.cells, given.offsets,
+        inputs.sources, *wiring.groups, *kept.spikes, kept.count, *kept.states, from_offsets,
         num_cells=wiring.num_cells,
     )  # fmt: skip
     a, b, threshold, reset, refractory, weights, input_weights, delays, v, i = out[:10]

@@ -48,9 +48,7 @@ def listed_by_cell(
             nothing, nothing.astype(dtype), nothing, num_cells, first + num_inputs, 0
         )
     cell, offset, neurons = placed(inputs, grid, dtype)
-    listed = listed_inputs(
-        cell, offset, first + neurons, num_cells, first + num_inputs, room
-    )
+    listed = listed_inputs(cell, offset, first + neurons, num_cells, first + num_inputs, room)
     if listed.crowded.shape[0] == num_samples:
         return listed
     offsets, sources = (

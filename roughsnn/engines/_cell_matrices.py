@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..cells import (
+    InputSpikes,
     Layout,
     MatrixGiven,
-    MatrixWiring,
     Rates,
     Rooms,
     State,
+    Wiring,
     lifted,
     respond_by_matrices,
 )
@@ -84,21 +85,35 @@ def computed_by_matrices(problem: Problem, layout: Layout, rooms: tuple[Rooms, .
         rates, start, ordered(problem.current, 2), weights, input_weights, offsets, delays,
         refractory, noise,
     )  # fmt: skip
-    count = len(layout.groups)
-    children = tuple(
-        tuple(m for m in range(count) if n in layout.parents[m]) for n in range(count)
-    )
-    wiring = MatrixWiring(
-        cells, sources.astype(jnp.int32), tuple(map(len, layout.groups)), children,
-        grid.num_cells, grid.width_of_last / width, MOST_SPIKES, asked.max_spikes,
-    )  # fmt: skip
-    response = respond_by_matrices(given, wiring)
-    is_spike = jnp.arange(asked.max_spikes, dtype=jnp.int32)[None] < response.count[:, None]
-    times = (response.cells.astype(dtype) + response.offsets) * width
-    who = response.neurons if in_order else jnp.asarray(own)[response.neurons]
+    wiring = wiring_of(problem, layout)
+    inputs = InputSpikes(cells, sources.astype(jnp.int32))
+    response = respond_by_matrices(given, inputs, wiring)
     early = jnp.asarray(False) if delays is None else jnp.any(delays < 1)
-    need = NoNeed(jnp.zeros(num_samples, bool), response.bursting)
+    return outcome_of(
+        problem, layout, response, early, response.slowest < tolerance(dtype), len(rooms)
+    )
+
+
+def wiring_of(problem: Problem, layout: Layout) -> Wiring:
+    """The groups of the neurons and the cells of the window."""
+    count, grid = len(layout.groups), problem.asked.grid
+    children = tuple(tuple(m for m in range(count) if n in layout.parents[m]) for n in range(count))
+    return Wiring(
+        tuple(map(len, layout.groups)), children, grid.num_cells,
+        grid.width_of_last / grid.dt0, MOST_SPIKES, problem.asked.max_spikes,
+    )  # fmt: skip
+
+
+def outcome_of(
+    problem: Problem, layout: Layout, response, early, grazes, num_groups: int
+) -> Outcome:
+    """What became of the neurons, from spikes in their order."""
+    asked, own = problem.asked, layout.order
+    is_spike = jnp.arange(asked.max_spikes, dtype=jnp.int32)[None] < response.count[:, None]
+    times = (response.cells.astype(problem.dtype) + response.offsets) * asked.grid.dt0
+    who = jnp.asarray(own)[response.neurons]
+    need = NoNeed(jnp.zeros(problem.num_samples, bool), response.bursting)
     return Outcome(
         jnp.where(is_spike, times, jnp.inf), jnp.where(is_spike, who, -1), response.count,
-        (need,) * len(rooms), early, response.finite, response.slowest < tolerance(dtype),
+        (need,) * num_groups, early, response.finite, grazes,
     )  # fmt: skip

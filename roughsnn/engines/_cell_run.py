@@ -26,6 +26,7 @@ from ..cells import (
     Rooms,
     State,
     collected,
+    computes_intensities,
     computes_matrices,
     dense_weights,
     drive_of,
@@ -45,6 +46,7 @@ from ..solve import GRAZES, ConditionsError, refused_where_used, step_is_too_lon
 from ..spikes import SpikeTrains
 from ._cell_fans import computed_by_list
 from ._cell_inputs import current_by_cell, noise_by_cell
+from ._cell_intensities import computed_by_intensities
 from ._cell_matrices import computed_by_matrices
 from ._cell_problem import Asked, Group, Need, Outcome, Problem
 
@@ -111,7 +113,10 @@ def _some_trials(layout, all_rooms, conditions, model, asked: Asked, key, index)
     compute = _group_by_group
     if layout.by_list:
         compute = computed_by_list
-    elif not by_intensity and computes_matrices(dtype):
+    elif isinstance(neurons, StochasticLIF):
+        if computes_intensities(neurons, dtype):
+            compute = computed_by_intensities
+    elif computes_matrices(dtype):
         compute = computed_by_matrices
     outcome = compute(problem, layout, all_rooms)
     times, who, count, room = outcome.times, outcome.neurons, outcome.count, asked.max_spikes

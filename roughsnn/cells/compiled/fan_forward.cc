@@ -205,7 +205,6 @@ class Sample {
 
   // The ends of all neurons without spikes, and which of them may fire; see `free_end`.
   void free_ends(Size slot) {
-    // (said to be apart, so that the loop is done in vectors)
     const Size size = g.neurons;
     const Real *__restrict__ to_v = &to_v_[slot * size], *__restrict__ to_i = &to_i_[slot * size];
     const Real *__restrict__ negative = &negative_[slot * size], *__restrict__ v = v_.data();
@@ -217,6 +216,7 @@ class Sample {
     const Real* __restrict__ threshold = decay_.threshold.data();
     Real *__restrict__ end = end_.data(), *__restrict__ i_end = i_end_.data();
     Real *__restrict__ highest = highest_.data(), *__restrict__ above = above_.data();
+#pragma omp simd
     for (Size n = 0; n < size; ++n) {
       const Real own_end = decay_v[n] * v[n] + by_i[n] * i[n] + rise[n] * current[n] + to_v[n];
       const Real own_i = decay_i[n] * i[n];

@@ -6,33 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 #include <vector>
 
-#include "fans.h"
-#include "walk.h"
+#include "groups.h"
 
 namespace roughsnn {
 namespace {
-
-// Groups of neurons, each of which needs the spikes of earlier ones only, and which groups the
-// spikes of each reach in the same cell.
-struct Groups {
-  const std::int32_t *starts, *firsts, *children;
-  Size count;
-
-  Groups(const Ints& starts, const Ints& firsts, const Ints& children)
-      : starts(starts.typed_data()), firsts(firsts.typed_data()), children(children.typed_data()),
-        count(Size(starts.element_count()) - 1) {}
-
-  std::vector<Size> of_neurons() const {
-    std::vector<Size> group(starts[count]);
-    for (Size g = 0; g < count; ++g) {
-      std::fill(group.begin() + starts[g], group.begin() + starts[g + 1], g);
-    }
-    return group;
-  }
-};
 
 // Input spikes, (B, S): in which cell, at which offset in it and from which input.
 struct Inputs {
@@ -63,46 +42,6 @@ struct Problem {
     const Size size = refractory.stride ? neurons : 1;
     return std::any_of(refractory.values, refractory.values + size, [](Real x) { return x != 0; });
   }
-};
-
-// When a spike arrives: how many cells after its own, and at which offset.
-struct Arriving {
-  Size later;
-  Real when;
-};
-
-inline Arriving arriving(Real offset, Real delay, Size cells) {
-  // (one that is longer than the window arrives in no cell)
-  const Real most = Real(cells) + 1, whole = delay >= 0 ? std::floor(std::min(delay, most)) : Real(0);
-  const Real when = offset + (delay - whole);
-  return when >= 1 ? Arriving{Size(whole) + 1, when - 1} : Arriving{Size(whole), when};
-}
-
-// Numbers by the cell that they belong to, in their order.
-class ByCells {
- public:
-  // `cell_of` says the cell of each number below `total`; one outside of the window is left out.
-  template <class CellOf>
-  void fill(Size cells, Size total, CellOf cell_of) {
-    starts_.assign(cells + 1, 0);
-    for (Size n = 0; n < total; ++n) {
-      const Size cell = cell_of(n);
-      if (cell >= 0 && cell < cells) ++starts_[cell + 1];
-    }
-    std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
-    next_.assign(starts_.begin(), starts_.end() - 1);
-    numbers_.resize(starts_[cells]);
-    for (Size n = 0; n < total; ++n) {
-      const Size cell = cell_of(n);
-      if (cell >= 0 && cell < cells) numbers_[next_[cell]++] = n;
-    }
-  }
-
-  Size* begin(Size cell) { return numbers_.data() + starts_[cell]; }
-  Size* end(Size cell) { return numbers_.data() + starts_[cell + 1]; }
-
- private:
-  std::vector<Size> starts_, next_, numbers_;
 };
 
 // What depends on the parameters of a neuron alone.

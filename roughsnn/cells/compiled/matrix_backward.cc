@@ -112,17 +112,13 @@ class Worker {
     Real offset, value;
   };
 
-  static void add(std::vector<Real>& total, Size n, Real value) {
-    total[total.size() == 1 ? 0 : n] += value;
-  }
-
   void step(Size cell) {
     cell_ = cell;
     heights_.clear();
     if (has_refractory_) {
       for (Size n = 0; n < p.neurons; ++n) {
         if (!held_[n]) continue;
-        add(totals.reset, n, from_v_[n]);
+        add_to(totals.reset, n, from_v_[n]);
         from_v_[n] = 0;
       }
     }
@@ -144,7 +140,7 @@ class Worker {
         const Real by_when = arrive(p.weights + source * p.neurons, row_of(totals.weights, source),
                                     when_[*k], 0, p.neurons);
         from_arrival_[*k] = by_when;
-        add(totals.delays, source, by_when);
+        add_to(totals.delays, source, by_when);
       }
     }
     const Size first_input = sample_ * p.inputs.number;
@@ -175,8 +171,8 @@ class Worker {
     meet(n);
     const Real a = p.a[n], since = at_[n] - event.offset;
     const Real part = weight_[n] * std::exp(-a * since);
-    add(totals.a, n, part * since * s_.drops[at]);
-    add(totals.reset, n, part);
+    add_to(totals.a, n, part * since * s_.drops[at]);
+    add_to(totals.reset, n, part);
     heights_.push_back({n, event.offset, -part});
     from_release_[event.spike] = -part * s_.release_speeds[at];
     weight_[n] = 0;
@@ -187,7 +183,7 @@ class Worker {
     const Size at = first_ + event.spike, n = s_.neurons[at];
     meet(n);
     const Real moved = from_release_[event.spike];
-    add(totals.refractory, n, moved);
+    add_to(totals.refractory, n, moved);
     Real from_offset = s_.from_offsets[at] + moved + from_arrival_[event.spike];
     if (!p.is_delayed && p.weights) {
       const Size group = group_of_[n];
@@ -199,7 +195,7 @@ class Worker {
     }
     const Real height = -from_offset / s_.speeds[at];
     heights_.push_back({n, event.offset, height});
-    add(totals.threshold, n, -height);
+    add_to(totals.threshold, n, -height);
     weight_[n] = height;
     at_[n] = event.offset;
     held_[n] = 0;
@@ -238,8 +234,8 @@ class Worker {
         by_when += weights[n] * (b * by_i * from_i[n] - a * (by_i - by_v) * from_v[n]);
         if (ask_.states_v) {
           const ByRates rates = response_by_rates(a, b, left);
-          add(totals.a, n, weights[n] * from_v[n] * rates.a);
-          add(totals.b, n, weights[n] * (from_v[n] * rates.b - from_i[n] * left * by_i));
+          add_to(totals.a, n, weights[n] * from_v[n] * rates.a);
+          add_to(totals.b, n, weights[n] * (from_v[n] * rates.b - from_i[n] * left * by_i));
         }
       }
     }
@@ -252,8 +248,8 @@ class Worker {
       by_when -= felt * a * (std::exp(-b * since) - by_v);
       if (ask_.states_v && felt != 0) {
         const ByRates rates = response_by_rates(a, b, since);
-        add(totals.a, n, felt * rates.a);
-        add(totals.b, n, felt * rates.b);
+        add_to(totals.a, n, felt * rates.a);
+        add_to(totals.b, n, felt * rates.b);
       }
     }
     return by_when;
@@ -302,16 +298,16 @@ class Worker {
       const Real own_i = ask_.states_i[at + n];
       const ByRates grown = response_by_rates(p.a[n], p.b[n], 1);
       const Real over = current_at(n, at) - ask_.states_v[at + n];
-      add(totals.a, n, v * (decay_.v[n] * over + grown.a * own_i));
-      add(totals.b, n, v * grown.b * own_i - i * decay_.i[n] * own_i);
+      add_to(totals.a, n, v * (decay_.v[n] * over + grown.a * own_i));
+      add_to(totals.b, n, v * grown.b * own_i - i * decay_.i[n] * own_i);
     }
     for (const Height& x : heights_) {
       const Size n = x.neuron;
       const Real a = p.a[n], own_i = ask_.states_i[at + n];
       const ByRates grown = response_by_rates(a, p.b[n], x.offset);
       const Real over = current_at(n, at) - ask_.states_v[at + n];
-      add(totals.a, n, x.value * (x.offset * std::exp(-a * x.offset) * over + grown.a * own_i));
-      add(totals.b, n, x.value * grown.b * own_i);
+      add_to(totals.a, n, x.value * (x.offset * std::exp(-a * x.offset) * over + grown.a * own_i));
+      add_to(totals.b, n, x.value * grown.b * own_i);
     }
   }
 
@@ -342,10 +338,6 @@ class Worker {
   std::vector<Event> events_;
   std::vector<Height> heights_;
 };
-
-Real* asked_for(RealResults& result) {
-  return result->element_count() ? result->typed_data() : nullptr;
-}
 
 ffi::Error compute(ffi::ThreadPool pool, Reals a, Reals b, Reals threshold, Reals reset,
                    Reals refractory, Reals weights, Reals input_weights, Reals delays, Reals current,
@@ -389,11 +381,6 @@ ffi::Error compute(ffi::ThreadPool pool, Reals a, Reals b, Reals threshold, Real
     workers.push_back(worker);
     return [worker](Size sample) { worker->run(sample); };
   });
-  auto add_up = [](RealResults& result, const std::vector<Real>& more) {
-    Real* to = result->typed_data();
-    if (Size(more.size()) != Size(result->element_count())) return;
-    for (std::size_t n = 0; n < more.size(); ++n) to[n] += more[n];
-  };
   for (const auto& worker : workers) {
     const Totals& t = worker->totals;
     add_up(by_a, t.a);

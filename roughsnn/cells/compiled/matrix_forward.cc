@@ -38,12 +38,6 @@ struct Settings {
   Real last;
 };
 
-// What arrives in a cell: a row of weights at an offset.
-struct Row {
-  Real when;
-  const Real* weights;
-};
-
 bool is_earlier(const Row& x, const Row& y) { return x.when < y.when; }
 
 // One sample after the other.
@@ -157,6 +151,7 @@ class Worker {
     Real* __restrict__ negative = negative_.data();
     if (p.share_rates()) {
       const Real by_v = response(p.a[0], p.b[0], left), by_i = std::exp(-p.b[0] * left);
+#pragma omp simd
       for (Size n = begin; n < end; ++n) {
         const Real weight = weights[n];
         to_v[n] += weight * by_v;
@@ -185,6 +180,7 @@ class Worker {
     const Real* __restrict__ threshold = decay_.threshold.data();
     Real *__restrict__ end = end_.data(), *__restrict__ i_end = i_end_.data();
     Real *__restrict__ highest = highest_.data(), *__restrict__ above = above_.data();
+#pragma omp simd
     for (Size n = begin; n < stop; ++n) {
       const Real own_i = decay_i[n] * i[n];
       const Real own_end = decay_v[n] * v[n] + by_i[n] * i[n] + rise[n] * current[n] + to_v[n];
