@@ -1,6 +1,6 @@
-"""Networks whose synapses are matrices, by compiled code, where it can be had: all groups of neurons
-at once, without rooms, the samples shared out among threads. `_forward.py` and `_backward.py` are
-the same by JAX."""
+"""Networks whose synapses are matrices, by compiled code, where it can be had: all groups of
+neurons at once, without rooms, the samples shared out among threads. `_forward.py` and
+`_backward.py` are the same by JAX."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,7 +180,7 @@ def _backward(
     wiring: Wiring,
 ) -> MatrixGiven:  # fmt: skip
     dtype = given.start.v.dtype
-    num_samples, num_neurons = given.start.v.shape
+    num_samples, _num_neurons = given.start.v.shape
     if from_offsets is None:
         from_offsets = jnp.zeros((num_samples, wiring.max_spikes), dtype)
     parameters = _parameters(given)

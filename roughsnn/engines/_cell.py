@@ -60,6 +60,11 @@ class CellEngine(AbstractEngine):
     beforehand how it is connected and how much room it needs, by `prepared`. Outside, both is found
     as it goes, in each call by running again with more room: prepare it for many calls.
 
+    Where a C++ compiler is at hand, all of this is computed by code that it compiles at its first
+    use, on all cores, with the same numbers; for `StochasticLIF` neurons if their intensity is the
+    exponential one. It makes room for spikes as it goes. The environment variable
+    `ROUGHSNN_COMPILED` (`auto`, `jax`, `compiled`) says who computes.
+
     Attributes:
         conditions: what happens where a trial is differentiated in which a spike only grazes its
             threshold: `"refuse"`, `"leave-out"` or `"ignore"`, see [`roughsnn.eventsolve`][].

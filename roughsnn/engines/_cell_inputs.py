@@ -23,8 +23,9 @@ class InputList(NamedTuple):
 
 
 def placed(inputs: InputList, grid: TimeGrid, dtype):
-    """The cell in which each input spike arrives, of shape (trials, S) where one trial may stand for
-    all, its offset there, and which input it is. One outside of the window is in no cell of it."""
+    """The cell in which each input spike arrives, its offset there, and which input it is, all of
+    shape (trials, S), where one trial may stand for all. One outside of the window is in no cell of
+    it."""
     since, neurons = inputs
     if since.ndim == 1:
         since, neurons = since[None], neurons[None]

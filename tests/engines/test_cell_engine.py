@@ -1,7 +1,7 @@
 """Networks by the engine that resolves all spikes of a cell side by side.
 
-Spike times of single precision are compared to 4e-5 of a cell: a few roundings of the potential over
-its slope, which is less than 0.05 thresholds a cell for the slowest of these spikes."""
+Spike times of single precision are compared to 4e-5 of a cell: a few roundings of the potential
+over its slope, which is less than 0.05 thresholds a cell for the slowest of these spikes."""
 
 import equinox as eqx
 import jax
