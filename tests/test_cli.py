@@ -90,7 +90,7 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
             "`steps` is -3; it must be at least",
         ),
         (["run", "input-current", "--sigmas", "0.5", "0.5"], "`sigmas` holds 0.5 twice"),
-        (["run", "predictive-coding", "--dt", "0.3"], "a whole number of steps"),
+        (["run", "predictive-coding", "--dt0", "0.3"], "a whole number of steps"),
         (["run", "delayed-memory-xor", "--max-steps", "70"], "it must be a multiple of 50"),
         (
             ["run", "synaptic-weights", "--improved", "--steps", "3", "2"],
@@ -98,7 +98,7 @@ def test_help_explains_every_setting_with_its_default(command, capsys, monkeypat
         ),
         (["run", "synaptic-weights", "--paths", "4"], "not used without `improved`"),
         (["run", "fast-sampling", "--sweep-dims", "0"], "`sweep_dims` holds 0; each must be at"),
-        (["run", "fast-sampling", "--balanced-dt", "0.5"], "Euler's scheme diverges"),
+        (["run", "fast-sampling", "--balanced-dt0", "0.5"], "Euler's scheme diverges"),
         (["run", "mirror-symmetry", "--density", "0"], "`density` is 0.0; it must be between"),
         (["run", "mirror-symmetry", "--threshold", "2.5"], "it must be between 1 and 2"),
         (["run", "random-feedback", "--samples", "3"], "`samples` is 3; it must be between"),

@@ -73,7 +73,7 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
     bounds["balanced_natural_over_naive_early_mean_ses"] = ">= 5"
     protocol = Protocol(
         settings.balanced_dim, settings.neurons_per_dim, settings.balanced_correlation,
-        dt=settings.balanced_dt, onset=settings.onset, mean=BALANCED_MEAN,
+        dt=settings.balanced_dt0, onset=settings.onset, mean=BALANCED_MEAN,
     )  # fmt: skip
     loops, found = _loops(protocol, min(_LOOPS, 2 * settings.repeats))
     figures |= found

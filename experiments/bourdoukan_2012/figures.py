@@ -72,9 +72,9 @@ def draw_activity(
         parts = respond(settings, population, networks, 400.0)
         seen = [jax.tree.map(lambda a: a[0], part) for part in parts]
         x, readout = seen[0].x, seen[0].readout
-        shown = round(15.0 / settings.dt)
-        ts = settings.dt * (1 + np.arange(shown))
-        plot_raster(trains_of(seen[0].spikes[None, :shown], settings.dt)[0], axes[0, column])
+        shown = round(15.0 / settings.dt0)
+        ts = settings.dt0 * (1 + np.arange(shown))
+        plot_raster(trains_of(seen[0].spikes[None, :shown], settings.dt0)[0], axes[0, column])
         axes[0, column].set_title(f"{name} learning", fontsize=8)
         plot_readout(ts, readout[:shown], x[:shown], axes[1, column])
         if column:
@@ -89,7 +89,7 @@ def draw_activity(
         legend(ax)
         ax = axes[3, column]
         spikes = np.concatenate([part.spikes for part in seen])
-        intervals = settings.dt * np.concatenate(
+        intervals = settings.dt0 * np.concatenate(
             [np.diff(np.flatnonzero(of_one)) for of_one in spikes.T]
         )
         longest = 5 * intervals.mean()
@@ -125,7 +125,7 @@ def draw_removal(
 
     figure, axes = plt.subplots(2, 2, figsize=(6.8, 3.4), layout="constrained")
     x, readout, trains = removal_over_time(settings, population, learned, share)
-    ts = settings.dt * (1 + np.arange(len(x)))
+    ts = settings.dt0 * (1 + np.arange(len(x)))
     plot_raster(trains, axes[0, 0])
     axes[0, 0].set_xlabel("")
     plot_readout(ts, readout, x, axes[1, 0])

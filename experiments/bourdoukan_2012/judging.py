@@ -120,25 +120,25 @@ def respond(
     another such stretch for getting there; halfway through, others may take their place."""
     law, keys = law_of(settings, population), keys_of(settings, seed)
     learners = beginners(law, networks)
-    number, steps = round(duration / STRETCH), round(STRETCH / settings.dt)
+    number, steps = round(duration / STRETCH), round(STRETCH / settings.dt0)
     for i in range(1 + number):
         if later is not None and i == 1 + number // 2:
             learners = eqx.tree_at(lambda learner: learner.network, learners, later)
         of_stretch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, i)
-        learners, seen = _run(learners, of_stretch, law, settings.dt, steps)
+        learners, seen = _run(learners, of_stretch, law, settings.dt0, steps)
         if i > 0:
             yield jax.tree.map(np.asarray, seen)
 
 
 @eqx.filter_jit
-def _run(learners: Learner, keys: Any, law: SignalLaw, dt: float, steps: int) -> Any:
+def _run(learners: Learner, keys: Any, law: SignalLaw, dt0: float, steps: int) -> Any:
     """A stretch of time of all networks; compiled once for all that have the same shapes."""
 
     def one(learner, key):
         for_signal, for_noise = jr.split(key)
-        signal, inputs, x = draw_signal(law, learner.signal, for_signal, steps, dt)
+        signal, inputs, x = draw_signal(law, learner.signal, for_signal, steps, dt0)
         solution = solve_balanced(
-            learner.network, inputs, dt, state=learner.state, key=for_noise, throw=False
+            learner.network, inputs, dt0, state=learner.state, key=for_noise, throw=False
         )
         seen = Stretch(x, solution.readout, solution.v, solution.rates, solution.spikes)
         return Learner(learner.network, solution.state, signal), seen
@@ -146,13 +146,13 @@ def _run(learners: Learner, keys: Any, law: SignalLaw, dt: float, steps: int) ->
     return eqx.filter_vmap(one)(learners, keys)
 
 
-def trains_of(spikes: np.ndarray, dt: float) -> rs.SpikeTrains:
+def trains_of(spikes: np.ndarray, dt0: float) -> rs.SpikeTrains:
     """Spike trains, one for each seed, of spikes of shape (seeds, steps, neurons)."""
-    end = spikes.shape[1] * dt
+    end = spikes.shape[1] * dt0
     found = [np.nonzero(one) for one in spikes]
     busiest = max(len(steps) for steps, _ in found)
     return rs.SpikeTrains.from_lists(
-        [(np.minimum((steps + 1) * dt, end), neurons) for steps, neurons in found],
+        [(np.minimum((steps + 1) * dt0, end), neurons) for steps, neurons in found],
         t0=0.0, t1=end, num_neurons=spikes.shape[2],
         # room of a few sizes, so that statistics are compiled a few times
         max_spikes=2 ** math.ceil(math.log2(busiest + 1)),
@@ -170,7 +170,7 @@ def activity_of(
         price = price + np.mean(np.sum(seen.rates**2, axis=2), axis=1, dtype=float)
         spikes.append(seen.spikes)
     error, price = error / len(spikes), settings.cost * price / len(spikes)
-    trains = trains_of(np.concatenate(spikes, axis=1), settings.dt)
+    trains = trains_of(np.concatenate(spikes, axis=1), settings.dt0)
     cv, fano, rate, counts = (np.asarray(x) for x in _statistics(trains))
     often = counts >= FEWEST_SPIKES
     return [
@@ -204,7 +204,7 @@ def without(
     errors, rates = [], []
     for seen in respond(settings, population, silenced, REMOVED_FOR):
         errors.append(np.mean(np.sum((seen.x - seen.readout) ** 2, axis=2), axis=1, dtype=float))
-        rates.append(np.mean(seen.spikes, axis=(1, 2)) * population.neurons / left / settings.dt)
+        rates.append(np.mean(seen.spikes, axis=(1, 2)) * population.neurons / left / settings.dt0)
     return np.mean(errors, axis=0), np.mean(rates, axis=0)
 
 
@@ -224,4 +224,4 @@ def removal_over_time(
     removed = silence(networks, round(share * population.neurons))
     seen = respond(settings, population, networks, 2 * STRETCH, seed=5_000_000, later=removed)
     both = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *seen)
-    return both.x[0], both.readout[0], trains_of(both.spikes[:1], settings.dt)[0]
+    return both.x[0], both.readout[0], trains_of(both.spikes[:1], settings.dt0)[0]

@@ -60,7 +60,7 @@ def beginners(law: SignalLaw, networks: BalancedNetwork) -> Learner:
 class Phase:
     """A phase of learning: its step, noise of potentials, time constant, and steps of an epoch."""
 
-    dt: float
+    dt0: float
     noise: float
     tau: float
     steps: int
@@ -79,7 +79,7 @@ def learn(
         of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, number)
         learners, measures = _learn_an_epoch(
             learners, optimal.fast, of_epoch, law, settings.cost, settings.noise,
-            Phase(now.dt, now.noise, settings.taus[phase], now.steps),
+            Phase(now.dt0, now.noise, settings.taus[phase], now.steps),
         )  # fmt: skip
         return learners, np.asarray(measures, float)
 
@@ -107,16 +107,16 @@ def _learn_an_epoch(
 
     def one(learner, optimum, key):
         for_signal, for_noise = jr.split(key)
-        signal, inputs, x = draw_signal(law, learner.signal, for_signal, phase.steps, phase.dt)
+        signal, inputs, x = draw_signal(law, learner.signal, for_signal, phase.steps, phase.dt0)
         solution = solve_balanced(
-            with_noise(learner.network, phase.noise), inputs, phase.dt, state=learner.state,
+            with_noise(learner.network, phase.noise), inputs, phase.dt0, state=learner.state,
             rules=(VoltageRule(phase.tau),), update_every=UPDATE_EVERY, key=for_noise, throw=False,
         )  # fmt: skip
         loss = jnp.mean(
             jnp.sum((x - solution.readout) ** 2, axis=1) + cost * jnp.sum(solution.rates**2, axis=1)
         )
         distances = distance_to(solution.network.fast, optimum)
-        rate = jnp.mean(solution.spikes, dtype=x.dtype) / phase.dt
+        rate = jnp.mean(solution.spikes, dtype=x.dtype) / phase.dt0
         active = jnp.mean(jnp.any(solution.spikes, axis=1), dtype=x.dtype)
         network = with_noise(solution.network, noise)
         return Learner(network, solution.state, signal), jnp.stack([loss, *distances, rate, active])
@@ -139,9 +139,9 @@ def learn_autapse(settings: Settings, duration: float = 400.0) -> dict[str, np.n
     Returns:
         `time`, `weight`, `v` and `rate` at the end of each step; the optimum of the weight is 1.
     """
-    before, steps = (round(time / settings.autapse_dt) for time in (20.0, duration))
+    before, steps = (round(time / settings.autapse_dt0) for time in (20.0, duration))
     seen = _run_autapse(
-        settings.autapse_drive, settings.autapse_tau, settings.autapse_dt, before, steps
+        settings.autapse_drive, settings.autapse_tau, settings.autapse_dt0, before, steps
     )
     weight, v, rate = (np.asarray(x, float) for x in seen)
     if not np.isfinite(weight[-1]) or abs(weight[-1]) > 100:
@@ -149,12 +149,12 @@ def learn_autapse(settings: Settings, duration: float = 400.0) -> dict[str, np.n
             f"the autapse diverges, to {weight[-1]:.3g} times its optimum. Take a larger "
             "`autapse_tau`."
         )
-    time = settings.autapse_dt * (1 + np.arange(steps))
+    time = settings.autapse_dt0 * (1 + np.arange(steps))
     return {"time": time, "weight": weight, "v": v, "rate": rate}
 
 
 @eqx.filter_jit
-def _run_autapse(drive: float, tau: float, dt: float, before: int, steps: int) -> Any:
+def _run_autapse(drive: float, tau: float, dt0: float, before: int, steps: int) -> Any:
     """Weight, potential and filtered spike train of a neuron that learns after so many steps."""
     network = BalancedNetwork(jnp.ones((1, 1)), jnp.full((1, 1), 2.0), threshold=jnp.full(1, 0.5))
     rule = VoltageRule(tau, fixed_resets=False)
@@ -162,7 +162,7 @@ def _run_autapse(drive: float, tau: float, dt: float, before: int, steps: int) -
     def step(carry, learns):
         network, state = carry
         solution = solve_balanced(
-            network, jnp.full((1, 1), drive), dt, state=state, rules=(rule,), throw=False
+            network, jnp.full((1, 1), drive), dt0, state=state, rules=(rule,), throw=False
         )
         fast = jnp.where(learns, solution.network.fast, network.fast)
         network = eqx.tree_at(lambda net: net.fast, network, fast)

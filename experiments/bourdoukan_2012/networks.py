@@ -112,13 +112,13 @@ def start_of_signal(law: SignalLaw) -> SignalState:
 
 
 def draw_signal(
-    law: SignalLaw, state: SignalState, key: PRNGKeyArray, steps: int, dt: float
+    law: SignalLaw, state: SignalState, key: PRNGKeyArray, steps: int, dt0: float
 ) -> tuple[SignalState, Float[Array, "steps J"], Float[Array, "steps J"]]:
     """The state after some steps, the input, and the signal at the end of each step: the input, an
     Ornstein-Uhlenbeck process about a mean, filtered with the leak."""
     tau = law.correlation
     mean = start_of_signal(law).x
-    kept, decay = np.exp(-dt / tau), np.exp(-dt)
+    kept, decay = np.exp(-dt0 / tau), np.exp(-dt0)
     # the variance of the filtered process is that of the input times tau / (1 + tau)
     size = law.wander * np.sqrt((1 + tau) / tau) * np.sqrt(1 - kept**2)
     kicks = size * jr.normal(key, (steps, law.signals))

@@ -44,7 +44,7 @@ class Settings(rs.RunSettings):
     """Step of the networks in each phase: after a spike no neuron fires for so long."""
     noises: tuple[float, ...] = (0.2, 0.2, 0.1, 0.05)
     """Noise of the potentials in each phase."""
-    dt: float = 0.01
+    dt0: float = 0.01
     """Step of the networks when they are judged."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
     """Seeds of the networks, which learn side by side."""
@@ -52,7 +52,7 @@ class Settings(rs.RunSettings):
     """Constant signal of the single neuron."""
     autapse_tau: float = 62.0
     """Its time constant of learning."""
-    autapse_dt: float = 0.005
+    autapse_dt0: float = 0.005
     """Length of a step of the single neuron."""
     checkpoint_every: int = 5
     """Epochs, of 200 time units, between two checkpoints; a run that is killed loses at most so
@@ -67,8 +67,8 @@ class Settings(rs.RunSettings):
         "spread": between(0, 90), "size": above(0), "wander": at_least(0),
         "correlation": above(0), "cost": at_least(0), "noise": at_least(0),
         "weak_start": between(0, 2), "durations": at_least(200), "taus": above(0),
-        "pauses": above(0), "noises": at_least(0), "dt": above(0), "seeds": SEED,
-        "autapse_drive": above(0.5), "autapse_tau": above(0), "autapse_dt": above(0),
+        "pauses": above(0), "noises": at_least(0), "dt0": above(0), "seeds": SEED,
+        "autapse_drive": above(0.5), "autapse_tau": above(0), "autapse_dt0": above(0),
     }  # fmt: skip
     without_repeats = ("seeds",)
     presets: ClassVar = {"quick": {"seeds": (0, 1), "durations": (1000.0, 1000.0, 2000.0, 2000.0)}}
@@ -93,7 +93,7 @@ class Settings(rs.RunSettings):
                 "reach every signal."
             )
         of_steps = (
-            ("dt", (self.dt,)), ("autapse_dt", (self.autapse_dt,)), ("pauses", self.pauses)
+            ("dt0", (self.dt0,)), ("autapse_dt0", (self.autapse_dt0,)), ("pauses", self.pauses)
         )  # fmt: skip
         for name, steps in of_steps:
             if max(steps) > 0.1:
@@ -113,12 +113,12 @@ class Settings(rs.RunSettings):
 
     def of_phase(self, phase: int) -> "Settings":
         """The settings with step and noise of a phase."""
-        return dataclasses.replace(self, dt=self.pauses[phase], noise=self.noises[phase])
+        return dataclasses.replace(self, dt0=self.pauses[phase], noise=self.noises[phase])
 
     @property
     def steps(self) -> int:
         """Steps of an epoch, a multiple of `UPDATE_EVERY`."""
-        return UPDATE_EVERY * max(round(EPOCH / self.dt / UPDATE_EVERY), 1)
+        return UPDATE_EVERY * max(round(EPOCH / self.dt0 / UPDATE_EVERY), 1)
 
 
 EPOCH = 200.0

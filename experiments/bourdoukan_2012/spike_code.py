@@ -36,7 +36,7 @@ def run(settings: Settings) -> tuple[tuple[dict[str, float], list[Outcome]], Pat
         found = learn_autapse(settings)
         autapse = {
             f"autapse_{time:g}": float(
-                found["weight"][np.searchsorted(found["time"], time + settings.autapse_dt / 2) - 1]
+                found["weight"][np.searchsorted(found["time"], time + settings.autapse_dt0 / 2) - 1]
                 - 1
             )
             for time in TIMES

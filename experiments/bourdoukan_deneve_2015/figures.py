@@ -65,7 +65,7 @@ def draw_response(settings: Settings, system: System, network: BalancedNetwork) 
     figure, axes = plt.subplots(
         3, 1, figsize=(3.4, 4.2), height_ratios=(1, 1.1, 0.9), sharex=True, layout="constrained"
     )
-    ts = settings.dt * (1 + np.arange(len(readout)))
+    ts = settings.dt0 * (1 + np.arange(len(readout)))
     some = slice(None, None, 20)
     plot_readout(ts[some], readout[some], targets[some], axes[0])
     axes[0].legend(fontsize=5, frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
@@ -101,8 +101,8 @@ def draw_free(
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(6.8, 2.0), sharey=True, layout="constrained")
-    steps = round(FREE / settings.dt)
-    ts, some = settings.dt * np.arange(steps), slice(None, None, 20)
+    steps = round(FREE / settings.dt0)
+    ts, some = settings.dt0 * np.arange(steps), slice(None, None, 20)
     values, vectors = np.linalg.eig(system.matrix)
     for ax, net, name in zip(axes, (network, ideal), ("learned", "ideal"), strict=True):
         readout = free_responses(settings, system, net)[0][some]

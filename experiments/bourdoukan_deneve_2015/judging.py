@@ -108,7 +108,7 @@ def judge(
                 fast_distance=float(rows[-1, i, 6]),
                 rate_hz=float(np.mean(rs.spike_rates(spikes))),
                 cv=float(np.nanmean(rs.cv(spikes))),
-                modes=modes_of(system, responses, settings.dt),
+                modes=modes_of(system, responses, settings.dt0),
             )
         )  # fmt: skip
     return outcomes
@@ -148,10 +148,10 @@ def _test(
 def _run_tests(settings: Settings, system: System, networks: Any, keys: Any) -> Any:
     def test(network):
         def one(key):
-            inputs, targets = draw_inputs(system, key, settings.steps, settings.dt)
-            solution = solve_balanced(network, inputs, settings.dt, throw=False)
+            inputs, targets = draw_inputs(system, key, settings.steps, settings.dt0)
+            solution = solve_balanced(network, inputs, settings.dt0, throw=False)
             squares = jnp.sum((targets - solution.readout) ** 2), jnp.sum(targets**2)
-            return *squares, jnp.mean(solution.spikes, dtype=targets.dtype) / settings.dt
+            return *squares, jnp.mean(solution.spikes, dtype=targets.dtype) / settings.dt0
 
         wrong, all_of_it, rate = jax.vmap(one)(keys)
         return jnp.sum(wrong) / jnp.sum(all_of_it), jnp.mean(rate)
@@ -161,8 +161,8 @@ def _run_tests(settings: Settings, system: System, networks: Any, keys: Any) -> 
 
 def response(settings: Settings, system: System, network: BalancedNetwork, key):
     """The signal, the readout without feedback, the spikes and the solution of a fresh input."""
-    inputs, targets = draw_inputs(system, key, settings.steps, settings.dt)
-    solution = eqx.filter_jit(solve_balanced)(network, inputs, settings.dt)
+    inputs, targets = draw_inputs(system, key, settings.steps, settings.dt0)
+    solution = eqx.filter_jit(solve_balanced)(network, inputs, settings.dt0)
     return targets, solution.readout, solution.spike_trains(), solution
 
 
@@ -177,24 +177,24 @@ def free_responses(
     else:
         directions = np.random.default_rng(3).normal(size=(KICKS, j))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    kick, free = round(KICK / settings.dt), round(FREE / settings.dt)
+    kick, free = round(KICK / settings.dt0), round(FREE / settings.dt0)
 
     kicks = jnp.asarray(system.size / KICK * directions, network.fast.dtype)
-    return np.asarray(_run_kicks(network, kicks, kick, free, settings.dt), float)
+    return np.asarray(_run_kicks(network, kicks, kick, free, settings.dt0), float)
 
 
 @eqx.filter_jit
-def _run_kicks(network: BalancedNetwork, kicks: Any, kick: int, free: int, dt: float) -> Any:
+def _run_kicks(network: BalancedNetwork, kicks: Any, kick: int, free: int, dt0: float) -> Any:
     def one(direction):
         on = jnp.broadcast_to(direction[None], (kick, direction.size))
         inputs = jnp.concatenate([on, jnp.zeros((free, direction.size), direction.dtype)])
-        return solve_balanced(network, inputs, dt, throw=False).readout[kick:]
+        return solve_balanced(network, inputs, dt0, throw=False).readout[kick:]
 
     return jax.vmap(one)(kicks)
 
 
 def modes_of(
-    system: System, responses: Float[np.ndarray, "kicks steps J"], dt: float
+    system: System, responses: Float[np.ndarray, "kicks steps J"], dt0: float
 ) -> tuple[tuple[float, float, float, float], ...]:
     """Decay and frequency of each mode in free responses.
 
@@ -215,7 +215,7 @@ def modes_of(
         if steps < 2:
             modes.append((float(value.real), float(value.imag), float("nan"), float("nan")))
             continue
-        times = dt * np.arange(steps)
+        times = dt0 * np.arange(steps)
         decay = np.polyfit(times, np.log(np.abs(remains[:steps])), 1)[0]
         frequency = np.polyfit(times, np.unwrap(np.angle(remains[:steps])), 1)[0]
         modes.append((float(value.real), float(value.imag), float(decay), float(frequency)))

@@ -125,7 +125,7 @@ def teach(
         of_epoch = jax.vmap(jr.fold_in, in_axes=(0, None))(keys, signal)
         learns = phase.fast_rate > 0
         networks, measures = _learn_an_epoch(
-            networks, ideal, of_epoch, system, settings.steps, settings.dt,
+            networks, ideal, of_epoch, system, settings.steps, settings.dt0,
             jnp.asarray(phase.feedback), jnp.asarray(phase.slow_rate),
             jnp.asarray(phase.fast_rate) if learns else None,
             jnp.asarray(settings.fast_size if learns else 1.0), settings.cost,
@@ -150,7 +150,7 @@ def _learn_an_epoch(
     keys: Any,
     system: System,
     steps: int,
-    dt: float,
+    dt0: float,
     feedback: Any,
     slow_rate: Any,
     fast_rate: Any,
@@ -164,9 +164,9 @@ def _learn_an_epoch(
         rules.append(SpikeVoltageRule(fast_rate, cost=cost))
 
     def one(network, ideal, key):
-        inputs, targets = (size * x for x in draw_inputs(system, key, steps, dt))
+        inputs, targets = (size * x for x in draw_inputs(system, key, steps, dt0))
         solution = solve_balanced(
-            network, inputs, dt, targets=targets, rules=rules, throw=False,
+            network, inputs, dt0, targets=targets, rules=rules, throw=False,
             feedback=feedback, update_every=UPDATE_EVERY,
         )  # fmt: skip
         return solution.network, _measures(system, solution, targets, ideal)
@@ -183,7 +183,7 @@ def _measures(
     network = solution.network
     error = jnp.sum((targets - solution.readout) ** 2) / jnp.sum(targets**2)
     share = jnp.sqrt(jnp.mean(solution.error_current**2) / jnp.mean(solution.slow_current**2))
-    rate = jnp.mean(solution.spikes, dtype=error.dtype) / solution.dt
+    rate = jnp.mean(solution.spikes, dtype=error.dtype) / solution.dt0
     active = jnp.mean(jnp.any(solution.spikes, axis=1), dtype=error.dtype)
     slow = jnp.sum((network.slow - ideal.slow) ** 2) / jnp.sum(ideal.slow**2)
     fast, _ = distance_to(network.fast, ideal.fast)

@@ -42,7 +42,7 @@ class Settings(rs.RunSettings):
     """Cost mu of the filtered spike trains."""
     leak: float = 20.0
     """Leak lambda of potentials and readout, per second."""
-    dt: float = 1e-4
+    dt0: float = 1e-4
     """Length of a step of the networks, s."""
     epoch: float = 2.0
     """Length of an epoch, s; each begins at rest."""
@@ -75,7 +75,7 @@ class Settings(rs.RunSettings):
 
     number_ranges: ClassVar = {
         "seeds": SEED, "neurons_per_signal": at_least(3), "spike_size": above(0), "cost": above(0),
-        "leak": above(0), "dt": above(0), "epoch": above(0), "epochs": at_least(0),
+        "leak": above(0), "dt0": above(0), "epoch": above(0), "epochs": at_least(0),
         "feedback": at_least(0), "slow_rates": at_least(0),
         "fast_epochs": at_least(0), "fast_rates": between(0, 0.5), "fast_size": above(0),
         "weak_start": between(0, 1),
@@ -114,20 +114,20 @@ class Settings(rs.RunSettings):
                 f"`fast_epochs` is {self.fast_epochs}; fast connections must learn in one epoch or "
                 "more, or not at all, with `learn_fast` False."
             )
-        if self.dt * self.leak > 0.1:
+        if self.dt0 * self.leak > 0.1:
             raise ValueError(
-                f"`dt` is {self.dt} s and `leak` {self.leak} per second; a step must be at most "
+                f"`dt0` is {self.dt0} s and `leak` {self.leak} per second; a step must be at most "
                 f"0.1 / leak = {0.1 / self.leak:g} s."
             )
-        if self.dt * max(self.feedback) > 1:
+        if self.dt0 * max(self.feedback) > 1:
             raise ValueError(
                 f"`feedback` holds {max(self.feedback):g}, so large that an error is overshot "
-                f"within one step of {self.dt} s; it must be at most 1 / dt = {1 / self.dt:g}."
+                f"within one step of {self.dt0} s; it must be at most 1 / dt0 = {1 / self.dt0:g}."
             )
-        if not 100 * self.dt <= self.epoch:
+        if not 100 * self.dt0 <= self.epoch:
             raise ValueError(
-                f"`dt` is {self.dt} s and `epoch` {self.epoch} s; an epoch must have 100 steps or "
-                "more."
+                f"`dt0` is {self.dt0} s and `epoch` {self.epoch} s; an epoch must have 100 steps "
+                "or more."
             )
 
     def first_slow_epoch(self, learn_fast: bool) -> int:
@@ -137,7 +137,7 @@ class Settings(rs.RunSettings):
     @property
     def steps(self) -> int:
         """Steps of an epoch, a multiple of `UPDATE_EVERY`."""
-        return UPDATE_EVERY * round(self.epoch / self.dt / UPDATE_EVERY)
+        return UPDATE_EVERY * round(self.epoch / self.dt0 / UPDATE_EVERY)
 
     def phases(self, learn_fast: bool) -> list[Phase]:
         """The phases of learning, one after another."""

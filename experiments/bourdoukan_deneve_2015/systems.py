@@ -64,7 +64,7 @@ NAMES = ("oscillator", "integrator", "random")
 
 
 def draw_inputs(
-    system: System, key: PRNGKeyArray, steps: int, dt: float, correlation: float = 0.1
+    system: System, key: PRNGKeyArray, steps: int, dt0: float, correlation: float = 0.1
 ) -> tuple[Float[Array, "steps J"], Float[Array, "steps J"]]:
     """An Ornstein-Uhlenbeck input and the signal that the system makes of it, from 0 on.
 
@@ -72,11 +72,11 @@ def draw_inputs(
         system: the system.
         key: of the input.
         steps: steps.
-        dt: length of a step, s.
+        dt0: length of a step, s.
         correlation: correlation time of the input, s.
     """
-    advance, gain = propagators(system, dt)
-    kept = np.exp(-dt / correlation)
+    advance, gain = propagators(system, dt0)
+    kept = np.exp(-dt0 / correlation)
     kicks = system.drive * np.sqrt(1 - kept**2) * jax.random.normal(key, (steps, system.dimension))
 
     def step(state, kick):
@@ -90,10 +90,10 @@ def draw_inputs(
 
 
 def signal_of(
-    system: System, inputs: Float[Array, "steps J"], dt: float
+    system: System, inputs: Float[Array, "steps J"], dt0: float
 ) -> Float[Array, "steps J"]:
     """The signal at the end of each step, for an input that is held over steps, from 0 on."""
-    advance, gain = propagators(system, dt)
+    advance, gain = propagators(system, dt0)
 
     def step(x, c):
         x = advance @ x + gain @ c
@@ -102,10 +102,10 @@ def signal_of(
     return jax.lax.scan(step, jnp.zeros(system.dimension, inputs.dtype), inputs)[1]
 
 
-def propagators(system: System, dt: float) -> tuple[Float[Array, "J J"], Float[Array, "J J"]]:
+def propagators(system: System, dt0: float) -> tuple[Float[Array, "J J"], Float[Array, "J J"]]:
     """The matrices of an exact step: x becomes the first times x plus the second times c."""
     j = system.dimension
     block = np.zeros((2 * j, 2 * j))
-    block[:j, :j], block[:j, j:] = system.matrix * dt, np.eye(j) * dt
+    block[:j, :j], block[:j, j:] = system.matrix * dt0, np.eye(j) * dt0
     whole = expm(jnp.asarray(block))
     return whole[:j, :j], whole[:j, j:]

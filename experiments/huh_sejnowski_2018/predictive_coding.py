@@ -44,7 +44,7 @@ class Settings(rs.RunSettings):
     """Length of a trial, ms."""
     burn_in: float = 30.0
     """Time at the start of a trial that is not scored, ms."""
-    dt: float = 0.25
+    dt0: float = 0.25
     """Step of the solver, ms."""
     gate_width: float = 0.3
     """Width of the active zone; threshold minus reset is 1."""
@@ -62,23 +62,23 @@ class Settings(rs.RunSettings):
     number_ranges: ClassVar = {
         "num_neurons": at_least(1), "steps": at_least(1), "learning_rate": at_least(0),
         "fast_rate": at_least(0), "slow_rate": at_least(0), "batch_size": at_least(1),
-        "window": above(0), "burn_in": at_least(0), "dt": above(0), "gate_width": above(0),
+        "window": above(0), "burn_in": at_least(0), "dt0": above(0), "gate_width": above(0),
         "activity_price": at_least(0), "seed": SEED, "seeds": at_least(1),
     }  # fmt: skip
     presets: ClassVar = {"quick": {"steps": 200}}
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.dt <= self.window - self.burn_in:
+        if not self.dt0 <= self.window - self.burn_in:
             raise ValueError(
                 f"`window` is {self.window} ms, of which {self.burn_in} ms (`burn_in`) are not "
-                f"scored; a step of {self.dt} ms (`dt`) or more must be left."
+                f"scored; a step of {self.dt0} ms (`dt0`) or more must be left."
             )
-        steps = self.window / self.dt
+        steps = self.window / self.dt0
         if abs(steps - round(steps)) > 1e-6 * steps:
             raise ValueError(
-                f"`window` is {self.window} ms and `dt` {self.dt} ms; the window must be a whole "
-                f"number of steps, such as {round(steps) * self.dt:g} ms."
+                f"`window` is {self.window} ms and `dt0` {self.dt0} ms; the window must be a whole "
+                f"number of steps, such as {round(steps) * self.dt0:g} ms."
             )
 
 
@@ -128,8 +128,8 @@ def initial_network(settings: Settings, key) -> GatedNetwork:
 
 def draw_signals(settings: Settings, key, num: int):
     """Signals (num, steps, 2): sums of five cosines of 2 to 10 Hz, of unit variance."""
-    num_steps = round(settings.window / settings.dt)
-    times = settings.dt * jnp.arange(num_steps, dtype=jnp.result_type(float)).reshape(
+    num_steps = round(settings.window / settings.dt0)
+    times = settings.dt0 * jnp.arange(num_steps, dtype=jnp.result_type(float)).reshape(
         1, 1, num_steps, 1
     )
     keys = jr.split(key, 3)
@@ -145,12 +145,12 @@ def draw_signals(settings: Settings, key, num: int):
 def encode(settings: Settings, network: GatedNetwork, signals) -> GatedSolution:
     """The network's response to signals; potentials start spread over the lower half."""
     v0 = jnp.linspace(0.0, 0.5, network.num_neurons)
-    return solve_gated(network, signals, settings.dt, v0=v0, throw=False)
+    return solve_gated(network, signals, settings.dt0, v0=v0, throw=False)
 
 
 def relative_error(settings: Settings, readout, signals):
     """Mean squared error over the mean square of the signal, after the burn-in."""
-    scored = round(settings.burn_in / settings.dt)
+    scored = round(settings.burn_in / settings.dt0)
     readout, signals = readout[:, scored:], signals[:, scored:]
     return jnp.mean((readout - signals) ** 2) / jnp.mean(signals**2)
 
@@ -225,7 +225,7 @@ def judge(settings: Settings, result: rs.FitResult, seconds: float) -> Outcome:
 
     solution, error = response(result.model)
     external, recurrent = currents(result.model, signals, solution)
-    scored = round(settings.burn_in / settings.dt)
+    scored = round(settings.burn_in / settings.dt0)
 
     def cancelled(population):
         total = external + recurrent[population]

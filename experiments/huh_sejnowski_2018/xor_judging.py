@@ -64,7 +64,7 @@ def judge(
         for answer, name in zip(ANSWERS, ("equal", "single", "unequal"), strict=True):
             found[name] = jnp.mean(right, where=target == answer)
         found["order"] = share_in_order(readout[target == -1], readout[target == 1])
-        found["rate_hz"] = spikes / (task.num_steps * task.dt) * 1000
+        found["rate_hz"] = spikes / (task.num_steps * task.dt0) * 1000
         return {name: float(value) for name, value in found.items()}
 
     silent = tuple(jnp.zeros_like(w) for w in network.weights)

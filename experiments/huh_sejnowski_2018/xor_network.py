@@ -46,4 +46,4 @@ def respond(
     """The network's response. Potentials start anywhere in the lower half, in each trial anew:
     a network that is right in spite of it does not hang on the times of single spikes."""
     v0 = jr.uniform(key, (len(trials.target), network.num_neurons), maxval=0.45)
-    return solve_gated(network, trials.inputs, task.dt, v0=v0, **options)
+    return solve_gated(network, trials.inputs, task.dt0, v0=v0, **options)

@@ -25,13 +25,13 @@ class Task:
     """When the answer is looked at, after the beginning of the cue."""
     single: float = 1 / 3
     """Share of the trials that have one pulse."""
-    dt: float = 1.0
+    dt0: float = 1.0
 
     @property
     def num_steps(self) -> int:
         """Steps of the longest trial."""
         length = self.onset[1] + 2 * self.pulse + 2 * self.longest_delay + self.answer[1]
-        return round(length / self.dt)
+        return round(length / self.dt0)
 
 
 class Trials(NamedTuple):
@@ -57,7 +57,7 @@ def draw_trials(task: Task, key: PRNGKeyArray, num: int) -> Trials:
     single = jr.bernoulli(keys[3], task.single, (num,))
     second = first + task.pulse + delays[0]
     cue = second + task.pulse + delays[1]
-    t = task.dt * jnp.arange(task.num_steps, dtype=first.dtype)
+    t = task.dt0 * jnp.arange(task.num_steps, dtype=first.dtype)
 
     def bump(start):
         phase = (t[None] - start[:, None]) / task.pulse

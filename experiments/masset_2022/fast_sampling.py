@@ -42,7 +42,7 @@ class Settings(rs.RunSettings):
     """Its neurons for each dimension."""
     balanced_correlation: float = 0.8
     """The parameter rho of its target, whose covariance is (1 - rho) I + 3 rho 11'."""
-    balanced_dt: float = 0.1
+    balanced_dt0: float = 0.1
     """Its step, ms."""
     window: float = 2000.0
     """Length of a trial, ms."""
@@ -71,7 +71,7 @@ class Settings(rs.RunSettings):
         "repeats": at_least(2), "metropolis_dim": at_least(2), "metropolis_neurons": at_least(2),
         "metropolis_correlation": BELOW_ONE, "metropolis_dt": above(0),
         "balanced_dim": at_least(2), "neurons_per_dim": at_least(2),
-        "balanced_correlation": BELOW_ONE, "balanced_dt": above(0), "window": above(0),
+        "balanced_correlation": BELOW_ONE, "balanced_dt0": above(0), "window": above(0),
         "onset": above(0), "sweep_dims": at_least(1), "sweep_correlations": BELOW_ONE,
         "sweep_repeats": at_least(2), "spike_size": Range(0.05, 2.0),
         "continuous_trials": at_least(10), "seed": SEED,
@@ -108,16 +108,16 @@ class Settings(rs.RunSettings):
             value = getattr(self, name)
             if value != round(value):
                 raise ValueError(f"`{name}` is {value} ms; it must be a whole number of ms.")
-        for name in ("metropolis_dt", "balanced_dt"):
+        for name in ("metropolis_dt", "balanced_dt0"):
             steps = 1 / getattr(self, name)
             if steps < 1 or abs(steps - round(steps)) > 1e-6 * steps:
                 raise ValueError(
                     f"`{name}` is {getattr(self, name)} ms; 1 ms, in which estimates are kept, "
                     "must be a whole number of steps."
                 )
-        if self.balanced_dt >= 2 * measuring.TAU_LANGEVIN:
+        if self.balanced_dt0 >= 2 * measuring.TAU_LANGEVIN:
             raise ValueError(
-                f"`balanced_dt` is {self.balanced_dt} ms; Euler's scheme diverges unless it is "
+                f"`balanced_dt0` is {self.balanced_dt0} ms; Euler's scheme diverges unless it is "
                 f"less than twice the time constant of {measuring.TAU_LANGEVIN} ms."
             )
 

@@ -41,7 +41,7 @@ GROUP = 20
 
 
 @eqx.filter_jit
-def run_metropolis(keys, covariance, geometry, scale, neurons, dt, steps, every, mean):
+def run_metropolis(keys, covariance, geometry, scale, neurons, dt0, steps, every, mean):
     """Estimates (repeats, times, p) of Metropolis networks with random directions, and how many
     spikes each network fired; compiled once for all covariances, geometries and scales.
 
@@ -51,7 +51,7 @@ def run_metropolis(keys, covariance, geometry, scale, neurons, dt, steps, every,
         geometry: the matrix by which random directions are multiplied.
         scale: of the random directions.
         neurons: how many.
-        dt: the step, ms.
+        dt0: the step, ms.
         steps: how many.
         every: of which one in so many is kept.
         mean: of the target over time.
@@ -61,7 +61,7 @@ def run_metropolis(keys, covariance, geometry, scale, neurons, dt, steps, every,
         key_readout, key_run = jr.split(key)
         target = GaussianTarget(0.0, covariance)
         readout = geometry @ (scale * random_readout(key_readout, target.dim, neurons))
-        network = MetropolisNetwork(target, readout, tau=TAU_READOUT, dt=dt)
+        network = MetropolisNetwork(target, readout, tau=TAU_READOUT, dt0=dt0)
         path = network.run(key_run, steps, every=every, mean=mean)
         return path.estimates, jnp.sum(path.num_spikes)
 
@@ -69,7 +69,7 @@ def run_metropolis(keys, covariance, geometry, scale, neurons, dt, steps, every,
 
 
 @eqx.filter_jit
-def run_balanced(keys, covariance, noise_factor, neurons, dt, steps, every, shift, most):
+def run_balanced(keys, covariance, noise_factor, neurons, dt0, steps, every, shift, most):
     """The same for the source's balanced networks, with this noise factor and at most so many
     spikes a step."""
 
@@ -87,7 +87,7 @@ def run_balanced(keys, covariance, noise_factor, neurons, dt, steps, every, shif
             drift_at="readout",
         )
         path = run_by_clock(
-            network, key_run, steps, dt, every=every, shift=shift, max_spikes_per_step=most
+            network, key_run, steps, dt0, every=every, shift=shift, max_spikes_per_step=most
         )
         return path.estimates, jnp.sum(path.num_spikes)
 
@@ -128,22 +128,22 @@ def balanced(settings, geometry: str, spikes: str) -> dict[str, Any]:
     s = settings
     neurons = s.neurons_per_dim * s.balanced_dim
     covariance = balanced_covariance(s.balanced_dim, s.balanced_correlation)
-    every = _every(s.balanced_dt)
+    every = _every(s.balanced_dt0)
     options = (
         covariance, directions(covariance, geometry), neurons,
-        s.balanced_dt, round(s.window / s.balanced_dt), every,
+        s.balanced_dt0, round(s.window / s.balanced_dt0), every,
         _step_up(s.balanced_dim, s.onset, BALANCED_MEAN), 1 if spikes == "one a step" else None,
     )  # fmt: skip
     return _row(
         s, run_balanced, options, covariance, BALANCED_MEAN,
-        neurons=neurons, step=every * s.balanced_dt,
+        neurons=neurons, step=every * s.balanced_dt0,
     )  # fmt: skip
 
 
-def _every(dt: float) -> int:
+def _every(dt0: float) -> int:
     """Of how many steps one is kept: a whole number of what is kept makes a ms."""
-    steps = round(1 / dt)
-    most = max(1, round(SAMPLED_EVERY / dt))
+    steps = round(1 / dt0)
+    most = max(1, round(SAMPLED_EVERY / dt0))
     return next(n for n in range(most, 0, -1) if steps % n == 0)
 
 
@@ -249,27 +249,27 @@ def time_to_converge(settings, network: str, geometry: str, dim: int, correlatio
     groups = jr.split(jr.key(s.seed + 1), s.sweep_repeats)[: s.sweep_repeats // group * group]
     groups = groups.reshape(-1, group)
     if network == "metropolis":
-        mean, dt = METROPOLIS_MEAN, s.metropolis_dt
-        every = max(1, round(0.1 / dt))
+        mean, dt0 = METROPOLIS_MEAN, s.metropolis_dt
+        every = max(1, round(0.1 / dt0))
         covariance = equicorrelated_covariance(dim, correlation)
-        options = (jnp.asarray(dim**-0.5), 10 * dim, dt, round(200 / dt / every) * every, every,
+        options = (jnp.asarray(dim**-0.5), 10 * dim, dt0, round(200 / dt0 / every) * every, every,
                    _constant(dim, mean))  # fmt: skip
         compute = run_metropolis
     else:
-        mean, dt, window = BALANCED_MEAN, s.balanced_dt, 20.0
+        mean, dt0, window = BALANCED_MEAN, s.balanced_dt0, 20.0
         if geometry == "naive":
             # Euler's scheme is stable for the fastest direction of the naive geometry
-            dt, window = dt / max(1, round(2 * dt / (TAU_LANGEVIN * (1 - correlation)))), 200.0
-        every = max(1, round(s.balanced_dt / dt))
+            dt0, window = dt0 / max(1, round(2 * dt0 / (TAU_LANGEVIN * (1 - correlation)))), 200.0
+        every = max(1, round(s.balanced_dt0 / dt0))
         covariance = balanced_covariance(dim, correlation)
         most = 1 if network == "balanced one a step" else None
-        options = (s.neurons_per_dim * dim, dt, round(window / dt / every) * every, every,
+        options = (s.neurons_per_dim * dim, dt0, round(window / dt0 / every) * every, every,
                    _constant(dim, mean), most)  # fmt: skip
         compute = run_balanced
     factor = directions(covariance, geometry)
     courses = [np.asarray(compute(keys, covariance, factor, *options)[0]) for keys in groups]
     course = jnp.asarray(np.concatenate(courses).mean((0, 2)))
-    ts = dt * every * jnp.arange(1, course.shape[0] + 1, dtype=course.dtype)
+    ts = dt0 * every * jnp.arange(1, course.shape[0] + 1, dtype=course.dtype)
     time = float(convergence_time(ts, course, mean))
     return time if np.isfinite(time) else -1.0
 

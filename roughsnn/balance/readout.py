@@ -14,7 +14,7 @@ from .._checks import finite_array, number
 def leaky_readout(
     spikes: ArrayLike,
     decoder: ArrayLike,
-    dt: float,
+    dt0: float,
     leak: float,
 ) -> Float[Array, "steps J"]:
     r"""The readout $\hat x$ with $d\hat x / dt = -\lambda \hat x + D o$, at the end of each step.
@@ -23,7 +23,7 @@ def leaky_readout(
         spikes: 1 where a neuron fired in a step, else 0, shape (steps, N); a spike counts in full
             at the end of its step.
         decoder: the weights D, shape (J, N).
-        dt: length of a step.
+        dt0: length of a step.
         leak: the rate $\lambda > 0$.
 
     Raises:
@@ -36,7 +36,7 @@ def leaky_readout(
             f"`spikes` has shape {spikes.shape} and `decoder` {decoder.shape}; they must be "
             "(steps, N) and (J, N)."
         )
-    decay = math.exp(-number("leak", leak, positive=True) * number("dt", dt, positive=True))
+    decay = math.exp(-number("leak", leak, positive=True) * number("dt0", dt0, positive=True))
 
     def step(x, arrived):
         x = decay * x + arrived

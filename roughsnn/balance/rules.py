@@ -21,7 +21,7 @@ class LocalSignals(eqx.Module):
         spikes: 1 where a neuron fired in a step, else 0.
         error_current: what feedback of the error x - D r brings, F (x - D r), per unit of its gain;
             at the start of each step.
-        dt: length of a step.
+        dt0: length of a step.
     """
 
     v: Float[Array, "steps N"]
@@ -29,7 +29,7 @@ class LocalSignals(eqx.Module):
     rates: Float[Array, "steps N"]
     spikes: Float[Array, "steps N"]
     error_current: Float[Array, "steps N"]
-    dt: float = eqx.field(static=True)
+    dt0: float = eqx.field(static=True)
 
 
 class AbstractLocalRule(eqx.Module):
@@ -74,7 +74,7 @@ class VoltageRule(AbstractLocalRule):
             network: the network.
             signals: what happened.
         """
-        step = signals.dt / self.tau * (signals.v.T @ signals.rates)
+        step = signals.dt0 / self.tau * (signals.v.T @ signals.rates)
         if self.fixed_resets:
             step = step * (1 - jnp.eye(network.num_neurons, dtype=step.dtype))
         return eqx.tree_at(lambda net: net.fast, network, network.fast + step)
@@ -189,7 +189,7 @@ class CurrentRule(AbstractLocalRule):
             network: the network.
             signals: what happened.
         """
-        step = signals.dt * (signals.error_current.T @ signals.rates)
+        step = signals.dt0 * (signals.error_current.T @ signals.rates)
         step = jnp.asarray(self.rate, step.dtype) * step
         return eqx.tree_at(lambda net: net.slow, network, network.slow + step)
 

@@ -46,7 +46,7 @@ class BalancedSolution(eqx.Module):
         spikes: where a neuron fired.
         slow_current: what slow connections brought in each step, W r.
         error_current: what feedback brought in each step, its gain times F (x - D r).
-        dt: length of a step.
+        dt0: length of a step.
     """
 
     network: BalancedNetwork
@@ -57,11 +57,11 @@ class BalancedSolution(eqx.Module):
     spikes: Bool[Array, "steps N"]
     slow_current: Float[Array, "steps N"]
     error_current: Float[Array, "steps N"]
-    dt: float = eqx.field(static=True)
+    dt0: float = eqx.field(static=True)
 
     def __repr__(self) -> str:
         steps, neurons = self.spikes.shape
-        lines = [f"balanced solution: {neurons} neurons, {steps} steps of {self.dt:g}"]
+        lines = [f"balanced solution: {neurons} neurons, {steps} steps of {self.dt0:g}"]
         if is_known(self.spikes):
             counts = np.asarray(self.spikes).sum(axis=0)
             silent = f", {np.sum(counts == 0)} neurons silent" if np.any(counts == 0) else ""
@@ -76,8 +76,8 @@ class BalancedSolution(eqx.Module):
         t0 = number("t0", t0)
         # on the host: as arrays of JAX, each number of spikes would be compiled for
         steps, neurons = np.nonzero(np.asarray(self.spikes))
-        length = self.spikes.shape[0] * self.dt
-        times = np.minimum((steps + 1) * self.dt, length).astype(self.v.dtype)
+        length = self.spikes.shape[0] * self.dt0
+        times = np.minimum((steps + 1) * self.dt0, length).astype(self.v.dtype)
         return SpikeTrains(
             jnp.asarray(times), jnp.asarray(neurons.astype(np.int32)), t0, t0 + length,
             num_neurons=self.v.shape[1],
@@ -94,7 +94,7 @@ def resting_state(network: BalancedNetwork) -> BalancedState:
 def solve_balanced(
     network: BalancedNetwork,
     inputs: Float[ArrayLike, "..."],
-    dt: float,
+    dt0: float,
     *,
     targets: Float[ArrayLike, "..."] | None = None,
     feedback: float | Float[Array, ""] = 0.0,
@@ -125,10 +125,10 @@ def solve_balanced(
     Args:
         network: the network.
         inputs: the input c, held constant over each step, shape (steps, J).
-        dt: the step, in the unit of time of the network; a python number.
+        dt0: the step, in the unit of time of the network; a python number.
         targets: the signal x at the end of each step, shape (steps, J), which feedback and
             `CurrentRule` need.
-        feedback: gain K of the feedback, at most 1 / dt; may be traced.
+        feedback: gain K of the feedback, at most 1 / dt0; may be traced.
         state: where to begin, by default [`resting_state`][roughsnn.balance.resting_state].
         rules: how connections learn, one after another; by default they do not.
         update_every: steps after which weights take on what rules have collected since. Rules are
@@ -150,7 +150,7 @@ def solve_balanced(
     dtype = network.fast.dtype
     inputs = _signals_of("inputs", inputs, network)
     steps = inputs.shape[0]
-    dt = number("dt", dt, positive=True)
+    dt0 = number("dt0", dt0, positive=True)
     update_every = whole_number("update_every", update_every, 1)
     if steps % update_every:
         raise ValueError(
@@ -164,15 +164,15 @@ def solve_balanced(
         raise TypeError(
             "`rules` must be a list or tuple of local rules, such as `[VoltageRule(tau)]`."
         )
-    if dt * network.leak > 1:
+    if dt0 * network.leak > 1:
         raise ValueError(
-            f"`dt` is {dt:g}, longer than the time constant 1 / leak = {1 / network.leak:g}: let "
+            f"`dt0` is {dt0:g}, longer than the time constant 1 / leak = {1 / network.leak:g}: let "
             "it be well below that."
         )
-    if not isinstance(feedback, jax.core.Tracer) and dt * np.max(feedback) > 1:
+    if not isinstance(feedback, jax.core.Tracer) and dt0 * np.max(feedback) > 1:
         raise ValueError(
             f"`feedback` is {feedback}, so large that an error is overshot within one step of "
-            f"dt={dt:g}: let it be at most 1 / dt, or take shorter steps."
+            f"dt0={dt0:g}: let it be at most 1 / dt0, or take shorter steps."
         )
     if targets is None:
         if any(isinstance(r, CurrentRule) for r in rules) or _is_not_zero(feedback):
@@ -192,12 +192,12 @@ def solve_balanced(
     state = resting_state(network) if state is None else state
 
     blocks = steps // update_every
-    decay = math.exp(-network.leak * dt)
-    held = -math.expm1(-network.leak * dt) / network.leak
+    decay = math.exp(-network.leak * dt0)
+    held = -math.expm1(-network.leak * dt0) / network.leak
     kicks = None
     if network.noise > 0:
         # the exact spread of an Ornstein-Uhlenbeck process over a step
-        spread = network.noise * math.sqrt(-math.expm1(-2 * network.leak * dt) / 2 / network.leak)
+        spread = network.noise * math.sqrt(-math.expm1(-2 * network.leak * dt0) / 2 / network.leak)
         kicks = spread * jr.normal(key, (blocks, update_every, network.num_neurons), dtype)
 
     def in_blocks(x):
@@ -213,7 +213,7 @@ def solve_balanced(
             c, target, kick = given
             seen = network.encoder @ state.error
             slow = network.slow @ state.rates
-            v = decay * (state.v + dt * slow) + held * (network.encoder @ c + feedback * seen)
+            v = decay * (state.v + dt0 * slow) + held * (network.encoder @ c + feedback * seen)
             if kick is not None:
                 v = v + kick
             excess = v - network.threshold
@@ -232,7 +232,7 @@ def solve_balanced(
 
         state, out = jax.lax.scan(step, state, given)
         after, before, crest, readout, fired, slow, seen = out
-        signals = LocalSignals(before.v, crest, before.rates, fired.astype(dtype), seen, dt)
+        signals = LocalSignals(before.v, crest, before.rates, fired.astype(dtype), seen, dt0)
         for rule in rules:
             network = rule.change(network, signals)
         return (network, state), (after.v, after.rates, readout, fired, slow, feedback * seen)
@@ -240,14 +240,14 @@ def solve_balanced(
     given = (in_blocks(inputs), in_blocks(targets), kicks)
     (network, state), out = jax.lax.scan(block, (network, state), given)
     v, rates, readout, fired, slow, seen = (x.reshape(steps, *x.shape[2:]) for x in out)
-    solution = BalancedSolution(network, state, v, rates, readout, fired, slow, seen, dt)
+    solution = BalancedSolution(network, state, v, rates, readout, fired, slow, seen, dt0)
     if throw:
         sums = jnp.sum(state.v) + jnp.sum(network.fast) + jnp.sum(network.slow)
         solution = refuse_if(
             solution,
             ~jnp.isfinite(sums),
             "Potentials or weights of a balanced network are not finite. Take a smaller learning "
-            "rate (a larger `tau` of a `VoltageRule`), less `feedback`, or a smaller `dt`.",
+            "rate (a larger `tau` of a `VoltageRule`), less `feedback`, or a smaller `dt0`.",
         )
     return solution
 

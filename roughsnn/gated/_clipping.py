@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from ._trajectory import trajectory
 
 
-def clipped_trajectory(network, inputs, dt, v0, checkpoint_every, clip_trials):
+def clipped_trajectory(network, inputs, dt0, v0, checkpoint_every, clip_trials):
     """`trajectory`, whose backward pass scales down the trials with outstanding errors.
 
     The error signal of a trial is the derivative of the cost with respect to the current of every
@@ -18,7 +18,7 @@ def clipped_trajectory(network, inputs, dt, v0, checkpoint_every, clip_trials):
 
     @jax.custom_vjp
     def solve(network, inputs, v0):
-        return trajectory(network, inputs, dt, v0, checkpoint_every)[1]
+        return trajectory(network, inputs, dt0, v0, checkpoint_every)[1]
 
     def forward(network, inputs, v0):
         # the same network with its whole external current as input
@@ -30,7 +30,7 @@ def clipped_trajectory(network, inputs, dt, v0, checkpoint_every, clip_trials):
         )
 
         def of_current(external, v0):
-            return trajectory(through, external, dt, v0, checkpoint_every)[1]
+            return trajectory(through, external, dt0, v0, checkpoint_every)[1]
 
         path, backward = jax.vjp(of_current, network.external_current(inputs), v0)
         return path, (network, inputs, path["start_traces"], backward)

@@ -13,7 +13,7 @@ from .network import GatedNetwork
 def trajectory(
     network: GatedNetwork,
     inputs: Float[Array, "steps batch M"],
-    dt: float,
+    dt0: float,
     v0: Float[Array, "batch N"],
     checkpoint_every: int | None = None,
 ) -> tuple[Any, dict[str, Any]]:
@@ -25,7 +25,7 @@ def trajectory(
     """
     neuron, gate = network.neuron, network.gate
     matrices = network.couplings
-    decays = [math.exp(-dt / tau) for tau in network.taus]
+    decays = [math.exp(-dt0 / tau) for tau in network.taus]
 
     # Kept for the backward pass is the state at each step; the step itself is computed anew.
     @jax.checkpoint
@@ -34,7 +34,7 @@ def trajectory(
         current = external
         for trace, matrix in zip(traces, matrices, strict=True):
             current = current + trace @ matrix
-        new = v + (dt / neuron.tau) * neuron.speed(v, current)
+        new = v + (dt0 / neuron.tau) * neuron.speed(v, current)
         new_share = gate.cumulative(new)
         fires = new >= neuron.threshold
         charge = new_share - share
@@ -43,7 +43,7 @@ def trajectory(
         factor = neuron.reset_factor(jnp.where(fires, current, neuron.threshold + 1))
         after = jnp.where(fires, neuron.reset + (new - neuron.threshold) * factor, new)
         rise = jnp.where(fires, new - v, 1)
-        delay = jnp.where(fires, dt * (neuron.threshold - v) / rise, jnp.inf)
+        delay = jnp.where(fires, dt0 * (neuron.threshold - v) / rise, jnp.inf)
         outputs = {
             "v": after, "traces": new_traces, "delay": delay,
             "current": current, "start_v": v, "start_traces": traces,

@@ -15,7 +15,7 @@ from .network import GatedNetwork
 def adjoint_gradient(
     network: GatedNetwork,
     inputs: Float[ArrayLike, "batch steps M"],
-    dt: float,
+    dt0: float,
     running_cost: Callable[[Array, Array, PyTree], Array],
     targets: PyTree = None,
     *,
@@ -42,13 +42,13 @@ def adjoint_gradient(
     (Huh & Sejnowski 2018, in the notation of `GatedNetwork`.)
 
     It is the gradient of the network in continuous time, solved with an error in proportion to
-    dt; automatic differentiation of [`solve_gated`][roughsnn.gated.solve_gated] gives that of the
-    discretised network. They meet as dt goes to 0.
+    dt0; automatic differentiation of [`solve_gated`][roughsnn.gated.solve_gated] gives that of the
+    discretised network. They meet as dt0 goes to 0.
 
     Args:
         network: the network.
         inputs: input channels, held constant over each step.
-        dt: the step; a python number.
+        dt0: the step; a python number.
         running_cost: the function l of readout (K,), traces (P, N) and target of one trial at one
             time.
         targets: what the cost compares with: a pytree of arrays with the leading axes
@@ -63,7 +63,7 @@ def adjoint_gradient(
     size = inputs.shape[1]
     n, neuron = network.num_neurons, network.neuron
     v0 = jnp.zeros(n, dtype) if v0 is None else jnp.asarray(v0, dtype=dtype)
-    _, path = trajectory(network, inputs, dt, jnp.broadcast_to(v0, (size, n)))
+    _, path = trajectory(network, inputs, dt0, jnp.broadcast_to(v0, (size, n)))
     traces = jnp.stack(path["traces"], axis=2)
     readout = traces[:, :, network.read_from] @ network.readout
     targets = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), targets)
@@ -81,11 +81,11 @@ def adjoint_gradient(
         p_v = jnp.where(fired, factor * p_v, p_v)
         error = neuron.speed_by_current(v) * p_v / neuron.tau
         new_traces = tuple(
-            p + dt * (error @ matrix.T - p / tau + by_traces[:, i])
+            p + dt0 * (error @ matrix.T - p / tau + by_traces[:, i])
             for i, (p, matrix, tau) in enumerate(zip(p_traces, matrices, network.taus, strict=True))
         )
         rise = sum(new - old for new, old in zip(new_traces, p_traces, strict=True))
-        p_v = p_v + dt * neuron.speed_by_v(v, current) / neuron.tau * p_v
+        p_v = p_v + dt0 * neuron.speed_by_v(v, current) / neuron.tau * p_v
         p_v = p_v + network.gate.density(v) * rise
         return (p_v, new_traces), error
 
@@ -94,7 +94,7 @@ def adjoint_gradient(
     start = (none, (none,) * network.num_populations)
     _, error = jax.lax.scan(backwards, start, at, reverse=True)
 
-    scale = dt / size
+    scale = dt0 / size
     to_weights = tuple(
         jnp.einsum("tbk,tbj->kj", r, error) * (scale * neuron.tau / tau)
         for r, tau in zip(path["start_traces"], network.taus, strict=True)

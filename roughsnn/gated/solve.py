@@ -27,7 +27,7 @@ class GatedSolution(eqx.Module):
             linear interpolation; `inf` where it did not. They have derivatives with respect to the
             parameters.
         t0: start of the window.
-        dt: length of a step.
+        dt0: length of a step.
     """
 
     ts: Float[Array, " steps"]
@@ -36,7 +36,7 @@ class GatedSolution(eqx.Module):
     readout: Float[Array, "*batch steps K"]
     spike_times: Float[Array, "*batch steps N"]
     t0: float = eqx.field(static=True)
-    dt: float = eqx.field(static=True)
+    dt0: float = eqx.field(static=True)
 
     @property
     def num_spikes(self) -> Float[Array, "*batch N"]:
@@ -54,11 +54,11 @@ class GatedSolution(eqx.Module):
         times = jnp.take_along_axis(times, order, axis=-1)
         neurons = jnp.where(jnp.isfinite(times), (order % n).astype(jnp.int32), -1)
         # The last spike may lie beyond the end by a rounding.
-        end = jnp.asarray(steps * self.dt, times.dtype)
+        end = jnp.asarray(steps * self.dt0, times.dtype)
         excess = jnp.where(neurons >= 0, jnp.maximum(times - end, 0), 0)
         times = times - jax.lax.stop_gradient(excess)
         trains = SpikeTrains(
-            times, neurons, self.t0, self.t0 + steps * self.dt, count > max_spikes, num_neurons=n
+            times, neurons, self.t0, self.t0 + steps * self.dt0, count > max_spikes, num_neurons=n
         )
         return trains.pad_to(max_spikes)
 
@@ -66,7 +66,7 @@ class GatedSolution(eqx.Module):
 def solve_gated(
     network: GatedNetwork,
     inputs: Float[ArrayLike, "*batch steps M"],
-    dt: float,
+    dt0: float,
     *,
     v0: Float[ArrayLike, "... N"] | None = None,
     t0: float = 0.0,
@@ -85,14 +85,14 @@ def solve_gated(
 
     before a neuron with $v' \ge 1$ is reset, to $(v' - 1)$ times its
     [`reset_factor`][roughsnn.gated.AbstractGatedNeuron.reset_factor], where it would be had it been
-    reset inside the step. So a full crossing delivers unit charge at any dt, the solution is a
+    reset inside the step. So a full crossing delivers unit charge at any dt0, the solution is a
     continuous function of the parameters, and its derivatives by automatic differentiation, in
     either mode, are those of the discretised model, exactly.
 
     Args:
         network: the network.
         inputs: input channels, held constant over each step.
-        dt: the step, in the unit of time of the network; a python number.
+        dt0: the step, in the unit of time of the network; a python number.
         v0: initial potentials, by default 0.
         t0: start of the window, a python number.
         checkpoint_every: keep the state for the backward pass once in so many steps only, and
@@ -111,7 +111,7 @@ def solve_gated(
     Raises:
         ValueError: inputs of the wrong shape, a step that is not positive; a neuron that moved so
             fast that it was beyond the threshold again after its reset (with `throw=True`): take a
-            smaller dt, or smaller weights.
+            smaller dt0, or smaller weights.
     """
     dtype = network.bias.dtype
     inputs = jnp.asarray(inputs, dtype=dtype)
@@ -121,8 +121,8 @@ def solve_gated(
             f"`inputs` has shape {inputs.shape}; it must be (*batch, steps, {channels}), with one "
             "channel for each row of the network's input weights."
         )
-    if not dt > 0:
-        raise ValueError(f"`dt` is {dt}; the step must be positive.")
+    if not dt0 > 0:
+        raise ValueError(f"`dt0` is {dt0}; the step must be positive.")
     *batch, steps, _ = inputs.shape
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"`checkpoint_every` is {checkpoint_every}; it must be 1 step or more.")
@@ -133,11 +133,11 @@ def solve_gated(
     v0 = jnp.broadcast_to(v0, (*batch, n)).reshape(size, n)
     # time first, as the loop goes; the batch is in the rows of matrix products
     inputs = jnp.moveaxis(inputs.reshape(size, steps, channels), 1, 0)
-    starts = dt * jnp.arange(steps, dtype=dtype)
+    starts = dt0 * jnp.arange(steps, dtype=dtype)
     if clip_trials is None:
-        _, outputs = trajectory(network, inputs, dt, v0, checkpoint_every)
+        _, outputs = trajectory(network, inputs, dt0, v0, checkpoint_every)
     else:
-        outputs = clipped_trajectory(network, inputs, dt, v0, checkpoint_every, clip_trials)
+        outputs = clipped_trajectory(network, inputs, dt0, v0, checkpoint_every, clip_trials)
     after, traces, delay = outputs["v"], outputs["traces"], outputs["delay"]
     readout = traces[network.read_from] @ network.readout
     if throw:
@@ -145,7 +145,7 @@ def solve_gated(
             readout,
             jnp.any(after >= network.neuron.threshold),
             "A neuron was beyond its threshold again right after a reset: it should have fired "
-            "more than once in a step. Take a smaller `dt`, or smaller weights or inputs.",
+            "more than once in a step. Take a smaller `dt0`, or smaller weights or inputs.",
         )
     spike_times = starts[:, None, None] + delay
 
@@ -153,11 +153,11 @@ def solve_gated(
         return jnp.moveaxis(x, 0, 1).reshape(*batch, steps, *x.shape[2:])
 
     return GatedSolution(
-        starts + dt,
+        starts + dt0,
         public(after),
         public(jnp.stack(traces, axis=2)),
         public(readout),
         public(spike_times),
         float(t0),
-        float(dt),
+        float(dt0),
     )

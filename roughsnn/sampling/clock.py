@@ -19,7 +19,7 @@ def run_by_clock(
     sampler: BalancedSampler,
     key: PRNGKeyArray,
     num_steps: IntLike,
-    dt: RealLike,
+    dt0: RealLike,
     *,
     every: IntLike = 1,
     shift: PiecewiseConstant | None = None,
@@ -30,15 +30,16 @@ def run_by_clock(
     In each step the potentials move by drift and noise, and then neurons above their threshold
     fire, the one farthest above it first. With one spike a step at most, as in the source, the
     readout can lag behind where a step needs more; the rate of the whole network is then at most
-    1/dt, and `dt` is a parameter of the model. With `None` as many fire as are due, one after
+    1/dt, and `dt0` is a parameter of the model. With `None` as many fire as are due, one after
     another, as in continuous time.
 
     Args:
         sampler: the network.
         key: random key.
         num_steps: steps.
-        dt: length of a step. Euler's scheme is stable where it is less than twice the shortest time
-            constant, $\tau_s$ over the largest eigenvalue of $D\Sigma^{-1}$ for a normal target.
+        dt0: length of a step. Euler's scheme is stable where it is less than twice the shortest
+            time constant, $\tau_s$ over the largest eigenvalue of $D\Sigma^{-1}$ for a normal
+            target.
         every: keep the estimate once in so many steps.
         shift: the shift of the target over time, from the start on.
         max_spikes_per_step: how many spikes there may be in a step; `None` for all that are due
@@ -51,11 +52,11 @@ def run_by_clock(
     every, num_steps = whole_number("every", every, 1), whole_number("num_steps", num_steps, 1)
     if num_steps % every:
         raise ValueError(f"`num_steps` is {num_steps}; it must be a multiple of `every`, {every}.")
-    dt = number("dt", dt, positive=True)
+    dt0 = number("dt0", dt0, positive=True)
     rate = sampler.fastest_rate
-    if not isinstance(rate, jax.core.Tracer) and dt * float(rate) >= 2:
+    if not isinstance(rate, jax.core.Tracer) and dt0 * float(rate) >= 2:
         raise ValueError(
-            f"`dt` is {dt:g}, and Euler's scheme diverges unless it is less than twice the "
+            f"`dt0` is {dt0:g}, and Euler's scheme diverges unless it is less than twice the "
             f"shortest time constant of the sampler, {1 / float(rate):g}: take shorter steps."
         )
     most = optional_whole_number("max_spikes_per_step", max_spikes_per_step, 1)
@@ -66,9 +67,9 @@ def run_by_clock(
         raise ValueError(
             f"`shift` must have {p} columns, as the target has, got {shift.values.shape}."
         )
-    values, steps = shift.values.astype(dtype), shift.first_steps(dt)
+    values, steps = shift.values.astype(dtype), shift.first_steps(dt0)
     thresholds, recurrent, columns = sampler.thresholds, sampler.recurrent, sampler.readout.T
-    strength = (2 * dt / sampler.tau_langevin) ** 0.5
+    strength = (2 * dt0 / sampler.tau_langevin) ** 0.5
 
     def fire(carry: Any):
         v, theta, counts, n = carry
@@ -84,9 +85,9 @@ def run_by_clock(
     def step(carry, noise):
         v, theta, counts, i = carry
         now = values[jnp.sum(steps <= i, dtype=jnp.int32)]
-        dv = sampler.potential_drift(v, theta, now) * dt
+        dv = sampler.potential_drift(v, theta, now) * dt0
         v = v + dv + sampler.feed.T @ (sampler.noise_factor @ noise) * strength
-        fired = (v, theta * (1 - dt / sampler.tau_readout), counts, jnp.int32(0))
+        fired = (v, theta * (1 - dt0 / sampler.tau_readout), counts, jnp.int32(0))
         fired = fire(fired) if most == 1 else lax.while_loop(due, fire, fired)
         v, theta, counts, _ = fired
         return (v, theta, counts, i + 1), None
@@ -103,7 +104,7 @@ def run_by_clock(
         estimates,
         ~jnp.isfinite(jnp.sum(v) + jnp.sum(theta)),
         "Potentials of a balanced sampler became infinite or NaN: check the log density of the "
-        "target (is it finite where the estimate begins, at 0?), or decrease `dt`.",
+        "target (is it finite where the estimate begins, at 0?), or decrease `dt0`.",
     )
-    ts = dt * every * jnp.arange(1, num_steps // every + 1, dtype=dtype)
+    ts = dt0 * every * jnp.arange(1, num_steps // every + 1, dtype=dtype)
     return SampledPath(ts, estimates, counts)

@@ -33,7 +33,7 @@ class MetropolisNetwork(eqx.Module):
     2022).
 
     The estimate is read out of leaky traces, $\theta = \Gamma r$ and
-    $r_{t+1} = (1 - \eta) r_t + o_t$ with $\eta = \mathrm{dt}/\tau$. In each step one neuron, chosen
+    $r_{t+1} = (1 - \eta) r_t + o_t$ with $\eta = dt_0/\tau$. In each step one neuron, chosen
     uniformly, proposes to fire, and so to move the estimate by its column of $\Gamma$. It does with
     the probability of Metropolis,
 
@@ -48,14 +48,14 @@ class MetropolisNetwork(eqx.Module):
 
     With $\eta = 0$ (`tau=inf`) and mirrored columns this is Metropolis' algorithm, and the target
     restricted to the lattice that the columns span is its stationary law. The leak disturbs it the
-    less, the more proposals there are in a time constant; one is made in a step, so `dt` is a
+    less, the more proposals there are in a time constant; one is made in a step, so `dt0` is a
     parameter of the model.
 
     Attributes:
         target: $N(m, \Sigma)$; $m$ is added to the mean $\mu$ given to `run`.
         readout: $\Gamma$, of shape (p, K). `target.root @ A` in the natural geometry.
         tau: time constant of the traces; may be infinite.
-        dt: length of a step, less than `tau`.
+        dt0: length of a step, less than `tau`.
 
     Raises:
         TypeError: a target of another kind.
@@ -65,19 +65,19 @@ class MetropolisNetwork(eqx.Module):
     target: GaussianTarget
     readout: Float[Array, "p K"]
     tau: float = eqx.field(static=True)
-    dt: float = eqx.field(static=True)
+    dt0: float = eqx.field(static=True)
 
     def __init__(
-        self, target: GaussianTarget, readout: Any, *, tau: RealLike = 20.0, dt: RealLike = 0.01
+        self, target: GaussianTarget, readout: Any, *, tau: RealLike = 20.0, dt0: RealLike = 0.01
     ):
         if not isinstance(target, GaussianTarget):
             raise TypeError(f"`target` must be a GaussianTarget, got {type(target).__name__}.")
         self.target = target
         self.readout = checked_readout(readout, target.dim).astype(target.covariance.dtype)
-        self.dt = number("dt", dt, positive=True)
+        self.dt0 = number("dt0", dt0, positive=True)
         self.tau = float("inf") if tau == float("inf") else number("tau", tau, positive=True)
-        if self.dt >= self.tau:
-            raise ValueError(f"`dt` is {self.dt}; it must be less than `tau`, {self.tau}.")
+        if self.dt0 >= self.tau:
+            raise ValueError(f"`dt0` is {self.dt0}; it must be less than `tau`, {self.tau}.")
 
     def run(
         self,
@@ -117,8 +117,8 @@ class MetropolisNetwork(eqx.Module):
         omega = feed.T @ gamma
         half = jnp.diagonal(omega) / 2
         inputs = (mean.values.astype(dtype) + target.mean[None]) @ feed
-        steps = mean.first_steps(self.dt)
-        eta = jnp.asarray(self.dt / self.tau, dtype)
+        steps = mean.first_steps(self.dt0)
+        eta = jnp.asarray(self.dt0 / self.tau, dtype)
         keep = 1 - eta
         columns = gamma.T
 
@@ -143,7 +143,7 @@ class MetropolisNetwork(eqx.Module):
 
         start = (jnp.zeros(k, dtype), jnp.zeros(p, dtype), jnp.zeros(k, dtype), jnp.int32(0))
         _, (estimates, counts) = jax.lax.scan(chunk, start, jr.split(key, num_steps // every))
-        ts = self.dt * every * jnp.arange(1, num_steps // every + 1, dtype=dtype)
+        ts = self.dt0 * every * jnp.arange(1, num_steps // every + 1, dtype=dtype)
         return SampledPath(ts, estimates, counts)
 
 

@@ -110,6 +110,6 @@ class PiecewiseConstant(AbstractTimeFunction):
         object.__setattr__(moved, "most", self._passed(before))
         return moved
 
-    def first_steps(self, dt: float) -> Int[Array, " m"]:
-        """The numbers of the steps of length `dt` from which on each next value holds."""
-        return jnp.asarray(np.rint(np.asarray(self.times) / dt), jnp.int32)
+    def first_steps(self, dt0: float) -> Int[Array, " m"]:
+        """The numbers of the steps of length `dt0` from which on each next value holds."""
+        return jnp.asarray(np.rint(np.asarray(self.times) / dt0), jnp.int32)

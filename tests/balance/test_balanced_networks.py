@@ -152,13 +152,13 @@ def autapse(drive: float, tau: float, end: float) -> float:
 def test_the_autapse_of_a_single_neuron_learns_the_reset():
     one = jnp.ones((1, 1))
     net = BalancedNetwork(one, 2 * one, threshold=jnp.full(1, 0.5))
-    dt, steps = 0.001, 20_000
+    dt0, steps = 0.001, 20_000
     solution = solve_balanced(
-        net, np.full((steps, 1), 2.0), dt, rules=(VoltageRule(5.0, fixed_resets=False),)
+        net, np.full((steps, 1), 2.0), dt0, rules=(VoltageRule(5.0, fixed_resets=False),)
     )
-    expected = autapse(2.0, 5.0, steps * dt)
-    # a spike waits for the end of its step, so the threshold is higher by dV/dt dt / 2 on average
-    assert abs(float(solution.network.fast[0, 0]) - expected) < 2 * dt
+    expected = autapse(2.0, 5.0, steps * dt0)
+    # a spike waits for the end of its step, so the threshold is higher by dV/dt dt0 / 2 on average
+    assert abs(float(solution.network.fast[0, 0]) - expected) < 2 * dt0
     assert expected < 1.1
 
 
@@ -222,13 +222,13 @@ def test_bad_arguments_are_refused():
         (dict(inputs=good, update_every=3), "`update_every` is 3 and there are 10 steps"),
         (dict(inputs=good, feedback=1.0), "`targets` is missing"),
         (dict(inputs=good, rules=(CurrentRule(1.0),)), "`targets` is missing"),
-        (dict(inputs=good, dt=0.0), "`dt` must be positive"),
-        (dict(inputs=good, dt=0.6), r"longer than the time constant 1 / leak = 0\.5"),
+        (dict(inputs=good, dt0=0.0), "`dt0` must be positive"),
+        (dict(inputs=good, dt0=0.6), r"longer than the time constant 1 / leak = 0\.5"),
         (dict(inputs=good, targets=good, feedback=101.0), "overshot within one step"),
         (dict(inputs=good * np.nan), "`inputs` must be finite"),
     ]:
         with pytest.raises(ValueError, match=message):
-            solve_balanced(net, **({"dt": DT} | arguments))
+            solve_balanced(net, **({"dt0": DT} | arguments))
     with pytest.raises(ValueError, match="`decoder` must be finite"):
         leaky_readout(np.eye(2), np.array([[np.nan, 0.0]]), DT, LEAK)
     with pytest.raises(ValueError, match="`rates` must be finite"):

@@ -56,9 +56,9 @@ def test_the_code_is_learned_and_goes_on(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(judging, "REMOVED_FOR", 40.0)
     settings = spike_code.Settings(
         neurons=6, homogeneous_neurons=4, seeds=(0,), durations=(200.0, 200.0), taus=(60.0, 60.0),
-        pauses=(0.05, 0.05), noises=(0.03, 0.03), dt=0.05, size=3.0,
+        pauses=(0.05, 0.05), noises=(0.03, 0.03), dt0=0.05, size=3.0,
         progress=False,
-        autapse_dt=0.02, checkpoint_every=1, output=tmp_path,
+        autapse_dt0=0.02, checkpoint_every=1, output=tmp_path,
     )  # fmt: skip
     (autapse, outcomes), folder = spike_code.run(settings)
     assert 0.69 < autapse["autapse_25"] < 0.86
@@ -90,7 +90,7 @@ def test_a_system_is_learned(tmp_path, capsys):
     settings = linear_systems.Settings(
         systems=("oscillator",), seeds=(0,), epochs=(3, 2), feedback=(200.0, 50.0),
         fast_epochs=(3,), fast_rates=(0.02,), slow_rates=(0.8, 0.3),
-        epoch=1.0, dt=5e-4, neurons_per_signal=6, progress=False,
+        epoch=1.0, dt0=5e-4, neurons_per_signal=6, progress=False,
         output=tmp_path,
     )  # fmt: skip
     outcomes, folder = linear_systems.run(settings)
@@ -119,17 +119,17 @@ def test_bad_settings_are_refused_and_divergence_stops_a_run(tmp_path):
         linear_systems.Settings(epochs=(3,))
     with pytest.raises(ValueError, match=r"`signals` is 9 and `neurons` 6; so few neurons"):
         spike_code.Settings(signals=9, neurons=6)
-    with pytest.raises(ValueError, match=r"`feedback` holds 2000, .* at most 1 / dt = 1000"):
-        linear_systems.Settings(dt=1e-3, feedback=(2000.0,), epochs=(3,), slow_rates=(0.1,))
+    with pytest.raises(ValueError, match=r"`feedback` holds 2000, .* at most 1 / dt0 = 1000"):
+        linear_systems.Settings(dt0=1e-3, feedback=(2000.0,), epochs=(3,), slow_rates=(0.1,))
     with pytest.raises(ValueError, match=r"a step must be at most 0\.1 / leak = 0\.005 s"):
-        linear_systems.Settings(dt=0.01)
+        linear_systems.Settings(dt0=0.01)
     with pytest.raises(ValueError, match=r"`fast_epochs` is \(0, 0, 0\); .* `learn_fast` False"):
         linear_systems.Settings(fast_epochs=(0, 0, 0))
     small = dict(
         neurons=6, homogeneous_neurons=4, seeds=(0,), durations=(200.0, 200.0), taus=(0.05, 0.05),
-        pauses=(0.05, 0.05), noises=(0.045, 0.03), dt=0.05, size=3.0,
+        pauses=(0.05, 0.05), noises=(0.045, 0.03), dt0=0.05, size=3.0,
         progress=False,
-        autapse_dt=0.02, output=tmp_path,
+        autapse_dt0=0.02, output=tmp_path,
     )  # fmt: skip
     with pytest.raises(rs.TrainingError, match=r"(weights diverge|saturates).*Take larger `taus`"):
         spike_code.run(spike_code.Settings(**small))

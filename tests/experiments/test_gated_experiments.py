@@ -221,7 +221,7 @@ def test_the_share_in_order_is_that_of_the_rank_test():
 
 def test_predictive_coding_runs_and_learns(tmp_path, capsys, standard_dtype_promotion):
     settings = coding.Settings(
-        num_neurons=10, steps=40, batch_size=4, window=60.0, dt=0.5, output=tmp_path,
+        num_neurons=10, steps=40, batch_size=4, window=60.0, dt0=0.5, output=tmp_path,
         progress=False, seeds=2,
     )  # fmt: skip
     outcomes, folder = coding.run(settings)
@@ -235,7 +235,7 @@ def test_predictive_coding_runs_and_learns(tmp_path, capsys, standard_dtype_prom
 
 
 def test_signals_have_unit_variance():
-    settings = coding.Settings(dt=1.0)
+    settings = coding.Settings(dt0=1.0)
     signals = coding.draw_signals(settings, jax.random.key(0), 2000)
     assert signals.shape == (2000, 250, 2)
     # few cosines over few periods: the mean square of a signal spreads by about 0.7

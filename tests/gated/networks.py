@@ -28,9 +28,9 @@ def small_network(kind, *, num_neurons=4, dtype=jnp.float64, seed=0, **changes):
     )
 
 
-def wave(dt, t1, batch=1, dtype=jnp.float64):
+def wave(dt0, t1, batch=1, dtype=jnp.float64):
     """Inputs (batch, steps, 2) and a target (batch, steps, 1), smooth in time."""
-    t = dt * jnp.arange(round(t1 / dt), dtype=dtype)
+    t = dt0 * jnp.arange(round(t1 / dt0), dtype=dtype)
     phase = jnp.arange(batch, dtype=dtype)[:, None]
     x = jnp.stack(
         [
@@ -39,7 +39,7 @@ def wave(dt, t1, batch=1, dtype=jnp.float64):
         ],
         axis=-1,
     )
-    return x, jnp.sin(2 * jnp.pi * (t[None] + dt) / 40 + phase)[..., None]
+    return x, jnp.sin(2 * jnp.pi * (t[None] + dt0) / 40 + phase)[..., None]
 
 
 def running_cost(readout, traces, target):

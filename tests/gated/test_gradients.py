@@ -13,11 +13,11 @@ from .networks import NEURONS, running_cost, small_network, wave
 V0 = jnp.linspace(0, 0.45, 4)
 
 
-def _cost(network, x, target, dt, checkpoint_every=None):
-    solution = solve_gated(network, x, dt, v0=V0, checkpoint_every=checkpoint_every)
+def _cost(network, x, target, dt0, checkpoint_every=None):
+    solution = solve_gated(network, x, dt0, v0=V0, checkpoint_every=checkpoint_every)
     over_batch_and_time = jax.vmap(jax.vmap(running_cost))
     costs = over_batch_and_time(solution.readout, solution.traces, target)
-    return jnp.sum(costs) * dt / x.shape[0]
+    return jnp.sum(costs) * dt0 / x.shape[0]
 
 
 @pytest.mark.parametrize("kind", NEURONS)
@@ -59,16 +59,16 @@ def test_spike_times_have_derivatives():
 @pytest.mark.parametrize("kind", NEURONS)
 def test_the_adjoint_meets_central_differences_as_the_step_falls(kind):
     errors = []
-    for dt in (0.05, 0.0125):
-        x, target = wave(dt, 60.0)
+    for dt0 in (0.05, 0.0125):
+        x, target = wave(dt0, 60.0)
         network = small_network(kind)
 
         @jax.jit
-        def cost(network, x=x, target=target, dt=dt):
-            return _cost(network, x, target, dt)
+        def cost(network, x=x, target=target, dt0=dt0):
+            return _cost(network, x, target, dt0)
 
         value, gradient = eqx.filter_jit(adjoint_gradient)(
-            network, x, dt, running_cost, target, v0=V0
+            network, x, dt0, running_cost, target, v0=V0
         )
         np.testing.assert_allclose(value, cost(network), rtol=1e-12)
         differences = finite_difference_gradient(cost, network, step=1e-6)
@@ -81,11 +81,11 @@ def test_the_adjoint_meets_central_differences_as_the_step_falls(kind):
 
 
 def test_the_gradient_of_the_readout_is_exact():
-    dt = 0.1
-    x, target = wave(dt, 60.0, batch=3)
+    dt0 = 0.1
+    x, target = wave(dt0, 60.0, batch=3)
     network = small_network("theta")
-    _, gradient = eqx.filter_jit(adjoint_gradient)(network, x, dt, running_cost, target, v0=V0)
-    automatic = jax.jit(jax.grad(lambda net: _cost(net, x, target, dt)))(network)
+    _, gradient = eqx.filter_jit(adjoint_gradient)(network, x, dt0, running_cost, target, v0=V0)
+    automatic = jax.jit(jax.grad(lambda net: _cost(net, x, target, dt0)))(network)
     np.testing.assert_allclose(gradient.readout, automatic.readout, rtol=1e-10)
 
 

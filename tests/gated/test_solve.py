@@ -24,13 +24,13 @@ def _alone(neuron, bias, taus=(10.0, 3.0), dtype=jnp.float64):
     )
 
 
-@pytest.mark.parametrize("dt", [1e-3, 0.1, 1.0, 2.5])
+@pytest.mark.parametrize("dt0", [1e-3, 0.1, 1.0, 2.5])
 @pytest.mark.parametrize("kind", NEURONS)
-def test_a_full_crossing_delivers_unit_charge_at_any_step(kind, dt):
+def test_a_full_crossing_delivers_unit_charge_at_any_step(kind, dt0):
     # Without decay (an enormous time constant) a trace counts charge.
     network = small_network(kind, taus=(1e18, 1e18))
-    x, _ = wave(dt, 80.0)
-    solution = solve(network, x, dt)
+    x, _ = wave(dt0, 80.0)
+    solution = solve(network, x, dt0)
     spikes = solution.num_spikes[0]
     assert jnp.all(spikes >= 2)
     inside = network.gate.cumulative(solution.v[0, -1])
@@ -52,28 +52,28 @@ def test_going_back_in_the_zone_takes_the_charge_away():
 
 
 def test_rates_and_rest_are_those_of_the_formulas():
-    window, dt = 2000.0, 0.1
-    x = jnp.zeros((round(window / dt), 1))
+    window, dt0 = 2000.0, 0.1
+    x = jnp.zeros((round(window / dt0), 1))
     current = jnp.asarray([0.05, 0.2, 1.0])
-    rate = solve(_alone(NIF(10.0), current), x, dt).num_spikes / window
+    rate = solve(_alone(NIF(10.0), current), x, dt0).num_spikes / window
     np.testing.assert_allclose(rate, current / 10, atol=1 / window)
-    # Euler's error is of the order of dt times the rate
-    rate = solve(_alone(ThetaNeuron(25.0), current), x, dt).num_spikes / window
+    # Euler's error is of the order of dt0 times the rate
+    rate = solve(_alone(ThetaNeuron(25.0), current), x, dt0).num_spikes / window
     np.testing.assert_allclose(rate, 2 * jnp.sqrt(current) / 25, rtol=0.02, atol=1 / window)
-    rate = solve(_alone(LIF(10.0), current + 1), x, dt).num_spikes / window
+    rate = solve(_alone(LIF(10.0), current + 1), x, dt0).num_spikes / window
     exact = 1 / (10 * jnp.log((current + 1) / current))
     np.testing.assert_allclose(rate, exact, rtol=0.02, atol=1 / window)
 
-    rest = solve(_alone(ThetaNeuron(25.0), [-0.5]), x, dt).v[-1, 0]
+    rest = solve(_alone(ThetaNeuron(25.0), [-0.5]), x, dt0).v[-1, 0]
     np.testing.assert_allclose(jnp.cos(2 * jnp.pi * rest), -0.5 / 1.5, atol=1e-9)
-    rest = solve(_alone(LIF(10.0), [0.5]), x, dt).v[-1, 0]
+    rest = solve(_alone(LIF(10.0), [0.5]), x, dt0).v[-1, 0]
     np.testing.assert_allclose(rest, 0.5, atol=1e-9)
 
 
 def test_spike_times_of_a_leaky_neuron_converge_to_the_formula():
     errors = []
-    for dt in (0.1, 0.05, 0.025):
-        solution = solve(_alone(LIF(10.0), [1.7]), jnp.zeros((round(60 / dt), 1)), dt)
+    for dt0 in (0.1, 0.05, 0.025):
+        solution = solve(_alone(LIF(10.0), [1.7]), jnp.zeros((round(60 / dt0), 1)), dt0)
         found = solution.spike_trains(10).times[:3]
         exact = 10 * np.log(1.7 / 0.7) * np.arange(1, 4)
         errors.append(np.abs(found - exact).max())
@@ -151,7 +151,7 @@ def test_single_precision_follows_double(kind):
 def test_fast_neurons_are_an_error_that_can_be_waived():
     network = _alone(NIF(1.0), [3.0])
     x = jnp.zeros((20, 1))
-    with pytest.raises(ValueError, match="smaller `dt`"):
+    with pytest.raises(ValueError, match="smaller `dt0`"):
         solve_gated(network, x, 1.0).readout.block_until_ready()
     solve_gated(network, x, 1.0, throw=False)
     solve_gated(network, x, 0.3)
@@ -181,7 +181,7 @@ def test_bad_arguments_are_refused():
     network = small_network("nif")
     with pytest.raises(ValueError, match="`inputs` has shape"):
         solve_gated(network, jnp.zeros((10, 3)), 0.1)
-    with pytest.raises(ValueError, match="`dt` is 0"):
+    with pytest.raises(ValueError, match="`dt0` is 0"):
         solve_gated(network, jnp.zeros((10, 2)), 0.0)
     with pytest.raises(ValueError, match="`checkpoint_every` is 0"):
         solve_gated(network, jnp.zeros((10, 2)), 0.1, checkpoint_every=0)

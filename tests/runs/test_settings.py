@@ -132,12 +132,12 @@ def test_a_run_that_goes_on_keeps_its_size_and_folder(tmp_path, monkeypatch, cap
     module = importlib.import_module(cli.EXPERIMENTS["predictive-coding"])
     ran = []
     monkeypatch.setattr(module, "run", ran.append)
-    folder = rs.RunFolder.new(tmp_path / "runs", module.Settings(quick=True, dt=0.5)).path
+    folder = rs.RunFolder.new(tmp_path / "runs", module.Settings(quick=True, dt0=0.5)).path
     resume = ["run", "predictive-coding", "--resume", str(folder)]
     assert cli.main(resume) == 0
     assert cli.main([*resume, "--steps", "300", "--quick"]) == 0
     assert cli.main([*resume, "--output", str(tmp_path / "runs")]) == 0
-    assert [(s.steps, s.dt) for s in ran] == [(200, 0.5), (300, 0.5), (200, 0.5)]
+    assert [(s.steps, s.dt0) for s in ran] == [(200, 0.5), (300, 0.5), (200, 0.5)]
     assert cli.main([*resume, "--no-quick"]) == 2
     assert "`quick` chooses the size of a run when it begins" in capsys.readouterr().err
     assert cli.main([*resume, "--output", str(tmp_path / "other")]) == 2

@@ -36,7 +36,7 @@ def solve(model, key, start, shift, t1=4.0, **options):
 
 
 def test_hidden_state_follows_the_langevin_equation_and_the_readout_follows_it():
-    """The hidden state is the scheme's own solution of dx = (m - x) dt + B sqrt(2) dW on the same
+    """The hidden state is the scheme's own solution of dx = (m - x) dt0 + B sqrt(2) dW on the same
     path, whatever the spikes do (up to rounding, as every event cuts a step of Heun's scheme of a
     linear equation: an error of the third power of the step); the readout is off by no more than
     the thresholds allow."""

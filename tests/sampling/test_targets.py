@@ -64,7 +64,7 @@ def test_the_posterior_is_the_conditional_of_the_joint_distribution():
         (lambda: equicorrelated_covariance(2, 1.0), "`correlation` must be less than 1"),
         (lambda: random_readout(jr.key(0), 2, 5), "it must be even"),
         (lambda: PiecewiseConstant([1.0, 0.5], jnp.zeros((3, 1))), "increase"),
-        (lambda: MetropolisNetwork(GaussianTarget(0.0, jnp.eye(1)), jnp.ones((1, 2)), dt=30.0),
+        (lambda: MetropolisNetwork(GaussianTarget(0.0, jnp.eye(1)), jnp.ones((1, 2)), dt0=30.0),
          "less than `tau`"),
         (lambda: LinearGaussianModel(GaussianTarget(0.0, jnp.eye(2)), jnp.ones((1, 3)),
                                      jnp.eye(1)), "`observation_matrix` must have shape"),
@@ -79,7 +79,7 @@ def test_the_metropolis_network_is_the_loop_of_the_source():
     """Against the rules written out in NumPy with the same random numbers; to rounding."""
     target = GaussianTarget(0.0, equicorrelated_covariance(2, 0.75))
     readout = target.root @ random_readout(jr.key(0), 2, 6, scale=0.7)
-    network = MetropolisNetwork(target, readout, tau=5.0, dt=0.1)
+    network = MetropolisNetwork(target, readout, tau=5.0, dt0=0.1)
     mean = PiecewiseConstant([2.0], [[0.0, 0.0], [1.0, 1.0]])
     path = jax.jit(lambda key: network.run(key, 60, every=20, mean=mean))(jr.key(1))
 
@@ -107,7 +107,7 @@ def test_without_a_leak_its_stationary_law_is_the_target():
     mirrored columns reach, whose variance is that of exp(-x^2/2) summed over multiples of 0.8;
     within four standard errors, sqrt(2/200) of the variance each."""
     target = GaussianTarget(0.0, jnp.eye(1))
-    network = MetropolisNetwork(target, jnp.asarray([[0.8, -0.8]]), tau=float("inf"), dt=1.0)
+    network = MetropolisNetwork(target, jnp.asarray([[0.8, -0.8]]), tau=float("inf"), dt0=1.0)
     run = jax.jit(jax.vmap(lambda key: network.run(key, 400, every=400).estimates[-1, 0]))
     found = np.asarray(run(jr.split(jr.key(2), 200)))
     lattice = 0.8 * np.arange(-10, 11)
