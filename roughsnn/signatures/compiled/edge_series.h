@@ -17,7 +17,11 @@
 namespace roughsnn {
 namespace {
 
+#if defined(__AVX512F__)
+constexpr int kBytes = 64;
+#else
 constexpr int kBytes = 32;
+#endif
 constexpr int kLanes = kBytes / sizeof(Real);
 typedef Real Vector __attribute__((vector_size(kBytes)));
 typedef decltype(Vector{} == Vector{}) Mask;
