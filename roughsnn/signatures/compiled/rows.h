@@ -68,12 +68,25 @@ ROUGHSNN_INLINE void add_row(Real* to, const Real* row, Real factor, int width) 
   for (int c = 0; c < width; c += kWide) wide(to + c) += wide(row + c) * factor;
 }
 
+// Sum of the entries of a vector of so many bytes: halves, and halves of these.
+template <int bytes, class Entries>
+ROUGHSNN_INLINE Real sum_of_entries(Entries values) {
+  if constexpr (bytes == sizeof(Real)) {
+    return values[0];
+  } else {
+    typedef Real Half __attribute__((vector_size(bytes / 2)));
+    Half low, high;
+    __builtin_memcpy(&low, &values, bytes / 2);
+    __builtin_memcpy(&high, reinterpret_cast<const char*>(&values) + bytes / 2, bytes / 2);
+    return sum_of_entries<bytes / 2>(low + high);
+  }
+}
+ROUGHSNN_INLINE Real total(Wide values) { return sum_of_entries<kWideBytes>(values); }
+
 ROUGHSNN_INLINE Real inner_product(const Real* a, const Real* b, int width) {
   Wide sum{};
   for (int c = 0; c < width; c += kWide) sum += wide(a + c) * wide(b + c);
-  Real total = 0;
-  for (int lane = 0; lane < kWide; ++lane) total += sum[lane];
-  return total;
+  return total(sum);
 }
 
 // Calls `f` with the first of some columns and, as a constant, how many vectors from there.
