@@ -117,7 +117,8 @@ def _(neurons, *args, wanted):
 def _tangent_transpose(slopes, neurons, *args, wanted: Wanted):
     inputs, moves = args[:_NUM_INPUTS], args[_NUM_INPUTS:]
     found = _gradient(Inputs(*inputs), neurons, ad.instantiate_zeros(slopes), wanted)
-    asked = [x if ad.is_undefined_primal(move) else None for x, move in zip(found, moves)]
+    pairs = zip(found, moves, strict=True)
+    asked = [x if ad.is_undefined_primal(move) else None for x, move in pairs]
     return [None] * (1 + _NUM_INPUTS) + asked
 
 
