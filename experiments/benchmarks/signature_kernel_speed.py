@@ -11,8 +11,11 @@ gradient is charged for the way back alone, ours for the value too. Every round 
 after the other, so what else the machine does falls on all of them. Without pySigLib the study says
 so and does not hold.
 
-With `--output`, also the cost of a Gram against the number of spikes, of neurons, of trains and of
-cores, as a picture.
+Whether both cores share the work is seen by the time on one of them, which says something where
+nothing else runs, and by the share of the busiest thread, one half if two share it evenly, which
+says it beside other work too. With `--jax-alone`, also the times without the compiled path. With
+`--output`, also the cost of a Gram and of an expected signature against the number of spikes, of
+neurons, of trains and of cores, as a picture.
 """
 
 import contextlib
@@ -28,9 +31,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from roughsnn._native import VARIABLE
 from roughsnn.signatures import (
     event_kernel_gram,
     event_signature,
+    mean_event_signature,
     signature,
     signature_kernel_gram,
 )
@@ -61,6 +66,7 @@ def study(
     repeats: int = 9,
     double: bool = True,
     pysiglib_python: str = sys.executable,
+    jax_alone: bool = False,
     output: Path | None = None,
 ) -> Study:
     """Run the comparison.
@@ -71,6 +77,7 @@ def study(
         double: in float64; otherwise in float32.
         pysiglib_python: a Python interpreter that has pySigLib, in an environment of its own
             (`pip install pysiglib`), which brings PyTorch.
+        jax_alone: also time what JAX computes where there is no compiled path.
         output: where the picture of cost against size goes; none is drawn without it.
     """
     jax.config.update("jax_enable_x64", double)
@@ -82,7 +89,14 @@ def study(
     candidates |= _goursat("goursat_d3", x, y)
     candidates |= _signatures("signature_d23", poisson_trains(trains, 22, 100, 0, used=1.0))
     gradients = [f"event_{case}_gradient" for case in CASES]
-    memory = {f"{name}_memory_mb": _memory(candidates, name) for name in gradients}
+    many = poisson_trains(trains, 99, 100, 0, used=1.0)
+    candidates |= _expected("expected_signature_d100", many)
+    kept = [*gradients, "expected_signature_d100_gradient"]
+    memory = {f"{name}_memory_mb": _memory(candidates, name) for name in kept}
+    if jax_alone:
+        for case in ("event_d3", "event_d23", "signature_d23"):
+            for name in (case, f"{case}_gradient"):
+                candidates[f"{name}_jax_alone"] = _by_jax_alone(*candidates[name])
     with contextlib.ExitStack() as stack:
         clocked, notes = beside_pysiglib(stack, pysiglib_python, *_for_pysiglib(trains))
         clocked |= {f"{name}_one_core": _on_one_core(candidates, name) for name in gradients}
@@ -100,6 +114,7 @@ def study(
         "event_d3_gradient_memory_mb": "<= 150",
         "event_d23_gradient_memory_mb": "<= 150",
         "event_d3_gradient_all_over_one_core": "<= 0.6",
+        "expected_signature_d100_gradient_memory_mb": "<= 1000",
     }
     table = "\n".join([_table(measured), *notes])
     if output is not None:
@@ -170,6 +185,25 @@ def _signatures(name: str, x: SpikeTrains) -> dict:
         f"{name}_signax": (theirs, (x.times,)),
         f"{name}_signax_gradient": (jax.value_and_grad(theirs), (x.times,)),
     }
+
+
+def _expected(name: str, x: SpikeTrains) -> dict:
+    def square(times):
+        return jnp.sum(mean_event_signature(moved(x, times), 3) ** 2)
+
+    return {f"{name}_gradient": (jax.value_and_grad(square), (x.times,))}
+
+
+def _by_jax_alone(function: Callable, arguments: tuple) -> tuple[Callable, tuple]:
+    def run(*arguments):
+        # Which path is taken is decided as the function is traced.
+        with contextlib.ExitStack() as stack:
+            before = os.environ.get(VARIABLE, "auto")
+            stack.callback(os.environ.__setitem__, VARIABLE, before)
+            os.environ[VARIABLE] = "jax"
+            return function(*arguments)
+
+    return run, arguments
 
 
 def _for_pysiglib(trains: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
@@ -251,13 +285,15 @@ _SIZES: dict[str, tuple[int, ...]] = {
     "cores": tuple(2**i for i in range(7) if 2**i <= (os.cpu_count() or 1)),
 }
 _MIDDLE = {"spikes": 20, "neurons": 2, "trains": 128, "cores": os.cpu_count() or 1}
+_CURVES = ("Gram", "Gram and gradient", "expected signature and gradient")
 _LABELS = {
     "spikes": "room for spikes", "neurons": "neurons", "trains": "trains a side", "cores": "cores"
 }  # fmt: skip
 
 
 def _against_size(output: Path, repeats: int) -> str:
-    """Time and memory of a Gram and of its gradient against one size at a time, as a picture."""
+    """Time and memory of a Gram, of its gradient and of that of an expected signature against one
+    size at a time, as a picture."""
     import matplotlib.pyplot as plt
 
     from roughsnn.plotting.style import COLUMN_WIDTH, colour, legend, tidy
@@ -269,8 +305,8 @@ def _against_size(output: Path, repeats: int) -> str:
     for axes, (name, sizes) in zip(grid.T, _SIZES.items(), strict=True):
         found = [_cost(_MIDDLE | {name: size}, repeats) for size in sizes]
         rows += [[name, size, *cost] for size, cost in zip(sizes, found, strict=True)]
-        for i, curve in enumerate(("Gram", "with gradient")):
-            for ax, kind in zip(axes, (0, 2), strict=True):
+        for i, curve in enumerate(_CURVES):
+            for ax, kind in zip(axes, (0, len(_CURVES)), strict=True):
                 values = [cost[kind + i] for cost in found]
                 ax.loglog(
                     sizes,
@@ -290,16 +326,17 @@ def _against_size(output: Path, repeats: int) -> str:
     output.mkdir(parents=True, exist_ok=True)
     figure.savefig(output / "signature-kernel-cost.png", dpi=200)
     plt.close(figure)
-    header = ["varied", "size", "Gram ms", "with gradient ms", "Gram MB", "with gradient MB"]
+    header = ["varied", "size", *(f"{curve} {unit}" for unit in ("ms", "MB") for curve in _CURVES)]
     return format_table(header, rows)
 
 
-def _cost(at: dict[str, int], repeats: int) -> tuple[float, float, float, float]:
-    """Milliseconds of a Gram and with gradient, and the memory that each adds, in megabytes."""
+def _cost(at: dict[str, int], repeats: int) -> list[float]:
+    """Milliseconds of each curve, and the memory that each adds, in megabytes."""
     x, y = (poisson_trains(at["trains"], at["neurons"], at["spikes"], seed) for seed in (0, 1))
     cases = _event("event", x, y, scale=0.3)
     cases = {name: case for name, case in cases.items() if "symmetric" not in name}
+    cases |= _expected("signature", x)
     memory = [_memory(cases, name) for name in cases]
     with on_cores(at["cores"]):
-        plain, gradient = compare(cases, repeats).values()
-    return 1e3 * plain.wall_seconds, 1e3 * gradient.wall_seconds, memory[0], memory[1]
+        measured = compare(cases, repeats).values()
+    return [*(1e3 * m.wall_seconds for m in measured), *memory]

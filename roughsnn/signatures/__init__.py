@@ -2,6 +2,7 @@
 
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
 from .event_signature import event_signature, mean_event_signature
+from .event_words import all_words, event_words, random_words
 from .goursat import refined_paths, signature_kernel_gram
 from .interval_kernel import IntervalKernel
 from .joint_lift import joint_lift
@@ -53,11 +54,13 @@ __all__ = [
     "TensorNormalisation",
     "TwoSampleResult",
     "aggregated_statistics",
+    "all_words",
     "count_distances",
     "event_kernel",
     "event_kernel_gram",
     "event_log_signature",
     "event_signature",
+    "event_words",
     "expected_signature",
     "joint_lift",
     "landmark_mmd2",
@@ -75,6 +78,7 @@ __all__ = [
     "num_coordinates",
     "num_log_coordinates",
     "permutation_test",
+    "random_words",
     "refined_paths",
     "signature",
     "signature_kernel_gram",

@@ -12,24 +12,22 @@
 #include <cstdint>
 #include <utility>
 
-#ifndef REAL
-#define REAL double
-#endif
+#include "real.h"
 
 namespace roughsnn {
-// Nothing is shared with the library of the other precision, which a process may hold as well.
 namespace {
 
-using Real = REAL;
+#if defined(__AVX512F__)
+constexpr int kBytes = 64;
+#else
 constexpr int kBytes = 32;
+#endif
 constexpr int kLanes = kBytes / sizeof(Real);
 typedef Real Vector __attribute__((vector_size(kBytes)));
 typedef decltype(Vector{} == Vector{}) Mask;
 
 constexpr int kLargestOrder = 32;
 constexpr int kLargestUnrolled = 16;
-
-#define ROUGHSNN_INLINE __attribute__((always_inline)) inline
 
 template <class F, int... I>
 ROUGHSNN_INLINE void for_each_of(F f, std::integer_sequence<int, I...>) {
