@@ -34,6 +34,8 @@ _REALS = {"float32": "float", "float64": "double"}
 # Without the second set, for a compiler that does not know it.
 _FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-shared", "-w", "-fopenmp-simd")
 _TUNED = ("-march=native",)
+_SHARED = Path(__file__).with_name("compiled")
+"""What sources of several rooms include."""
 _SECONDS = 600
 
 _log = logging.getLogger(__name__)
@@ -112,7 +114,8 @@ def _library(source: Path, real: str) -> Path:
     if compiler is None:
         raise _Unavailable(f"there is no C++ compiler ({', '.join(_COMPILERS)}).")
     version = _run([compiler, "--version"])
-    sources = b"".join(file.read_bytes() for file in sorted(source.parent.iterdir()))
+    files = [*sorted(source.parent.iterdir()), *sorted(_SHARED.iterdir())]
+    sources = b"".join(file.read_bytes() for file in files if file.is_file())
     depends = [
         source.name,
         real,
@@ -136,7 +139,7 @@ def _library(source: Path, real: str) -> Path:
 
 
 def _compile(compiler: str, source: Path, real: str, library: Path) -> None:
-    include = ["-isystem", jax.ffi.include_dir()]
+    include = ["-I", str(_SHARED), "-isystem", jax.ffi.include_dir()]
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         rest = [f"-DREAL={real}", *include, str(source), "-o", str(made)]

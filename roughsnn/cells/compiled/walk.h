@@ -8,11 +8,10 @@
 #include <limits>
 #include <vector>
 
-// (without a name outside of its file: the libraries of both precisions are in one process)
+#include "real.h"
+
 namespace roughsnn {
 namespace {
-
-using Real = REAL;
 
 constexpr Real kNoSpike = 2;
 
