@@ -46,7 +46,9 @@ def computed_by_intensities(problem: Problem, layout: Layout, rooms: tuple[Rooms
         parameter = parameter.astype(dtype)
         return parameter if parameter.ndim == 0 else parameter[own]
 
-    *intensity, max_excess = exponential_intensity(neurons)
+    known = exponential_intensity(neurons)
+    assert known is not None, "compiled code is asked for where it knows the intensity"
+    *intensity, max_excess = known
     given = IntensityGiven(
         a, b, *map(each, intensity), each(neurons.v_reset), each(neurons.alpha), refractory,
         weights, delays, drive, *(x[:, own].astype(dtype) for x in problem.start),
