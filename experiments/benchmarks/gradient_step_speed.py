@@ -4,8 +4,8 @@ The two networks of Holberg & Salvi 2024 (one neuron; 4-16-2 neurons), batch 128
 grid and with the same noise. The competitor is the step that clock-driven libraries take, written
 with `jax.lax.scan`: forward Euler, threshold on the grid, fast-sigmoid surrogate derivative.
 Both sides simulate, evaluate a loss, differentiate it and update by RMSProp. What a loss of
-signatures adds is seen beside the same step with a simple one, the mean of first spikes. The network
-is computed from event to event, and (`network_cells`) cell by cell.
+signatures adds is seen beside the same step with a simple one, the mean of first spikes. The
+network is computed from event to event, and (`network_cells`) cell by cell.
 """
 
 import jax
