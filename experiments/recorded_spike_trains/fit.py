@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 import roughsnn as rs
-from roughsnn.commands.table_settings import TableSettings
 from roughsnn.runs.settings import FINITE, SEED, above, at_least
 
 from .baselines import cut, fit_baselines
@@ -23,6 +22,7 @@ from .reading import read_recording
 from .remembering import Memory, identity_of
 from .reporting import Outcome, as_json, report, what_was_read
 from .rescaling import rescale_part
+from .source_settings import SourceSettings
 from .splitting import Part, split
 from .training import LOSSES, ROUNDS, Plan, Trained, fit, simulate_windows
 
@@ -30,12 +30,13 @@ LossName = Literal["signature-kernel", "expected-signature"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(TableSettings, rs.RunSettings):
+class Settings(SourceSettings, rs.RunSettings):
     """Fit a stochastic neuron to recorded spike trains and judge it on held-out windows."""
 
     spikes: tuple[Path, ...] = ()
-    """CSV or NPZ files of spike times, or files of spike trains of roughsnn; several files are
-    several conditions. Neurons are fitted side by side, each with parameters of its own."""
+    """Tables of spike times (CSV, NPZ), files of spike trains of roughsnn, NWB, files that neo
+    reads, or folders of Kilosort or phy; several are several conditions. Neurons are fitted side by
+    side, each with parameters of its own."""
     condition_column: str | None = None
     """Column of the stimulus or condition; all conditions share the model of a neuron, each has an
     input current of its own."""
@@ -92,7 +93,8 @@ class Settings(TableSettings, rs.RunSettings):
     """Folder under which the run gets a numbered folder of its own."""
 
     number_ranges: ClassVar = {
-        "start": FINITE, "stop": FINITE, "sampling_rate": above(0), "steps": at_least(1),
+        "start": FINITE, "stop": FINITE, "before": FINITE, "after": FINITE,
+        "sampling_rate": above(0), "steps": at_least(1),
         "rounds": at_least(1), "prior": above(0, infinite=True), "batch": at_least(1),
         "sequence": at_least(1), "overlap": at_least(1), "warm_up": at_least(0), "dt0": above(0),
         "window": above(0), "max_spikes": at_least(1), "particles": at_least(1),
@@ -122,6 +124,8 @@ def run(settings: Settings) -> Outcome:
         condition_column=settings.condition_column,
         start=settings.start,
         stop=settings.stop,
+        cutting=settings.cutting(),
+        neurons=settings.neurons,
     )
     parts = split(recording, settings.window, settings.hold_out)
     print(what_was_read(recording, parts), flush=True)
