@@ -1,5 +1,6 @@
 """Signatures of paths."""
 
+from .conditional_test import ConditionalTestResult, conditional_test
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
 from .event_signature import event_signature, mean_event_signature
 from .goursat import refined_paths, signature_kernel_gram
@@ -42,6 +43,7 @@ from .two_sample import (
 __all__ = [
     "RBF",
     "AbstractStaticKernel",
+    "ConditionalTestResult",
     "IntervalKernel",
     "KernelEnsemble",
     "LandmarkFeatures",
@@ -53,6 +55,7 @@ __all__ = [
     "TensorNormalisation",
     "TwoSampleResult",
     "aggregated_statistics",
+    "conditional_test",
     "count_distances",
     "event_kernel",
     "event_kernel_gram",
