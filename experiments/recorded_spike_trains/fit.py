@@ -16,13 +16,14 @@ from roughsnn.runs.settings import FINITE, SEED, above, at_least
 
 from .baselines import cut, fit_baselines
 from .choosing import Score, choose, how_chosen
+from .driven import DrivenOutcome, run_driven
 from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
 from .reading import read_recording
 from .remembering import Memory, identity_of
 from .reporting import Outcome, as_json, report, what_was_read
 from .rescaling import rescale_part
-from .source_settings import SourceSettings
+from .source_settings import SourceSettings, StimulusSettings
 from .splitting import Part, split
 from .training import LOSSES, ROUNDS, Plan, Trained, fit, simulate_windows
 
@@ -30,7 +31,7 @@ LossName = Literal["signature-kernel", "expected-signature"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(SourceSettings, rs.RunSettings):
+class Settings(SourceSettings, StimulusSettings, rs.RunSettings):
     """Fit a stochastic neuron to recorded spike trains and judge it on held-out windows."""
 
     spikes: tuple[Path, ...] = ()
@@ -93,6 +94,7 @@ class Settings(SourceSettings, rs.RunSettings):
     """Folder under which the run gets a numbered folder of its own."""
 
     number_ranges: ClassVar = {
+        **StimulusSettings.stimulus_ranges,
         "start": FINITE, "stop": FINITE, "before": FINITE, "after": FINITE,
         "sampling_rate": above(0), "steps": at_least(1),
         "rounds": at_least(1), "prior": above(0, infinite=True), "batch": at_least(1),
@@ -113,7 +115,7 @@ class Settings(SourceSettings, rs.RunSettings):
             )
 
 
-def run(settings: Settings) -> Outcome:
+def run(settings: Settings) -> Outcome | DrivenOutcome:
     """Fit, judge, and write the report into a new folder.
 
     A run that is resumed goes on where its fits were cut off; judging, which follows, begins anew.
@@ -127,6 +129,8 @@ def run(settings: Settings) -> Outcome:
         cutting=settings.cutting(),
         neurons=settings.neurons,
     )
+    if settings.stimulus:
+        return run_driven(settings, recording)
     parts = split(recording, settings.window, settings.hold_out)
     print(what_was_read(recording, parts), flush=True)
     remarks = list(recording.remarks)
