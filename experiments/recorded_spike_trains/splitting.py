@@ -30,6 +30,7 @@ class Part:
         train_spikes: spikes in it.
         held_seconds: length of what is held out.
         held_spikes: spikes in it.
+        train_windows: as `windows`, of the training blocks.
     """
 
     unit: float
@@ -42,6 +43,7 @@ class Part:
     train_spikes: int
     held_seconds: float
     held_spikes: int
+    train_windows: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     @property
     def held_windows(self) -> rs.SpikeTrains:
@@ -105,7 +107,7 @@ def _part(
     length = block_length(recording, condition)
     mean = 1 / recording.rate(neuron, condition)
     window = min(window_intervals * mean, length)
-    intervals, windows = [], []
+    intervals, windows, train_windows = [], [], []
     number = 0
     sizes = {True: [0.0, 0], False: [0.0, 0]}
     for trial in trials:
@@ -119,8 +121,8 @@ def _part(
             size = sizes[bool(held[b])]
             size[0] += edges[b + 1] - edges[b]
             size[1] += int(np.sum(block == b))
-            if held[b]:
-                windows += _windows(trial, neuron, edges[b], edges[b + 1], window)
+            own = windows if held[b] else train_windows
+            own += _windows(trial, neuron, edges[b], edges[b + 1], window)
     gaps, marks = (np.concatenate(x) for x in zip(*intervals, strict=True))
     if marks.sum() < 10 or (~marks).sum() < 20:
         raise RecordingError(
@@ -130,7 +132,7 @@ def _part(
         )
     return Part(
         mean, window, gaps[~marks], gaps[marks], intervals, windows,
-        sizes[False][0], sizes[False][1], sizes[True][0], sizes[True][1],
+        sizes[False][0], sizes[False][1], sizes[True][0], sizes[True][1], train_windows,
     )  # fmt: skip
 
 
