@@ -78,6 +78,7 @@ def read_recording(
     stop: float | None = None,
     cutting: Cutting | None = None,
     neurons: Sequence[str] = (),
+    fewest: int = FEWEST_SPIKES,
 ) -> Recording:
     """Read spike times from tables, files of spike trains, NWB, neo, or folders of a spike sorter.
 
@@ -94,6 +95,7 @@ def read_recording(
         stop: when it ended; by default a mean interval after the last spike of the file.
         cutting: what is read of files that hold more than a table.
         neurons: names of the neurons that are read; all by default.
+        fewest: spikes that each neuron must have in each condition.
 
     Raises:
         RecordingError: a file that cannot be read, or holds too few spikes.
@@ -134,7 +136,7 @@ def read_recording(
         None if x is None else float(io.convert_times(x, scale[0], "s")) for x in (start, stop)
     )
     recording = _only(_assemble(parts, start, stop, remarks), neurons)
-    _check_enough(recording)
+    _check_enough(recording, fewest)
     return recording
 
 
@@ -234,14 +236,14 @@ def _check_window(start: float, stop: float) -> None:
         )
 
 
-def _check_enough(recording: Recording) -> None:
+def _check_enough(recording: Recording, fewest: int) -> None:
     for c, condition in enumerate(recording.conditions):
         for n, neuron in enumerate(recording.names):
             spikes = sum(trial.spikes[n].size for trial in recording.of(c))
-            if spikes < FEWEST_SPIKES:
+            if spikes < fewest:
                 raise RecordingError(
                     f"Neuron {neuron} has {spikes} spikes in condition {condition}; a fit needs "
-                    f"{FEWEST_SPIKES} or more of each neuron in each condition. Record longer, "
+                    f"{fewest} or more of each neuron in each condition. Record longer, "
                     "leave the neuron out (`neurons` names those that are read), or join "
                     "conditions."
                 )
