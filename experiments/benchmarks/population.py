@@ -1,10 +1,11 @@
 """A population with shared slow currents, beside independent renewal neurons and a coupled GLM.
 
-Trained on the first two thirds in time, each neuron by its exact likelihood given the slow currents.
-Judged are free-running samples on the last third by the scorecard of the field: KL of the counts of
-the population, errors of the correlations of pairs, of means and standard deviations of intervals,
-each below that of independent renewal neurons and of the coupled GLM, and within three times the
-floor, which is what the training part itself scores. The recording is not part of the repository.
+Trained on the first two thirds in time, each neuron by its exact likelihood given the slow
+currents. Judged are free-running samples on the last third by the scorecard of the field: KL of
+the counts of the population, errors of the correlations of pairs, of means and standard deviations
+of intervals, each below that of independent renewal neurons and of the coupled GLM, and within
+three times the floor, which is what the training part itself scores. The recording is not part of
+the repository.
 """
 
 import dataclasses

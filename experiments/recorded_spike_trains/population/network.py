@@ -94,13 +94,24 @@ def _pieces(times, seconds, latents: Latents, unit: float, room: int):
     return pieces, counted
 
 
+def step_of(population: Population) -> float:
+    """A step of simulation in seconds: an eighth of a bin, or a fifth of the fastest time constant
+    of a neuron, or of the shortest time between spikes."""
+    rates = [
+        float(jnp.exp(jnp.maximum(neuron.log_leak, neuron.log_rate))) / unit
+        for neuron, unit in zip(population.neurons, population.units, strict=True)
+    ]
+    return float(min(population.latents.bin / 8, 0.2 / max(rates)))
+
+
 def generate(
-    population: Population, seconds: float, samples: int, seed: int, step: float = 0.002
+    population: Population, seconds: float, samples: int, seed: int
 ) -> list[list[np.ndarray]]:
     """Free-running samples, each with currents of its own: spike times of each neuron, in seconds,
     from 0 on."""
     model = population.model()
     bins = int(np.ceil(seconds / population.latents.bin))
+    step = step_of(population)
     found = []
     for number in range(samples):
         random = np.random.default_rng([seed, number])
