@@ -1,7 +1,8 @@
 r"""The field's scorecard of generated population activity, each figure with its floor.
 
 - *KL of counts*: of the numbers of spikes of all neurons together in a bin, recorded from
-  generated, both histograms with half a bin added to every number up to the largest.
+  generated. Numbers above the largest recorded are one class, and each class of both histograms
+  gets half a bin more: a model that runs away does not hide in a long row of empty classes.
 - *RMSE of correlations*: of the correlations of the counts of two neurons, over all pairs.
 - *RMSE of mean and of standard deviation of intervals*: over neurons, in seconds.
 
@@ -106,9 +107,10 @@ def scorecard(recorded: Activity, generated: Activity, bin: float) -> Scorecard:
 
 
 def count_kl(recorded: np.ndarray, generated: np.ndarray) -> float:
-    """Kullback-Leibler divergence of whole numbers, from histograms with a half added to each."""
-    most = int(max(recorded.max(), generated.max())) + 1
-    p, q = (np.bincount(x.astype(int), minlength=most) + 0.5 for x in (recorded, generated))
+    """Kullback-Leibler divergence of whole numbers, recorded from generated, in nats."""
+    above = int(recorded.max()) + 1
+    clipped = [np.minimum(x, above).astype(int) for x in (recorded, generated)]
+    p, q = (np.bincount(x, minlength=above + 1) + 0.5 for x in clipped)
     p, q = p / p.sum(), q / q.sum()
     return float(np.sum(p * np.log(p / q)))
 
