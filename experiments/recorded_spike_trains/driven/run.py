@@ -1,6 +1,7 @@
 """Fit neurons to recordings with their stimulus, and judge them beside a GLM."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,7 @@ def _run(settings: Any, recording: Recording) -> DrivenOutcome:
     with rs.RunFolder.start(settings) as folder:
         for n, neuron in enumerate(recording.names):
             data, fit, glm, told = fit_neuron(settings, recording, n, stimuli, names)
-            for line in told:
-                print(f"neuron {neuron}: {line}", flush=True)
+            print(f"neuron {neuron}: free-running samples and tests", flush=True)
             width = settings.rate_kernel or data.unit / 2
             models = [
                 of_neuron(data, fit, settings.generated_trials, settings.seed),
@@ -127,12 +127,17 @@ def fit_neuron(
     )
     candidates = {f"{1000 * length:.3g} ms": data(length) for length in lengths}
     forms = _forms(settings)
-    told = []
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        print(f"neuron {recording.names[neuron]}: {line}", flush=True)
+
     first, shape = list(forms.items())[-1]
 
-    def choose(scores: list[CrossValidated], best: bool = False) -> str:
-        chosen = max(scores, key=lambda s: s.per_spike) if best else simplest(scores)
-        told.append(describe_scores(scores, chosen))
+    def choose(scores: list[CrossValidated]) -> str:
+        chosen = simplest(scores)
+        say(describe_scores(scores, chosen))
         return chosen.name
 
     chosen = next(iter(candidates))
@@ -145,20 +150,20 @@ def fit_neuron(
     pieces, _, held = own.pieces()
     fit = fit_driven(forms[name], pieces, ~held, len(own.conditions), PRIOR)
     try:
-        glm = fit_glm(list(candidates.values()), told)
+        glm = fit_glm(list(candidates.values()), say)
     except ImportError:
         glm = None
     return own, fit, glm, told
 
 
-def fit_glm(candidates: list[DrivenData], told: list[str]) -> StimulusGLM:
+def fit_glm(candidates: list[DrivenData], say: Callable[[str], None]) -> StimulusGLM:
     """The GLM with the length of the filter and the penalty that cross-validate best."""
     first, *others = STRENGTHS
     tried = [(glm_scores(data, first), data, first) for data in candidates]
     data = max(tried, key=lambda one: one[0].per_spike)[1]
     tried += [(glm_scores(data, strength), data, strength) for strength in others]
     score, data, strength = max(tried, key=lambda one: one[0].per_spike)
-    told.append(
+    say(
         f"the GLM has a filter of {1000 * data.filter.lags[-1]:.3g} ms and a penalty of "
         f"{strength:g}, the best of {len(tried)} by cross-validation ({score.per_spike:.3f} nats)"
     )
