@@ -129,6 +129,8 @@ def run(settings: Settings) -> Outcome | DrivenOutcome:
         cutting=settings.cutting(),
         neurons=settings.neurons,
     )
+    if not settings.stimulus:
+        settings.refuse_unused(settings.needs_stimulus, "without `stimulus`")
     if settings.stimulus:
         return run_driven(settings, recording)
     parts = split(recording, settings.window, settings.hold_out)

@@ -94,6 +94,11 @@ class StimulusSettings:
         "bin": above(0), "rate_kernel": above(0), "generated_trials": at_least(2),
     }  # fmt: skip
 
+    needs_stimulus: ClassVar = (
+        "stimulus_columns", "stimulus_ignore", "stimulus_rate", "stimulus_time_unit", "intensity",
+        "filter_length", "filter_functions", "bin", "rate_kernel", "generated_trials",
+    )  # fmt: skip
+
     def stimulus_format(self) -> TableFormat:
         """How its files are written, for a reader."""
         return TableFormat(ignore=self.stimulus_ignore)

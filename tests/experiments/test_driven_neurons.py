@@ -4,7 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import experiments.recorded_spike_trains.driven.run as driven_run
 from experiments.benchmarks.driven_neuron import judge_runs
+from experiments.recorded_spike_trains import Settings, run
 from experiments.recorded_spike_trains.driven.data import DrivenData
 from experiments.recorded_spike_trains.driven.fitting import fit_driven
 from experiments.recorded_spike_trains.driven.generating import simulate
@@ -183,6 +185,52 @@ def test_a_fit_finds_the_neuron_that_made_the_spikes():
     # five standard errors; the two functions overlap, so that their weights are told apart badly
     assert np.all(np.abs(found - expected) < 5 * errors)
     assert np.all(errors < [1.2, 1.2, 0.4, 0.4, 0.8])
+
+
+def test_a_run_from_files_to_a_report(tmp_path, monkeypatch):
+    """Two trials with their own stimulus of two columns and different lengths; without the GLM."""
+    monkeypatch.setattr(driven_run, "fit_glm", _no_glm)
+    random = np.random.default_rng(0)
+    rows, spikes = [], []
+    for name, cells in (("a", 4000), ("b", 2000)):
+        values = random.normal(size=(cells, 2))
+        smooth = np.convolve(values[:, 0], np.ones(8) / 4)[:cells]
+        fired = np.flatnonzero(random.uniform(size=cells) < 0.05 * np.exp(smooth)) / 1000
+        times = fired[np.diff(fired, prepend=-1) > 0.004] + 0.0005
+        spikes += [f"{name},{time:.4f}" for time in times]
+        rows += [f"{name},{k / 1000},{x:.4f},{y:.4f}" for k, (x, y) in enumerate(values)]
+    (tmp_path / "spikes.csv").write_text("\n".join(["trial,time_s", *spikes]))
+    (tmp_path / "sound.csv").write_text("\n".join(["trial,time_s,sound,light", *rows]))
+    settings = Settings(
+        spikes=(tmp_path / "spikes.csv",), stimulus=(tmp_path / "sound.csv",), output=tmp_path,
+        model="resetting-lif", intensity="exponential", filter_length=0.02, filter_functions=4,
+        bin=0.001, generated_trials=3, progress=False,
+    )  # fmt: skip
+    outcome = run(settings)
+    assert outcome.recording.trials[1].stop == pytest.approx(2.0)
+    assert any("needs nemos" in remark for remark in outcome.remarks)
+    (verdict,) = outcome.verdicts
+    assert verdict.log_likelihood > 0.1  # nats above Poisson: the sound matters
+    assert np.isnan(verdict.above_glm)
+    fit = outcome.fits[0]
+    weights, covariance = np.asarray(fit.model.weights), fit.weights_covariance
+    told = [
+        weights[own] @ np.linalg.solve(covariance[own, own], weights[own])
+        for own in (slice(0, 4), slice(4, 8))
+    ]
+    # chi-squared with four degrees of freedom where there is no filter, as for the light
+    assert told[0] > 50
+    assert told[1] < 20
+    report = (outcome.folder / "report.md").read_text()
+    assert report.startswith(("The fit passes", "**Do not trust"))
+    saved = io.read_model(outcome.folder / "models" / "driven-neuron-0.model")
+    assert saved.window == pytest.approx(4.0)
+    with pytest.raises(ValueError, match=r"`bin` is 0\.1, which is not used without `stimulus`"):
+        run(Settings(spikes=(tmp_path / "spikes.csv",), bin=0.1))
+
+
+def _no_glm(*_):
+    raise ImportError("nemos is not installed")
 
 
 def test_the_study_judges_by_the_glm():
