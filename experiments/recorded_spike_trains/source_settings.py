@@ -46,12 +46,13 @@ class SourceSettings(TableSettings):
             try:
                 around = tuple(float(x) for x in self.around)
             except ValueError:
-                if len(self.around) > 1:
+                names = list(self.around)
+                if len(names) > 1:
                     raise ValueError(
                         f"`around` is {self.around}; it must be one column of the table, or times "
                         "in seconds."
                     ) from None
-                around = self.around[0]
+                around = names[0]
         return Cutting(
             self.cut_by, around, self.before, self.after, self.intervals, self.outside, self.groups
         )

@@ -124,7 +124,8 @@ def _rate(folder: Path, given: RealLike | None) -> float:
         raise ValueError(
             f"{path} does not say the sampling rate: {error}. Correct the line `sample_rate = ...`."
         ) from error
-    if own is None and rate is None:
+    found = rate if own is None else own
+    if found is None:
         raise ValueError(
             f"{path} has no line `sample_rate = ...`. Add it, or pass `sampling_rate=`, samples "
             "per second."
@@ -134,7 +135,7 @@ def _rate(folder: Path, given: RealLike | None) -> float:
             f"{path} says that there are {own:g} samples per second, and `sampling_rate` {rate:g}. "
             "Leave it out, or correct the file."
         )
-    return rate if own is None else own
+    return found
 
 
 def _chosen(
