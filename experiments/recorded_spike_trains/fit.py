@@ -12,17 +12,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 import roughsnn as rs
-from roughsnn.commands.table_settings import TableSettings
 from roughsnn.runs.settings import FINITE, SEED, above, at_least
 
 from .baselines import cut, fit_baselines
 from .choosing import Score, choose, how_chosen
+from .driven import DrivenOutcome, run_driven
 from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
 from .reading import read_recording
 from .remembering import Memory, identity_of
 from .reporting import Outcome, as_json, report, what_was_read
 from .rescaling import rescale_part
+from .source_settings import SourceSettings, StimulusSettings
 from .splitting import Part, split
 from .training import LOSSES, ROUNDS, Plan, Trained, fit, simulate_windows
 
@@ -30,12 +31,13 @@ LossName = Literal["signature-kernel", "expected-signature"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(TableSettings, rs.RunSettings):
+class Settings(SourceSettings, StimulusSettings, rs.RunSettings):
     """Fit a stochastic neuron to recorded spike trains and judge it on held-out windows."""
 
     spikes: tuple[Path, ...] = ()
-    """CSV or NPZ files of spike times, or files of spike trains of roughsnn; several files are
-    several conditions. Neurons are fitted side by side, each with parameters of its own."""
+    """Tables of spike times (CSV, NPZ), files of spike trains of roughsnn, NWB, files that neo
+    reads, or folders of Kilosort or phy; several are several conditions. Neurons are fitted side by
+    side, each with parameters of its own."""
     condition_column: str | None = None
     """Column of the stimulus or condition; all conditions share the model of a neuron, each has an
     input current of its own."""
@@ -92,7 +94,9 @@ class Settings(TableSettings, rs.RunSettings):
     """Folder under which the run gets a numbered folder of its own."""
 
     number_ranges: ClassVar = {
-        "start": FINITE, "stop": FINITE, "sampling_rate": above(0), "steps": at_least(1),
+        **StimulusSettings.stimulus_ranges,
+        "start": FINITE, "stop": FINITE, "before": FINITE, "after": FINITE,
+        "sampling_rate": above(0), "steps": at_least(1),
         "rounds": at_least(1), "prior": above(0, infinite=True), "batch": at_least(1),
         "sequence": at_least(1), "overlap": at_least(1), "warm_up": at_least(0), "dt0": above(0),
         "window": above(0), "max_spikes": at_least(1), "particles": at_least(1),
@@ -111,7 +115,7 @@ class Settings(TableSettings, rs.RunSettings):
             )
 
 
-def run(settings: Settings) -> Outcome:
+def run(settings: Settings) -> Outcome | DrivenOutcome:
     """Fit, judge, and write the report into a new folder.
 
     A run that is resumed goes on where its fits were cut off; judging, which follows, begins anew.
@@ -122,7 +126,13 @@ def run(settings: Settings) -> Outcome:
         condition_column=settings.condition_column,
         start=settings.start,
         stop=settings.stop,
+        cutting=settings.cutting(),
+        neurons=settings.neurons,
     )
+    if not settings.stimulus:
+        settings.refuse_unused(settings.needs_stimulus, "without `stimulus`")
+    if settings.stimulus:
+        return run_driven(settings, recording)
     parts = split(recording, settings.window, settings.hold_out)
     print(what_was_read(recording, parts), flush=True)
     remarks = list(recording.remarks)

@@ -10,6 +10,7 @@ from scipy import stats
 import roughsnn as rs
 from roughsnn.signatures import KernelEnsemble, TwoSampleResult
 
+from .scorecard import count_kl
 from .splitting import IntervalClock, Part, sequences, windows_as_trains
 from .training import Clock, sequences_on_clock
 
@@ -45,6 +46,10 @@ class Verdict:
         kernel_p: p-value of the two-sample test of sequences of intervals by signature kernels.
         above_best: of a model, its `interval_distance` less that of the best baseline.
         above_best_error: standard error of that over resampled held-out intervals.
+        count_kl: Kullback-Leibler divergence of the counts in windows, held out from generated.
+        interval_mean_error: mean of the generated intervals less that of the held-out ones, in
+            seconds.
+        interval_sd_error: the same of their standard deviations.
     """
 
     neuron: str
@@ -61,6 +66,9 @@ class Verdict:
     kernel_p: float = np.nan
     above_best: float = np.nan
     above_best_error: float = np.nan
+    count_kl: float = np.nan
+    interval_mean_error: float = np.nan
+    interval_sd_error: float = np.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +114,7 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
         float(part.train.std() / part.train.mean()), np.nan,
         interval_distance=float(stats.ks_2samp(part.held, part.train).statistic),
         kernel_p=float(itself.p_value),
+        **_scores(part, part.train_windows, part.train),
     )  # fmt: skip
     verdicts = [recorded, training]
     above = above_best_baseline(part.held, samples, np.random.default_rng(seed))
@@ -135,9 +144,20 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
                 sample.log_likelihood - poisson,
                 float(test.p_value),
                 *above.get(sample.name, (np.nan, np.nan)),
+                **_scores(part, sample.windows, gaps),
             )
         )
     return verdicts
+
+
+def _scores(part: Part, windows: list[np.ndarray], intervals: np.ndarray) -> dict[str, float]:
+    """The scorecard of one neuron, see `scorecard`."""
+    held, other = (np.array([w.size for w in x]) for x in (part.windows, windows))
+    return {
+        "count_kl": count_kl(held, other) if held.size and other.size else np.nan,
+        "interval_mean_error": float(intervals.mean() - part.held.mean()),
+        "interval_sd_error": float(intervals.std() - part.held.std()),
+    }
 
 
 def compare(x: rs.SpikeTrains, y: rs.SpikeTrains, key) -> TwoSampleResult:
@@ -200,7 +220,8 @@ def _fano(trains: rs.SpikeTrains) -> float:
 HEADER = (
     "neuron", "condition", "generator", "rate (Hz)", "CV", "Fano factor", "KS of intervals",
     "correlogram error", "KS of rescaled", "p, time rescaling", "log-likelihood",
-    "p, kernel test", "above best", "error of that",
+    "p, kernel test", "above best", "error of that", "KL of counts", "error of mean interval (s)",
+    "error of SD of intervals (s)",
 )  # fmt: skip
 
 

@@ -1,15 +1,14 @@
 """Files of spike times: into one `Recording`, with an error that says what to do."""
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 
-import roughsnn as rs
 from roughsnn import io
+
+from .sources import Cutting, File, read_file
 
 FEWEST_SPIKES = 40
 """Spikes of one neuron in one condition below which nothing is fitted."""
@@ -28,12 +27,14 @@ class Trial:
         start: when the recording of the trial begins, in seconds.
         stop: when it ends.
         spikes: sorted spike times of each neuron, in seconds.
+        name: of the trial, as the file has it.
     """
 
     condition: int
     start: float
     stop: float
     spikes: list[np.ndarray]
+    name: str = "0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,31 +69,6 @@ class Recording:
         return spikes / sum(trial.stop - trial.start for trial in trials)
 
 
-@dataclasses.dataclass(frozen=True)
-class _File:
-    """Spikes of a file in seconds.
-
-    Attributes:
-        name: of the file, without its ending.
-        times: of the spikes, in the order of the file.
-        trials: number of the trial of each spike.
-        neurons: number of its neuron.
-        conditions: name of its condition.
-        num_trials: how many trials there are, silent ones included.
-        names: of the neurons.
-        windows: when each trial began and ended, where the file says it.
-    """
-
-    name: str
-    times: np.ndarray
-    trials: np.ndarray
-    neurons: np.ndarray
-    conditions: np.ndarray
-    num_trials: int
-    names: list[str]
-    windows: list[tuple[float, float]] | None = None
-
-
 def read_recording(
     files: Sequence[Path],
     *,
@@ -100,12 +76,15 @@ def read_recording(
     condition_column: str | None = None,
     start: float | None = None,
     stop: float | None = None,
+    cutting: Cutting | None = None,
+    neurons: Sequence[str] = (),
+    fewest: int = FEWEST_SPIKES,
 ) -> Recording:
-    """Read spike times from tables, CSV or NPZ, or from files of spike trains of roughsnn.
+    """Read spike times from tables, files of spike trains, NWB, neo, or folders of a spike sorter.
 
     A table has a row for each spike, see `roughsnn.io.read_table`. Several files are several
-    conditions, named after the files. Files of spike trains say what their windows are; in a table,
-    every trial has the same.
+    conditions, named after the files. Files of spike trains, NWB and neo say what their windows
+    are; in a table and in a folder of Kilosort or phy, every trial has the same.
 
     Args:
         files: the files.
@@ -114,11 +93,15 @@ def read_recording(
         start: when the recording of each trial began, in the unit of the file; by default 0, or,
             where spikes come before, the first spike.
         stop: when it ended; by default a mean interval after the last spike of the file.
+        cutting: what is read of files that hold more than a table.
+        neurons: names of the neurons that are read; all by default.
+        fewest: spikes that each neuron must have in each condition.
 
     Raises:
         RecordingError: a file that cannot be read, or holds too few spikes.
     """
     format = io.TableFormat() if format is None else format
+    cutting = Cutting() if cutting is None else cutting
     if not files:
         raise RecordingError("`spikes` is empty; give a file of spike times, CSV or NPZ.")
     if len(files) > 1 and condition_column is not None:
@@ -132,13 +115,14 @@ def read_recording(
     parts, scale = [], []
     for number, path in enumerate(paths):
         name = stems[number] if stems.count(stems[number]) == 1 else f"{stems[number]} {number}"
-        if not path.is_file():
+        if not path.exists():
             raise RecordingError(
-                f"{path}: there is no such file. Give a CSV or NPZ of spike times."
+                f"{path}: there is no such file. Give a table of spike times, NWB, a file that neo "
+                "reads, or a folder of Kilosort or phy."
             )
         try:
-            part, unit, more = _read(path, name, format, condition_column)
-        except ValueError as error:
+            part, unit, more = read_file(path, name, format, condition_column, cutting)
+        except (ValueError, ImportError) as error:
             raise RecordingError(str(error)) from error
         parts.append(part)
         scale.append(unit)
@@ -151,102 +135,13 @@ def read_recording(
     start, stop = (
         None if x is None else float(io.convert_times(x, scale[0], "s")) for x in (start, stop)
     )
-    recording = _assemble(parts, start, stop, remarks)
-    _check_enough(recording)
+    recording = _only(_assemble(parts, start, stop, remarks), neurons)
+    _check_enough(recording, fewest)
     return recording
 
 
-def _read(
-    path: Path, name: str, format: io.TableFormat, condition_column: str | None
-) -> tuple[_File, str, list[str]]:
-    """A file, its unit of time, and what was done to it."""
-    if io.holds_trains(path):
-        if condition_column is not None:
-            raise ValueError(
-                f"{path} holds spike trains and no column of conditions. Leave `condition_column` "
-                "out, and give a file for each condition."
-            )
-        unit, remarks = _unit(path, None, format)
-        with jax.enable_x64(True):
-            trains = io.read_npz(path, keep_duplicates=True)
-            return _of_trains(path, name, trains, unit, remarks)
-    others = () if condition_column is None else (condition_column,)
-    table = io.read_table(path, format, others=others)
-    unit, remarks = _unit(path, table.unit, format)
-    remarks = [*table.remarks, *remarks]
-    if table.times.size == 0:
-        raise ValueError(f"{path}: there is no spike in it. Give a file with spikes.")
-    if table.about and condition_column is None:
-        with jax.enable_x64(True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the remarks say the same
-            trains = io.read_csv(path, keep_duplicates=True, **dataclasses.asdict(format))
-            return _of_trains(path, name, trains, unit, remarks)
-    times = io.convert_times(table.times, unit, "s")
-    trials, labels, about_trials = io.number_labels(table, "trial")
-    neurons, names, about_neurons = io.number_labels(table, "neuron")
-    remarks += [x for x in (about_trials, about_neurons) if x is not None]
-    both = trials * len(names) + neurons
-    order = np.argsort(both, kind="stable")
-    if np.any((np.diff(times[order]) < 0) & (np.diff(both[order]) == 0)):
-        remarks.append("the times were not sorted; they are now")
-    conditions = np.full(times.size, name)
-    if condition_column is not None:
-        conditions = table.others[condition_column]
-    part = _File(name, times, trials, neurons, conditions, len(labels), names)
-    return part, unit, remarks
-
-
-def _unit(path: Path, own: str | None, format: io.TableFormat) -> tuple[str, list[str]]:
-    """The unit of the times of a file, and a remark where it is a guess."""
-    unit = format.time_unit if own is None or own not in io.UNITS else own
-    if unit is not None:
-        return unit, []
-    if own is not None:
-        raise ValueError(
-            f"{path} is in {own!r}. Say what that is with `time_unit`: {', '.join(io.UNITS)}."
-        )
-    return "s", ["nothing says the unit of the times; they are taken for seconds"]
-
-
-def _of_trains(
-    path: Path, name: str, trains: rs.SpikeTrains, unit: str, remarks: list[str]
-) -> tuple[_File, str, list[str]]:
-    """Spike trains that say what their windows are."""
-    trains = trains.reshape(-1)
-    n = len(trains)
-    ends = [
-        io.convert_times(np.broadcast_to(np.asarray(x, float), (n,)), unit, "s")
-        for x in (trains.t0, trains.t1)
-    ]
-    windows = [(float(start), float(stop)) for start, stop in zip(*ends, strict=True)]
-    lists = trains.to_lists()
-    overflowed = np.asarray(trains.overflowed)
-    for trial in np.flatnonzero(overflowed):
-        last = max((float(times[-1]) for times in lists[trial] if times.size), default=None)
-        if last is None or not io.convert_times(last, unit, "s") > windows[trial][0]:
-            raise ValueError(
-                f"{path}: trial {trial} had no room for its spikes, so that nothing of it is "
-                "known. Simulate it again with a larger `max_spikes`."
-            )
-        windows[trial] = (windows[trial][0], float(io.convert_times(last, unit, "s")))
-    if overflowed.any():
-        remarks = [
-            *remarks,
-            f"{overflowed.sum()} trials had no room for all of their spikes and are read up to "
-            "their last one",
-        ]
-    counts = [[times.size for times in row] for row in lists]
-    trials = np.repeat(np.arange(n), [sum(row) for row in counts])
-    neurons = np.repeat(np.tile(np.arange(trains.num_neurons), n), np.ravel(counts).astype(int))
-    times = np.concatenate([np.zeros(0), *(x for row in lists for x in row)])
-    times = io.convert_times(times, unit, "s")
-    conditions = np.full(times.size, name)
-    names = [str(k) for k in range(trains.num_neurons)]
-    return _File(name, times, trials, neurons, conditions, n, names, windows), unit, remarks
-
-
 def _assemble(
-    files: list[_File], start: float | None, stop: float | None, remarks: list[str]
+    files: list[File], start: float | None, stop: float | None, remarks: list[str]
 ) -> Recording:
     """One recording of all files."""
     names = list(dict.fromkeys(name for file in files for name in file.names))
@@ -258,7 +153,7 @@ def _assemble(
     parts: list[Trial] = []
     repeated = outside = 0
 
-    def add(condition, begin, end, times, neurons):
+    def add(condition, begin, end, times, neurons, name):
         nonlocal repeated, outside
         spikes = []
         for neuron in range(len(names)):
@@ -268,7 +163,7 @@ def _assemble(
             outside += mine.size - inside.size
             repeated += inside.size - distinct.size
             spikes.append(distinct)
-        parts.append(Trial(condition, begin, end, spikes))
+        parts.append(Trial(condition, begin, end, spikes, name))
 
     for file in files:
         neurons = np.array([names.index(name) for name in file.names])[file.neurons.astype(int)]
@@ -279,7 +174,8 @@ def _assemble(
                 end = end if stop is None else min(end, stop)
                 here = file.trials == trial
                 _check_window(begin, end)
-                add(len(conditions) - 1, begin, end, file.times[here], neurons[here])
+                add(len(conditions) - 1, begin, end, file.times[here], neurons[here],
+                    file.trial_names[trial])  # fmt: skip
             continue
         several = list(dict.fromkeys(file.conditions.tolist()))
         for condition in several:
@@ -295,7 +191,8 @@ def _assemble(
             _check_window(first, last)
             for trial in trials:
                 own = here & (file.trials == trial)
-                add(len(conditions) - 1, first, last, file.times[own], neurons[own])
+                add(len(conditions) - 1, first, last, file.times[own], neurons[own],
+                    file.trial_names[trial])  # fmt: skip
         silent = file.num_trials - np.unique(file.trials).size
         if silent and len(several) > 1:
             remarks.append(
@@ -311,6 +208,26 @@ def _assemble(
     return Recording(names, conditions, parts, remarks)
 
 
+def _only(recording: Recording, names: Sequence[str]) -> Recording:
+    """The same recording of some neurons."""
+    if not names:
+        return recording
+    unknown = [name for name in names if name not in recording.neurons]
+    if unknown:
+        shown = ", ".join(recording.neurons[:12]) + ", ..." * (len(recording.neurons) > 12)
+        raise RecordingError(
+            f"`neurons` holds {unknown[0]!r}, and the recording has the neurons {shown}. Name some "
+            "of these."
+        )
+    places = [recording.neurons.index(name) for name in dict.fromkeys(names)]
+    trials = [
+        dataclasses.replace(trial, spikes=[trial.spikes[n] for n in places])
+        for trial in recording.trials
+    ]
+    kept = [recording.neurons[n] for n in places]
+    return dataclasses.replace(recording, neurons=kept, trials=trials)
+
+
 def _check_window(start: float, stop: float) -> None:
     if not stop > start:
         raise RecordingError(
@@ -319,13 +236,14 @@ def _check_window(start: float, stop: float) -> None:
         )
 
 
-def _check_enough(recording: Recording) -> None:
+def _check_enough(recording: Recording, fewest: int) -> None:
     for c, condition in enumerate(recording.conditions):
         for n, neuron in enumerate(recording.names):
             spikes = sum(trial.spikes[n].size for trial in recording.of(c))
-            if spikes < FEWEST_SPIKES:
+            if spikes < fewest:
                 raise RecordingError(
                     f"Neuron {neuron} has {spikes} spikes in condition {condition}; a fit needs "
-                    f"{FEWEST_SPIKES} or more of each neuron in each condition. Record longer, "
-                    "leave the neuron out, or join conditions."
+                    f"{fewest} or more of each neuron in each condition. Record longer, "
+                    "leave the neuron out (`neurons` names those that are read), or join "
+                    "conditions."
                 )

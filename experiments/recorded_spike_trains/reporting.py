@@ -83,7 +83,9 @@ def report(outcome: Outcome) -> str:
         "*kernel test* compares held-out with generated sequences of five intervals and rejects "
         "at p <= 0.05. *Above best* is the distance of intervals less that of the best baseline, "
         "with its standard error over resampled held-out intervals. *Recorded, training part* is "
-        "what the recording itself scores: how far its two parts differ.", "",
+        "what the recording itself scores: how far its two parts differ. *KL of counts* is the "
+        "Kullback-Leibler divergence of the counts in windows; errors of intervals are generated "
+        "less held out.", "",
         table(outcome.verdicts), "",
     ]  # fmt: skip
     for remark in outcome.remarks:

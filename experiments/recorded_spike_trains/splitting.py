@@ -30,6 +30,7 @@ class Part:
         train_spikes: spikes in it.
         held_seconds: length of what is held out.
         held_spikes: spikes in it.
+        train_windows: as `windows`, of the training blocks.
     """
 
     unit: float
@@ -42,6 +43,7 @@ class Part:
     train_spikes: int
     held_seconds: float
     held_spikes: int
+    train_windows: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     @property
     def held_windows(self) -> rs.SpikeTrains:
@@ -75,22 +77,42 @@ def split(recording: Recording, window_intervals: float, hold_out: int = 2) -> l
     return parts
 
 
+def block_length(recording: Recording, condition: int) -> float:
+    """Length of a block of a condition in seconds, see `split`."""
+    seconds = sum(trial.stop - trial.start for trial in recording.of(condition))
+    fastest = max(recording.rate(n, condition) for n in range(len(recording.neurons)))
+    return min(BLOCK / fastest, seconds / 6)
+
+
+def blocks_of(
+    trial: Trial, length: float, number: int, hold_out: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of the blocks of a trial, and whether each is held out.
+
+    Args:
+        trial: the trial.
+        length: of a block, about, in seconds.
+        number: of the first block among those of all trials.
+        hold_out: which of three successive blocks is held out.
+    """
+    count = max(1, round((trial.stop - trial.start) / length))
+    edges = np.linspace(trial.start, trial.stop, count + 1)
+    return edges, (np.arange(count) + number) % 3 == hold_out
+
+
 def _part(
     recording: Recording, neuron: int, condition: int, window_intervals: float, hold_out: int
 ) -> Part:
     trials = recording.of(condition)
-    seconds = sum(trial.stop - trial.start for trial in trials)
-    fastest = max(recording.rate(n, condition) for n in range(len(recording.neurons)))
-    length = min(BLOCK / fastest, seconds / 6)
+    length = block_length(recording, condition)
     mean = 1 / recording.rate(neuron, condition)
     window = min(window_intervals * mean, length)
-    intervals, windows = [], []
+    intervals, windows, train_windows = [], [], []
     number = 0
     sizes = {True: [0.0, 0], False: [0.0, 0]}
     for trial in trials:
-        count = max(1, round((trial.stop - trial.start) / length))
-        edges = np.linspace(trial.start, trial.stop, count + 1)
-        held = (np.arange(count) + number) % 3 == hold_out
+        edges, held = blocks_of(trial, length, number, hold_out)
+        count = held.size
         number += count
         spikes = trial.spikes[neuron]
         block = np.clip(np.searchsorted(edges, spikes, side="right") - 1, 0, count - 1)
@@ -99,8 +121,8 @@ def _part(
             size = sizes[bool(held[b])]
             size[0] += edges[b + 1] - edges[b]
             size[1] += int(np.sum(block == b))
-            if held[b]:
-                windows += _windows(trial, neuron, edges[b], edges[b + 1], window)
+            own = windows if held[b] else train_windows
+            own += _windows(trial, neuron, edges[b], edges[b + 1], window)
     gaps, marks = (np.concatenate(x) for x in zip(*intervals, strict=True))
     if marks.sum() < 10 or (~marks).sum() < 20:
         raise RecordingError(
@@ -110,7 +132,7 @@ def _part(
         )
     return Part(
         mean, window, gaps[~marks], gaps[marks], intervals, windows,
-        sizes[False][0], sizes[False][1], sizes[True][0], sizes[True][1],
+        sizes[False][0], sizes[False][1], sizes[True][0], sizes[True][1], train_windows,
     )  # fmt: skip
 
 

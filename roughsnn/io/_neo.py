@@ -1,5 +1,6 @@
 """Spike trains as neo objects, and through neo to elephant and to all that reads neo."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,54 @@ def from_neo(block: Any, *, unit: str | None = None, keep_duplicates: bool = Fal
             refuse_duplicates(times, f"segment {i}, spike train {k}", keep=keep_duplicates)
     marks = [bool(segment.annotations.get("overflowed", False)) for segment in segments]
     return with_overflow(trains, marks)
+
+
+def read_neo(path: Path | str, *, unit: str = "s", keep_duplicates: bool = False) -> SpikeTrains:
+    """Trains from a file, or a folder, in any format that neo reads, see `from_neo`.
+
+    The first block is read. Pickles are refused: to read one is to run what is in it.
+
+    Args:
+        path: of the file or folder; neo knows the format by its ending.
+        unit: to have the times in.
+        keep_duplicates: allow spikes of one neuron at one time.
+
+    Raises:
+        ImportError: neo is not installed, or a package that it needs for this format.
+        OSError: the file cannot be read.
+        ValueError: neo does not know the format, the file is damaged or holds no spike trains; also
+            what `from_neo` refuses.
+    """
+    path = Path(path)
+    neo = package("neo")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file or folder.")
+    if path.suffix in (".pkl", ".pickle"):
+        raise ValueError(
+            f"{path} is a pickle, which is not read, because reading it runs what is in it. Write "
+            "it in another format, such as NWB."
+        )
+    tried = []
+    for kind in neo.io.list_candidate_ios(str(path)):
+        if neo.Block not in kind.supported_objects and not hasattr(kind, "read_block"):
+            continue
+        try:
+            block = kind(str(path)).read_block()
+        except ImportError:
+            raise
+        except Exception as error:  # whatever the many readers raise
+            tried.append(f"{kind.__name__}: {type(error).__name__}: {error}")
+            continue
+        try:
+            return from_neo(block, unit=unit, keep_duplicates=keep_duplicates)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    if tried:
+        raise ValueError(
+            f"{path} is damaged, or not what its ending says ({'; '.join(tried[:3])}). Export it "
+            "again, or give a table of spikes."
+        )
+    raise ValueError(
+        f"{path}: neo knows no format with the ending {path.suffix!r}. Give NWB, or a table "
+        "of spikes."
+    )

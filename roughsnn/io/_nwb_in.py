@@ -63,26 +63,13 @@ def read_nwb(
             that `SpikeTrains.from_lists` refuses.
     """
     package("pynwb")
-    with Path(path).open("rb"):  # whether it can be read at all
-        pass
     if around is not None and (before is None or after is None):
         raise ValueError("`around` needs `before` and `after`, in seconds. Give both.")
     if isinstance(around, str) and trials is None:
         raise ValueError(
             f"`around` is {around!r}, a column of a table. Name the table, `trials='trials'`."
         )
-    try:
-        content = _read(path, trials)
-    except _NoUnits:
-        raise ValueError(
-            f"{path} holds no units with spike times; there is nothing to read. Sort the spikes "
-            "first, or give another file."
-        ) from None
-    except Exception as error:  # whatever HDF5 and pynwb raise for a damaged file
-        raise ValueError(
-            f"{path} is damaged or no NWB file ({type(error).__name__}: {error}). Write or export "
-            "it again."
-        ) from error
+    content = read_content(path, trials)
     if content.own is not None and (trials is not None or around is not None or units is not None):
         raise ValueError(
             f"{path} holds trials that `write_nwb` wrote, which are not cut again. Read it without "
@@ -138,6 +125,29 @@ class _Content:
 
 class _NoUnits(Exception):
     """A file without spike times."""
+
+
+def read_content(path: Path | str, table: str | None) -> _Content:
+    """What a file holds, with the table that is to be cut by.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or holds no units.
+    """
+    with Path(path).open("rb"):  # whether it can be read at all
+        pass
+    try:
+        return _read(path, table)
+    except _NoUnits:
+        raise ValueError(
+            f"{path} holds no units with spike times; there is nothing to read. Sort the spikes "
+            "first, or give another file."
+        ) from None
+    except Exception as error:  # whatever HDF5 and pynwb raise for a damaged file
+        raise ValueError(
+            f"{path} is damaged or no NWB file ({type(error).__name__}: {error}). Write or export "
+            "it again."
+        ) from error
 
 
 def _read(path: Path | str, table: str | None) -> _Content:

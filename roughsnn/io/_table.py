@@ -133,39 +133,24 @@ def read_table(
             message names file, line and remedy.
     """
     path, format = Path(path), TableFormat() if format is None else format
-    if is_archive(path):
-        header, columns, rows, remarks = _arrays(path, (*others, *format.named()))
-        format = dataclasses.replace(format, decimal=".")
-        about, named, where = {}, True, f"{path}"
-    else:
-        cells = read_cells(
-            path,
-            delimiter=format.delimiter,
-            decimal=format.decimal,
-            header=format.header,
-            compression=format.compression,
-        )
-        header, named, remarks = cells.header, cells.has_header, list(cells.remarks)
-        columns = [[row[at] for row in cells.rows] for at in range(len(header))]
-        rows = [f"line {line}" for line in cells.lines]
-        about = {} if cells.description is None else _about(path, cells.description)
-        where = f"{path}, line {cells.header_line}"
-    counters = [_counts_rows(name, column) for name, column in zip(header, columns, strict=True)]
+    cells = read_columns(path, format, others)
+    header, columns, rows, named = cells.header, cells.columns, cells.rows, cells.named
+    about, where, remarks, format = cells.about, cells.where, list(cells.remarks), cells.format
+    counters = [counts_rows(name, column) for name, column in zip(header, columns, strict=True)]
     found = find_columns(
-        where, header, counters, named=named, time=_column(format.time_column, named),
-        neuron=_column(format.neuron_column, named), trial=_column(format.trial_column, named),
-        others=[_column(name, named) for name in others],
-        ignore=[_column(name, named) for name in format.ignore],
+        where, header, counters, named=named, time=format.time_column,
+        neuron=format.neuron_column, trial=format.trial_column,
+        others=[_column(name, named) for name in others], ignore=format.ignore,
         sampled=format.sampling_rate is not None,
     )  # fmt: skip
     if found.left:
         left = [header[at] or at for at in found.left]
         remarks.append(f"the column{'s' * (len(left) > 1)} {left} {are(left)} not read")
-    times, unit = _times(path, header, columns, rows, found, format)
+    times, unit = times_of(path, header, columns, rows, found, format)
     unit = _described_unit(path, about, format) if about else unit
 
     def labels(places: tuple[int, ...], name: str) -> np.ndarray | None:
-        return _labels(path, [columns[at] for at in places], rows, name) if places else None
+        return labels_of(path, [columns[at] for at in places], rows, name) if places else None
 
     return SpikeTable(
         path=path,
@@ -181,6 +166,64 @@ def read_table(
         about=about,
         remarks=tuple(remarks),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """A table as columns of text.
+
+    Attributes:
+        header: their names, or their positions.
+        columns: the cells of each.
+        rows: where each row stands, in words.
+        named: whether the file has names of columns.
+        where: file and line of the header, for errors.
+        about: what the first line says, where `write_csv` wrote the file.
+        remarks: what was not read.
+        format: how it is written, with columns as the file counts them.
+    """
+
+    header: list[str]
+    columns: list[list[str]]
+    rows: list[str]
+    named: bool
+    where: str
+    about: dict[str, Any]
+    remarks: list[str]
+    format: TableFormat
+
+
+def read_columns(path: Path, format: TableFormat, asked: Sequence[Column]) -> Columns:
+    """The columns of a table, text or archive.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged.
+    """
+    if is_archive(path):
+        header, columns, rows, remarks = _arrays(path, (*asked, *format.named()))
+        own = dataclasses.replace(format, decimal=".")
+        return Columns(header, columns, rows, True, f"{path}", {}, remarks, own)
+    cells = read_cells(
+        path,
+        delimiter=format.delimiter,
+        decimal=format.decimal,
+        header=format.header,
+        compression=format.compression,
+    )
+    columns = [[row[at] for row in cells.rows] for at in range(len(cells.header))]
+    rows = [f"line {line}" for line in cells.lines]
+    about = {} if cells.description is None else _about(path, cells.description)
+    where = f"{path}, line {cells.header_line}"
+    named = cells.has_header
+    own = dataclasses.replace(
+        format,
+        time_column=_column(format.time_column, named),
+        neuron_column=_column(format.neuron_column, named),
+        trial_column=_column(format.trial_column, named),
+        ignore=_column(tuple(format.ignore), named),
+    )
+    return Columns(cells.header, columns, rows, named, where, about, list(cells.remarks), own)
 
 
 def check_unit(name: str, unit: str) -> None:
@@ -217,7 +260,7 @@ def _column(column: Any, named: bool) -> Any:
     return column
 
 
-def _counts_rows(name: str, column: Sequence[str]) -> bool:
+def counts_rows(name: str, column: Sequence[str]) -> bool:
     """Whether a column has nothing to say: it is empty, or counts the rows from 0 or 1."""
     if not any(column):
         return True
@@ -227,7 +270,7 @@ def _counts_rows(name: str, column: Sequence[str]) -> bool:
     return start is not None and enough and all(x == str(i) for i, x in enumerate(column, start))
 
 
-def _times(path, header, columns, rows, found: Found, format: TableFormat):
+def times_of(path, header, columns, rows, found: Found, format: TableFormat):
     """Times in double precision, and their unit."""
     column = columns[found.time]
     unit = found.unit if format.time_unit is None else format.time_unit
@@ -292,7 +335,7 @@ def _hint(text: str, decimal: str) -> str:
     return f" Where {other!r} is the decimal sign, pass `decimal={other!r}`."
 
 
-def _labels(path, columns: list[Sequence[str]], rows, name: str) -> np.ndarray:
+def labels_of(path, columns: list[Sequence[str]], rows, name: str) -> np.ndarray:
     for column in columns:
         for at, text in enumerate(column):
             if not text:

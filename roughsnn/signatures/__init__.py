@@ -1,5 +1,6 @@
 """Signatures of paths."""
 
+from .conditional_test import ConditionalTestResult, conditional_test
 from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
 from .event_signature import event_signature, mean_event_signature
 from .event_words import all_words, event_words, random_words
@@ -43,6 +44,7 @@ from .two_sample import (
 __all__ = [
     "RBF",
     "AbstractStaticKernel",
+    "ConditionalTestResult",
     "IntervalKernel",
     "KernelEnsemble",
     "LandmarkFeatures",
@@ -55,6 +57,7 @@ __all__ = [
     "TwoSampleResult",
     "aggregated_statistics",
     "all_words",
+    "conditional_test",
     "count_distances",
     "event_kernel",
     "event_kernel_gram",
