@@ -116,7 +116,7 @@ def study(
     test_size: int = 1000,
     learning_rate: float = 5e-3,
     parts: tuple[str, ...] = ("weights", "delays"),
-    epochs_with_few: int = 80,
+    epochs_with_few: int = 40,
     learning_rate_with_few: float = 3e-2,
     learning_rate_without_delays: float = 5e-3,
 ) -> Study:
