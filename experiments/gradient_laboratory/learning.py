@@ -7,20 +7,25 @@ import jax
 import jax.random as jr
 import numpy as np
 
+from roughsnn.training.step import RECORDED
+
 from .steps import Compiled, with_rate
 from .tasks import Task
 
+_LOSS, _OVERFLOWED = RECORDED.index("loss"), RECORDED.index("overflowed")
 LAST = 15
 """Steps at the end of the search over which the loss is averaged."""
 
 
 def _steps(task: Task, one: Compiled, state: Any, first: int, last: int, key: Any):
-    """Steps from `first` to `last`; the state after them, and their losses."""
-    losses = []
+    """Steps from `first` to `last`; the state after them, their losses, and the shares of trials
+    that outgrew their room."""
+    values = []
     for step in range(first, last):
         state, record = one.call(state, task.data(-1 - step), key)
-        losses.append(record.values[0])
-    return state, [float(x) for x in losses]
+        values.append(record.values)
+    losses, overflowed = np.array(values)[:, [_LOSS, _OVERFLOWED]].T
+    return state, losses.tolist(), overflowed.tolist()
 
 
 def learn(
@@ -39,30 +44,32 @@ def learn(
         seed: of the noise; mini-batches are those of the task.
 
     Returns:
-        the loss of each rate at the end of the search; the best rate; steps and what `judge` says
-        after them.
+        the loss of each rate at the end of the search; the best rate, and the largest share of
+        trials of a step with it that outgrew their room; steps and what `judge` says after them.
     """
     key = jr.fold_in(jr.key(seed), 77)
     when = np.unique(np.linspace(0, steps, points + 1).round().astype(int))
     tried, reached = [], []
     for rate in rates:
-        state, curve, losses = with_rate(one.start, rate), [(0, task.judge(one.start.model))], []
+        state, curve = with_rate(one.start, rate), [(0, task.judge(one.start.model))]
+        losses, shares = [], []
         for before, after in itertools.pairwise(when):
             if after > search:
                 break
-            state, found = _steps(task, one, state, int(before), int(after), key)
-            losses += found
+            state, found, over = _steps(task, one, state, int(before), int(after), key)
+            losses, shares = losses + found, shares + over
             curve.append((int(after), task.judge(state.model)))
         tried.append(float(np.mean(losses[-LAST:])))
-        reached.append((state, curve))
+        reached.append((state, curve, shares))
     best = int(np.argmin(np.where(np.isfinite(tried), tried, np.inf)))
-    state, curve = reached[best]
+    state, curve, shares = reached[best]
     for before, after in itertools.pairwise(when):
         if after > search:
-            state, _ = _steps(task, one, state, int(before), int(after), key)
+            state, _, over = _steps(task, one, state, int(before), int(after), key)
+            shares += over
             curve.append((int(after), task.judge(state.model)))
     jax.block_until_ready(state.step)
     return {
         "rates": list(rates), "losses": tried, "best": rates[best],
-        "steps": [step for step, _ in curve], "judged": [value for _, value in curve],
+        "overflowed": max(shares), "steps": [step for step, _ in curve], "judged": [value for _, value in curve],
     }  # fmt: skip

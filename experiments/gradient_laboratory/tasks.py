@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
@@ -141,7 +142,9 @@ def _yin_yang(name: str, neurons: Callable[[int], Any], noisy: bool, hidden: int
 
     @eqx.filter_jit
     def decided(respond, model, inputs):
-        return loss.decide(respond(model, inputs, jr.key(7)))
+        trains = respond(model, inputs, jr.key(7))
+        # (what outgrows its room is no answer)
+        return jnp.where(trains.overflowed, -1, loss.decide(trains))
 
     def judge(model: Any) -> float:
         with_points = decided(judging(), model, test.inputs)
