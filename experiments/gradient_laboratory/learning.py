@@ -13,6 +13,7 @@ from .steps import Compiled, with_rate
 from .tasks import Task
 
 _LOSS, _OVERFLOWED = RECORDED.index("loss"), RECORDED.index("overflowed")
+_REFUSED = "RefusedOnHost"
 LAST = 15
 """Steps at the end of the search over which the loss is averaged."""
 
@@ -44,7 +45,8 @@ def learn(
         seed: of the noise; mini-batches are those of the task.
 
     Returns:
-        the loss of each rate at the end of the search; the best rate, and the largest share of
+        the loss of each rate at the end of the search, not a number where the network grew beyond
+        what the loss takes; the best rate, and the largest share of
         trials of a step with it that outgrew their room; steps and what `judge` says after them.
     """
     key = jr.fold_in(jr.key(seed), 77)
@@ -53,12 +55,18 @@ def learn(
     for rate in rates:
         state, curve = with_rate(one.start, rate), [(0, task.judge(one.start.model))]
         losses, shares = [], []
-        for before, after in itertools.pairwise(when):
-            if after > search:
-                break
-            state, found, over = _steps(task, one, state, int(before), int(after), key)
-            losses, shares = losses + found, shares + over
-            curve.append((int(after), task.judge(state.model)))
+        try:
+            for before, after in itertools.pairwise(when):
+                if after > search:
+                    break
+                state, found, over = _steps(task, one, state, int(before), int(after), key)
+                losses, shares = losses + found, shares + over
+                curve.append((int(after), task.judge(state.model)))
+        except (RuntimeError, ValueError) as error:
+            # a network that has grown beyond what the loss takes has learned nothing
+            if _REFUSED not in f"{type(error).__name__}: {error}":
+                raise
+            losses = [float("nan")]
         tried.append(float(np.mean(losses[-LAST:])))
         reached.append((state, curve, shares))
     best = int(np.argmin(np.where(np.isfinite(tried), tried, np.inf)))
