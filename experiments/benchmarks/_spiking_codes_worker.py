@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-SLOPE, RATE = 10.0, 1e-4
+SLOPE, RATE = 10.0, 1e-6
 
 
 def main():

@@ -139,7 +139,9 @@ class Respond(eqx.Module):
     def __call__(self, model: Any, inputs: rs.SpikeTrains, key: Any) -> rs.SpikeTrains:
         # (the list of spikes is not looked at, so that it needs no room)
         protocol = rs.Protocol(0.0, float(self.steps), 1.0, max_spikes=1, input_spikes=inputs)
-        return self.engine.spike_trains(model, protocol, key=key, num_samples=len(inputs), throw=False)
+        return self.engine.spike_trains(
+            model, protocol, key=key, num_samples=len(inputs), throw=False
+        )
 
 
 def training_step(case: Case, made: dict[str, Any]) -> tuple[TrainStep, tuple, list[float]]:
@@ -168,7 +170,7 @@ def training_step(case: Case, made: dict[str, Any]) -> tuple[TrainStep, tuple, l
     engine = rs.ClockEngine(surrogate=rs.SuperSpike(SLOPE)).prepared(model)
     respond = Respond(engine, case.steps)
     step = TrainStep(
-        simulate=respond, optimiser=optax.adam(1e-4),
+        simulate=respond, optimiser=optax.adam(1e-6),
         loss=rs.SpikeCountCrossEntropy(outputs=tuple(range(hidden, size))),
         trainable=lambda m: (m.weights, m.input_weights),
     )  # fmt: skip

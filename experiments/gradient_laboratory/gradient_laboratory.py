@@ -15,7 +15,7 @@ from roughsnn.runs.settings import SEED, above, at_least
 
 from .bench import TASKS, Bench
 from .figures import draw_laboratory
-from .reporting import report
+from .reporting import LEARNED, report
 from .rules import rules_of
 
 _QUICK_RULES = ("exact, cell engine", "surrogate", "weight perturbation", "spike removal")
@@ -96,6 +96,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Path]:
             parts[f"{name}: truth"] = partial(bench.check_truth, name)
             for rule in chosen:
                 parts[f"{name}: {rule}"] = partial(bench.of_rule, name, rule)
+                parts[f"{name}: {rule}{LEARNED}"] = partial(bench.learned, name, rule)
             parts[f"{name}: times"] = partial(bench.times, name, chosen)
         results = compute_parts(
             parts, folder.checkpoints("parts", s.checkpoint_every), settings=s,

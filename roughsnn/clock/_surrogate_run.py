@@ -90,7 +90,9 @@ def _(primals, tangents):
         sent = _sent_by_step(spikes, wires)
         for n, part in enumerate(moved_matrices, start=first):
             still = all(piece is None for piece in part)
-            beside = jnp.zeros_like(leaves[n]) if still else product_over_steps(sent, part, steps.blocks)
+            beside = (
+                jnp.zeros_like(leaves[n]) if still else product_over_steps(sent, part, steps.blocks)
+            )
             moved[n] = beside if moved[n] is None else moved[n] + beside
     return (spikes, *rest), (linear([moved[n] for n in chosen]), None, None)
 
