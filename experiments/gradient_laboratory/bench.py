@@ -93,7 +93,7 @@ class Bench:
         }  # fmt: skip
 
     def of_rule(self, name: str, rule_name: str) -> dict[str, Any]:
-        """All that is measured of a rule; the reason where it refuses the task."""
+        """What is measured of a rule's gradients; the reason where it refuses the task."""
         task, rule = self.task(name), self.rule(name, rule_name)
         try:
             one = self.step(name, rule_name)
@@ -104,13 +104,17 @@ class Bench:
         result: dict[str, Any] = {"unbiased": rule.unbiased, **compared(found, truth)}
         if rule.unbiased == "for its averaged loss":
             result |= self._averaged(task, rule, found, truth.mean)
-        result |= {
-            "scratch": one.scratch, "compile": one.seconds,
-            "learned": learn(
-                task, one, self.rates, self.search, self.steps, self.points, LEARN_SEED
-            ),
-        }  # fmt: skip
-        return result
+        return result | {"scratch": one.scratch, "compile": one.seconds}
+
+    def learned(self, name: str, rule_name: str) -> dict[str, Any]:
+        """What a rule learns; the reason where it refuses the task."""
+        try:
+            one = self.step(name, rule_name)
+        except (TypeError, ValueError) as error:
+            return {"refused": str(error)}
+        return learn(
+            self.task(name), one, self.rates, self.search, self.steps, self.points, LEARN_SEED
+        )
 
     def _averaged(self, task: Task, rule: Rule, found: Blocks, goal: np.ndarray):
         """The component of the estimates along the gradient beside differences of the loss that

@@ -15,7 +15,7 @@ from roughsnn.runs.settings import SEED, above, at_least
 
 from .bench import TASKS, Bench
 from .figures import draw_laboratory
-from .reporting import report
+from .reporting import LEARNED, report
 from .rules import rules_of
 
 _QUICK_RULES = ("exact, cell engine", "surrogate", "weight perturbation", "spike removal")
@@ -37,13 +37,13 @@ class Settings(rs.RunSettings):
     """Mini-batches of 32 samples that a gradient is estimated from."""
     repeats: int = 2
     """Draws of the noise of each of them for the true gradient."""
-    rates: tuple[float, ...] = (1e-2, 3e-2, 1e-1)
+    rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
     """Rates of Adam that are tried for every rule."""
     search: int = 40
     """Steps with each rate."""
-    steps: int = 80
+    steps: int = 120
     """Steps with the best rate."""
-    points: int = 4
+    points: int = 6
     """How often what was learned is judged."""
     rounds: int = 9
     """Rounds of timing, each with a step of every rule."""
@@ -96,6 +96,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Path]:
             parts[f"{name}: truth"] = partial(bench.check_truth, name)
             for rule in chosen:
                 parts[f"{name}: {rule}"] = partial(bench.of_rule, name, rule)
+                parts[f"{name}: {rule}{LEARNED}"] = partial(bench.learned, name, rule)
             parts[f"{name}: times"] = partial(bench.times, name, chosen)
         results = compute_parts(
             parts, folder.checkpoints("parts", s.checkpoint_every), settings=s,

@@ -5,15 +5,18 @@ from typing import Any
 import numpy as np
 
 from .bench import TRUTH
+from .learning import ALLOWED
 
 HEADINGS = {
     "threshold": "Yin-Yang, neurons that fire at a threshold",
     "noise": "Yin-Yang, escape noise and noise of the membrane",
     "matching": "Spike trains matched by a signature kernel",
 }
+LEARNED = ", learned"
+"""What the name of a part ends with that holds what a rule learned."""
 LARGEST_Z = 3.4
 WITHOUT_NOISE = ("threshold",)
-JUDGED = {"threshold": "test accuracy, %", "noise": "test accuracy, %", "matching": "loss, 1e-3"}
+JUDGED = {"threshold": "test accuracy, %", "noise": "test accuracy, %", "matching": "loss"}
 
 
 def rules_in(settings, results: dict[str, Any], task: str) -> dict[str, dict[str, Any]]:
@@ -21,9 +24,13 @@ def rules_in(settings, results: dict[str, Any], task: str) -> dict[str, dict[str
     found = {}
     for name, one in results.items():
         of, _, rule = name.partition(": ")
-        if of == task and rule not in ("truth", "times") and "refused" not in one:
-            found[rule] = one
+        if of == task and _is_rule(rule) and "refused" not in one:
+            found[rule] = one | {"learned": results[name + LEARNED]}
     return found
+
+
+def _is_rule(part: str) -> bool:
+    return part not in ("truth", "times") and not part.endswith(LEARNED)
 
 
 def refusals(results: dict[str, Any], task: str) -> dict[str, str]:
@@ -31,7 +38,7 @@ def refusals(results: dict[str, Any], task: str) -> dict[str, str]:
     return {
         name.partition(": ")[2]: one["refused"]
         for name, one in results.items()
-        if name.startswith(f"{task}: ") and "refused" in one
+        if name.startswith(f"{task}: ") and "refused" in one and not name.endswith(LEARNED)
     }
 
 
@@ -129,11 +136,18 @@ def _learned(settings, results: dict[str, Any], task: str) -> list[str]:
         learned = one["learned"]
         row = (
             rule, _number(times[rule]), _number(times[rule] / exact),
-            _number(one["scratch"] / 1e6), *(_number(x) for x in learned["losses"]),
+            _number(one["scratch"] / 1e6), *_losses(learned),
             f"{learned['best']:g}", _number(learned["judged"][0]), *map(_number, ends[rule]),
         )  # fmt: skip
         lines.append("| " + " | ".join(row) + " |")
     return lines
+
+
+def _losses(learned: dict[str, Any]) -> list[str]:
+    """The loss at the end of the search with each rate, in brackets where trials outgrew their
+    room."""
+    pairs = zip(learned["losses"], learned["overflowed"], strict=True)
+    return [f"({_number(x)})" if over > ALLOWED else _number(x) for x, over in pairs]
 
 
 def judged_biases(settings, results: dict[str, Any]) -> dict[str, float]:

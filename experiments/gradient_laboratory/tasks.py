@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import diffrax as dfx
 import equinox as eqx
 import jax.random as jr
 import numpy as np
@@ -137,14 +138,16 @@ def _yin_yang(name: str, neurons: Callable[[int], Any], noisy: bool, hidden: int
             engine = engine.prepared(model, protocol, num_samples=256, slack=2.0)
         return Respond(engine, step, room)
 
-    judging = functools.cache(lambda: simulate(rs.CellEngine("leave-out"), cell))
+    # from event to event, with room for what networks become
+    judging = Respond(rs.EventEngine(dfx.Bosh3(), rs.NoGradient()), 0.1, 3 * room)
 
     @eqx.filter_jit
     def decided(respond, model, inputs):
+        # trains that are cut off have the first spikes
         return loss.decide(respond(model, inputs, jr.key(7)))
 
     def judge(model: Any) -> float:
-        with_points = decided(judging(), model, test.inputs)
+        with_points = decided(judging, model, test.inputs)
         return 100 * float(np.mean(np.asarray(with_points) == np.asarray(test.targets)))
 
     return Task(
@@ -227,9 +230,9 @@ def matching(seed: int, observed: int = 128) -> Task:
         return Judged(rs.Simulation(protocol, 256, throw=False), loss, target())
 
     def judge(model: Any) -> float:
-        return 1e3 * float(eqx.filter_jit(judging())(model))
+        return float(eqx.filter_jit(judging())(model))
 
     return Task(
         "matching", start, lambda m: (m.weights, m.input_weights), (0, 1, 2), loss, simulate,
-        lambda number: target(), judge, -1, "loss (1e-3)", (MATCH_STEP,) * 3, False, True,
+        lambda number: target(), judge, -1, "loss", (MATCH_STEP,) * 3, False, True,
     )  # fmt: skip

@@ -4,6 +4,9 @@
 [`roughsnn.ClockEngine`][].
 """
 
+from ._blocks import Blocks as Blocks
+from ._blocks import blocks_of as blocks_of
+from ._blocks import covered as covered
 from ._steps import HALF as HALF
 from ._steps import Steps as Steps
 from ._steps import chosen_solver as chosen_solver

@@ -14,6 +14,7 @@ from ..drivers import TimeGrid
 from ..networks import Inputs
 from ..spikes.checks import is_traced
 from ..spikes.steps import step_numbers
+from ._blocks import product_over_steps
 from ._surrogate_steps import SurrogateSteps
 
 
@@ -64,9 +65,9 @@ def _(primals, tangents):
     that one product of all spikes with all of these takes the place of one in every step."""
     steps, matrices, wires, keys, arriving, every = primals
     moved_steps, moved_matrices, moved_wires, _, moved_arriving, _ = tangents
-    parts = [] if matrices is None else [x for x in moved_matrices if x is not None]
+    parts = [] if matrices is None else jax.tree.leaves(moved_matrices)
     if matrices is not None and parts and arriving is None:
-        shape = steps.grid.num_cells, matrices[0].shape[1]
+        shape = steps.grid.num_cells, steps.core.num_neurons
         dtype = jnp.result_type(*jax.tree.leaves(jax.eval_shape(steps.core.initial_state, keys[0])))
         arriving = (jnp.zeros(shape, dtype),) * len(matrices)
         moved_arriving = (None,) * len(matrices)
@@ -88,7 +89,10 @@ def _(primals, tangents):
     if parts:
         sent = _sent_by_step(spikes, wires)
         for n, part in enumerate(moved_matrices, start=first):
-            beside = jnp.zeros_like(leaves[n]) if part is None else sent @ part.astype(sent.dtype)
+            still = all(piece is None for piece in part)
+            beside = (
+                jnp.zeros_like(leaves[n]) if still else product_over_steps(sent, part, steps.blocks)
+            )
             moved[n] = beside if moved[n] is None else moved[n] + beside
     return (spikes, *rest), (linear([moved[n] for n in chosen]), None, None)
 
@@ -154,6 +158,30 @@ def arriving_inputs(steps: SurrogateSteps, numbers: Any, rows: Any, y: Any) -> A
     dtype = jnp.result_type(*jax.tree.leaves(y))
     weights = None if steps.network is None else steps.network.input_rows
     assert weights is not None, "input spikes are refused where there are no inputs"
-    counts = jnp.zeros((steps.grid.num_cells, weights.shape[0]), dtype)
-    counts = counts.at[numbers, jnp.maximum(rows, 0)].add(1, mode="drop")
-    return tuple(counts @ part.astype(dtype) for part in steps.parts(weights))
+    counts = _raster(steps.grid.num_cells, weights.shape[0], dtype)(numbers, rows)
+    return tuple(product_over_steps(counts, (part,), None) for part in steps.parts(weights))
+
+
+def _raster(steps: int, inputs: int, dtype: Any) -> Callable:
+    """From the steps and the inputs of spikes to how many there are of each, shape (steps, inputs).
+
+    Over a batch of trials it lies in memory as the scan over steps reads it, step by step.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def counted(numbers, rows):
+        zeros = jnp.zeros((steps, inputs), dtype)
+        return zeros.at[numbers, jnp.maximum(rows, 0)].add(1, mode="drop")
+
+    @counted.def_vmap
+    def _(trials, batched, numbers, rows):
+        numbers, rows = (
+            x if own else jnp.broadcast_to(x, (trials, *x.shape))
+            for x, own in zip((numbers, rows), batched, strict=True)
+        )
+        trial = jnp.arange(trials, dtype=jnp.int32)[:, None]
+        zeros = jnp.zeros((steps, trials, inputs), dtype)
+        counts = zeros.at[numbers, trial, jnp.maximum(rows, 0)].add(1, mode="drop")
+        return jnp.swapaxes(counts, 0, 1), True
+
+    return counted

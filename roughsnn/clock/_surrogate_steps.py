@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from ..networks import SparseConnections
 from ..surrogates import AbstractSurrogate
+from ._blocks import Blocks, cut, product
 from ._steps import HALF, Steps
 
 # a list of synapses is spread to a matrix if it fills one part in so many, and the matrix has at
@@ -28,7 +29,8 @@ class Wires(NamedTuple):
     """The synapses of a network as a step needs them.
 
     Attributes:
-        matrices: weights from row to column, one matrix for each part; `None` for a list.
+        matrices: weights from row to column, for each part the blocks of a matrix; `None` for a
+            list.
         values: weights of a list, for each part.
         ends: where the synapses of the list lead from and to.
         lags: delays in steps, of each neuron, or of each entry of the matrix or the list; `None`
@@ -50,11 +52,13 @@ class SurrogateSteps(Steps):
         surrogate: the derivative of a spike.
         attached: whether the effect of a spike on its own neuron is differentiated, too.
         depth: for how many steps spikes are kept.
+        blocks: where a matrix of weights has synapses.
     """
 
     surrogate: AbstractSurrogate = eqx.field(kw_only=True)
     attached: bool = eqx.field(static=True, kw_only=True)
     depth: int = eqx.field(static=True, kw_only=True)
+    blocks: Blocks = eqx.field(static=True, kw_only=True, default=None)
 
     def begin(self, core, start_key) -> Carry:
         """Before the first step."""
@@ -76,13 +80,17 @@ class SurrogateSteps(Steps):
             by_neuron = network.synaptic_delays is None or network.synaptic_delays.ndim == 0
             lags = lax.stop_gradient(lags)
         if not isinstance(network.connections, SparseConnections):
-            return Wires(self.parts(weights), None, None, lags, by_neuron)
+            return Wires(self._cut(weights, lags, by_neuron), None, None, lags, by_neuron)
         ends = network.connections.pre, network.connections.post
         filled = len(network.connections) * _FILLED >= k * k and k * k <= _LARGEST
         if filled and (lags is None or by_neuron):
             matrix = jnp.zeros((k, k), weights.dtype).at[ends].set(weights, unique_indices=True)
-            return Wires(self.parts(matrix), None, None, lags, by_neuron)
+            return Wires(self._cut(matrix, lags, by_neuron), None, None, lags, by_neuron)
         return Wires(None, self.parts(weights), ends, lags, by_neuron)
+
+    def _cut(self, weights, lags, by_neuron):
+        whole = lags is not None and not by_neuron
+        return tuple(cut(part, None if whole else self.blocks) for part in self.parts(weights))
 
     def _lags(self):
         network = self.network
@@ -174,8 +182,8 @@ class SurrogateSteps(Steps):
             sent = history[(cell - lags) % self.depth, jnp.broadcast_to(rows, lags.shape)]
         if wires.matrices is not None:
             if sent.ndim == 2:
-                return [jnp.sum(sent * part, axis=0) for part in wires.matrices]
-            return [sent @ part.astype(sent.dtype) for part in wires.matrices]
+                return [jnp.sum(sent * part, axis=0) for (part,) in wires.matrices]
+            return [product(sent, part, self.blocks) for part in wires.matrices]
         assert wires.ends is not None
         pre, post = wires.ends
         by_synapse = sent if lags is not None and not wires.by_neuron else sent[pre]

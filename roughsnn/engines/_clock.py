@@ -1,19 +1,24 @@
 """The engine that goes by the clock."""
 
+import dataclasses
 from typing import Any, Literal, get_args
 
 import diffrax as dfx
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
 from .._checks import IntLike, RealLike, number, optional_whole_number
 from .._host_errors import refused_on_host
 from ..clock import (
     HALF,
+    Blocks,
     SurrogateSteps,
     arriving_inputs,
+    blocks_of,
     chosen_solver,
+    covered,
     input_steps,
     listed_spikes,
     never_by_time,
@@ -22,6 +27,7 @@ from ..clock import (
 )
 from ..devices import map_trials, trial_mesh
 from ..drivers import BrownianNoise
+from ..networks import SparseConnections
 from ..neurons import AbstractNeuron
 from ..protocol import Protocol, checked_current, current_of_sample, has_row_per_sample, trial_keys
 from ..simulate_on_grid import simulate_on_grid
@@ -78,6 +84,7 @@ class ClockEngine(AbstractEngine):
         checkpoint_every: with a surrogate, keep the state of the neurons only before every so many
             steps, and compute the others again in the backward pass: less memory, and a half more
             time. The square root of the number of steps needs least.
+        blocks: with a surrogate, where the matrix of weights has synapses, see `prepared`.
 
     Raises:
         TypeError: `surrogate` is none.
@@ -96,6 +103,7 @@ class ClockEngine(AbstractEngine):
         static=True, default=None,
         converter=lambda x: optional_whole_number("checkpoint_every", x, 1),
     )  # fmt: skip
+    blocks: Blocks = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if self.reset not in get_args(Reset):
@@ -112,8 +120,27 @@ class ClockEngine(AbstractEngine):
         if self.surrogate is None:
             return self
         return ClockEngine(
-            self.solver, self.surrogate.at(step), self.reset, self.max_delay, self.checkpoint_every
-        )
+            self.solver, self.surrogate.at(step), self.reset, self.max_delay, self.checkpoint_every,
+            self.blocks,
+        )  # fmt: skip
+
+    def prepared(self, model: AbstractNeuron) -> "ClockEngine":
+        """An engine that knows between which neurons this model has synapses, which takes less time
+        for a network in layers: only those products are computed. It is for networks with the same
+        mask of connections or fewer; a list of synapses is taken as it is.
+
+        Args:
+            model: the model, outside of any JAX transformation.
+        """
+        connections = getattr(model, "connections", None)
+        if is_traced(connections):
+            raise ValueError(
+                "`model` is only known inside a JAX transformation here: prepare the engine "
+                "outside of it."
+            )
+        masked = connections is not None and not isinstance(connections, SparseConnections)
+        blocks = blocks_of(connections) if masked else None
+        return dataclasses.replace(self, blocks=blocks)
 
     def spike_trains(self, model, protocol, *, key, num_samples, throw=True):
         if protocol.stop_after is not None:
@@ -149,6 +176,7 @@ class ClockEngine(AbstractEngine):
         inputs = protocol.inputs(model, num_samples)
         numbers = None if inputs is None else input_steps(inputs, protocol.grid)
         operands = (model, key, current, inputs, numbers)
+        elsewhere = self._elsewhere(model)
         longest = self._steps(model, protocol, current).longest_lag()
         depth = 0
         if longest is None:
@@ -165,15 +193,36 @@ class ClockEngine(AbstractEngine):
             depth = int(np.floor(self.max_delay / protocol.dt0 + HALF)) + 1
         mesh = trial_mesh(num_samples, operands)
         trains, wrong = _run(self, operands, protocol, num_samples, depth, mesh)
+        if self.blocks is not None:
+            trains = eqx.tree_at(lambda t: t.overflowed, trains, trains.overflowed | elsewhere)
         wrong["too long"] = step_is_too_long(model, protocol.dt0)
+        wrong["elsewhere"] = elsewhere
         wrong["late"] = jnp.asarray(False) if longest is None else longest >= depth
         return _refused(trains, wrong, self.max_delay) if throw else trains
+
+    def _elsewhere(self, model) -> Bool[Array, ""]:
+        """Whether the model has synapses of which the engine does not know.
+
+        Raises:
+            ValueError: another kind of model than the engine was prepared for.
+        """
+        if self.blocks is None:
+            return jnp.asarray(False)
+        k, mask = model.num_neurons, getattr(model, "connections", None)
+        fits = all(block.to[1] <= k and block.since[1] <= k for block in self.blocks)
+        if not fits or mask is None or isinstance(mask, SparseConnections):
+            raise ValueError(
+                "`engine` was prepared for a network with another mask of connections than "
+                "`model` has: prepare it for this one, `engine.prepared(model)`."
+            )
+        return jnp.any(mask & ~covered(self.blocks, k))
 
     def _steps(self, model, protocol: Protocol, current, depth: int = 0) -> SurrogateSteps:
         args = current[0] if has_row_per_sample(current) else current
         return SurrogateSteps(
             model, chosen_solver(model, self.solver, args), protocol.grid, args,
             surrogate=self.surrogate, attached=self.reset == "attached", depth=depth,
+            blocks=self.blocks,
         )  # fmt: skip
 
 
@@ -217,6 +266,8 @@ def _refused(trains: SpikeTrains, wrong: dict[str, Any], max_delay: float | None
     """The trains, or an error that says what is wrong and what to do."""
     messages = {
         "too long": RESULTS[RESULTS.step_too_long],
+        "elsewhere": "`model` has synapses between neurons that had none when the engine was "
+        "prepared: prepare it again, `engine.prepared(model)`.",
         "late": f"A delay is longer than `max_delay` = {max_delay} of the engine: increase it.",
         "infinite": "The state became infinite or NaN. Check the parameters and the inputs, or "
         "decrease `dt0`.",

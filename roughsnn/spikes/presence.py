@@ -8,7 +8,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from .checks import refuse_if
 
@@ -34,6 +35,14 @@ class Presence(eqx.Module):
     def of(self, change: Callable[[Array], Array]) -> Presence:
         """The same grid, with the values changed."""
         return Presence(change(self.values), self.times)
+
+    def select(self, chosen: Int[np.ndarray, " chosen"]) -> Presence:
+        """Of these neurons only, in this order."""
+        first, number = int(chosen[0]), chosen.size
+        if np.array_equal(chosen, np.arange(first, first + number)):
+            # a slice, whose derivative is no scatter into a raster of zeros
+            return self.of(lambda values: values[..., first : first + number])
+        return self.of(lambda values: values[..., chosen])
 
     @property
     def vmap_axes(self) -> Presence:

@@ -267,7 +267,7 @@ class SpikeTrains(eqx.Module):
         packed = self._packed(self.times, relabelled, self.overflowed, int(chosen.size))
         if self.presence is None:
             return packed
-        return packed._with_presence(self.presence.of(lambda values: values[..., chosen]))
+        return packed._with_presence(self.presence.select(chosen))
 
     def window(self, t0: Any, t1: Any) -> SpikeTrains:
         """Keep the spikes in `[t0, t1]`, which becomes the new window.

@@ -229,6 +229,36 @@ def test_one_gradient_however_it_is_computed():
     np.testing.assert_allclose(slope.weights, gradient.weights, atol=1e-4 * scale)
 
 
+def test_a_network_in_layers_is_computed_by_its_blocks():
+    """Two layers into a third, and a neuron that nobody hears: to rounding the same spikes and
+    gradients as by the whole matrix, over a batch of models too."""
+    mask = np.zeros((K, K), bool)
+    mask[:2, 2] = mask[1:3, 3:] = True
+    model = network(connections=mask, axonal_delays=0.1)
+    prepared = engine().prepared(model)
+    assert prepared.blocks == (((2, 3), (0, 2)), ((3, 5), (1, 3)))
+    value, gradient = value_and_gradient(model, engine(), protocol())
+    found, by_blocks = value_and_gradient(model, prepared, protocol())
+    assert float(found) == pytest.approx(float(value), rel=1e-12)
+    scale = float(jnp.max(jnp.abs(gradient.weights)))
+    np.testing.assert_allclose(by_blocks.weights, gradient.weights, atol=1e-12 * scale)
+    np.testing.assert_allclose(by_blocks.input_weights, gradient.input_weights, rtol=1e-9)
+
+    def one(weights):
+        moved = eqx.tree_at(lambda m: m.weights, model, weights)
+        return value_and_gradient(moved, prepared, protocol())[1].weights
+
+    batch = jax.vmap(one)(jnp.stack([model.weights, 0 * model.weights]))
+    np.testing.assert_allclose(batch[0], gradient.weights, atol=1e-12 * scale)
+    more = network(connections=mask | np.eye(K, dtype=bool), axonal_delays=0.1)
+    with pytest.raises(rs.EventSolveError, match="synapses between neurons that had none"):
+        rs.Simulation(protocol(), 2, prepared)(more, jr.key(0))
+    assert jnp.all(rs.Simulation(protocol(), 2, prepared, throw=False)(more, jr.key(0)).overflowed)
+    with pytest.raises(ValueError, match="another mask of connections"):
+        rs.Simulation(protocol(), 2, prepared)(network(axonal_delays=0.1), jr.key(0))
+    assert engine().prepared(network()).blocks is None
+
+
 LOSSES = {
     "van Rossum": lambda trains, target: jnp.sum(rs.VanRossum(0.2)(trains, target) ** 2),
     "rates": lambda trains, target: jnp.sum(rs.spike_rates(trains) ** 2),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -14,8 +16,10 @@ from experiments.benchmarks.gradient_laboratory import study
 from experiments.gradient_laboratory import gradient_laboratory, measuring
 from experiments.gradient_laboratory.bench import Bench, _refusal
 from experiments.gradient_laboratory.feedback import ErrorFeedback, SpikeTimingRule
+from experiments.gradient_laboratory.learning import learn
 from experiments.gradient_laboratory.measuring import Blocks
 from roughsnn.training.labelled import of_batch
+from roughsnn.training.step import RECORDED, StepRecord, TrainState
 
 OUTPUTS = (3, 4)
 STEP, STEPS = 0.25, 16
@@ -193,9 +197,46 @@ def _measured(rule):
         "unbiased": unbiased, "cosine": 0.9, "cosine error": 0.01, "one step": 0.5, "bias": 0.1,
         "deviation": 1.0, "along": 0.02, "along error": 0.01, "variance": 10.0, "noise": 5.0,
         "length": 1.0, "loss": 1.0, "scratch": 1e6, "compile": 1.0,
-        "learned": {"rates": [0.1, 0.2], "losses": [1.0, 0.9], "best": 0.2, "steps": [0, 5, 10],
-                    "judged": [30.0, 50.0, 70.0]},
     }  # fmt: skip
+
+
+LEARNED = {
+    "rates": [0.1, 0.2, 0.3], "losses": [1.0, 0.9, 0.8], "overflowed": [0.0, 0.0, 0.5],
+    "best": 0.2, "overflowed later": 0.0, "steps": [0, 5, 10], "judged": [30.0, 50.0, 70.0],
+}  # fmt: skip
+
+
+class Hyper(NamedTuple):
+    """The state of an optimiser with a rate."""
+
+    hyperparams: Any
+
+
+class _Descending:
+    """A step whose loss falls the faster the higher the rate, and whose trials outgrow their room
+    at the highest."""
+
+    start = TrainState(jnp.zeros(()), ((), Hyper({"learning_rate": jnp.zeros(())})), jnp.int32(0))
+
+    @staticmethod
+    def call(state, data, key):
+        rate = float(state.optimiser_state[1].hyperparams["learning_rate"])
+        if rate > 5:
+            raise RuntimeError("INTERNAL: roughsnn._host_errors._RefusedOnHost: too many")
+        model = state.model - rate
+        values = {"loss": model, "overflowed": float(rate > 1)}
+        record = StepRecord(jnp.array([values.get(n, 0.0) for n in RECORDED]), jnp.zeros(1, bool))
+        return eqx.tree_at(lambda s: s.model, state, model), record
+
+
+def test_a_rate_with_which_trials_outgrow_their_room_is_not_taken():
+    task = SimpleNamespace(data=lambda number: None, judge=float)
+    found = learn(task, _Descending, (0.1, 1.0, 2.0, 10.0), 4, 6, 3, 0)
+    assert found["best"] == 1.0
+    assert found["overflowed"] == [0.0, 0.0, 1.0, 0.0]
+    np.testing.assert_allclose(found["losses"], [-0.25, -2.5, -5.0, np.nan])
+    assert found["steps"] == [0, 2, 4, 6]
+    assert found["judged"] == [0.0, -2.0, -4.0, -6.0]
 
 
 def test_a_run_is_judged_and_gone_on_with(tmp_path, capsys, monkeypatch):
@@ -204,16 +245,18 @@ def test_a_run_is_judged_and_gone_on_with(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Bench, "check_truth", lambda *_: {"z": [1.0, -2.0, 0.5], "length": 1.0,
                                                           "samples": 100})  # fmt: skip
     monkeypatch.setattr(Bench, "of_rule", lambda self, task, rule: _measured(rule))
+    monkeypatch.setattr(Bench, "learned", lambda *_: LEARNED)
     times = {"exact, cell engine": 20.0, "surrogate": 5.0, "weight perturbation": 10.0}
     monkeypatch.setattr(Bench, "times", lambda *_: times)
     settings = gradient_laboratory.Settings(
-        tasks=("threshold", "noise"), rules=rules, steps=10, search=5, rates=(0.1, 0.2),
+        tasks=("threshold", "noise"), rules=rules, steps=10, search=5, rates=(0.1, 0.2, 0.3),
         output=tmp_path, progress=False,
     )  # fmt: skip
     results, folder = gradient_laboratory.run(settings)
     assert {"outcomes.json", "table.md", "laboratory.png"} <= {f.name for f in folder.iterdir()}
     table = (folder / "table.md").read_text()
     assert "- conditional: Conditional does not take a network." in table
+    assert "| 1 | 0.9 | (0.8) | 0.2 | 30 | 70 |" in table
     judged = study(folder)
     assert judged.missed == [
         "largest_gap_without_noise",
