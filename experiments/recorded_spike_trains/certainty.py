@@ -6,7 +6,8 @@ minimum by $\psi_i = A^{-1} J^\top v_i$, $A = J^\top J + w^2$, so that the covar
 over recordings is that of the mean of the $\psi_i$, which overlap (a sandwich); where the prior
 holds a parameter at its start, the fit misses it by $A^{-1} w^2 (x - x_0)$ besides, which is of the
 size that the prior says. Both together are a standard error that grows to the width of the prior
-where the recording says nothing.
+where the recording says nothing. A number of whose variance the second makes up a good part is not
+told by the recording alone.
 """
 
 import dataclasses
@@ -17,9 +18,8 @@ from jaxtyping import Float
 
 from .target import Target, covariance_of_mean
 
-TOLD = 0.5
-"""A number is told by the recording where its standard error is below this share of what it is
-uncertain by before anything is recorded."""
+TOLD = 0.2
+"""A number is told by the recording where at most this share of its variance is the prior's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +27,18 @@ class Certainty:
     """Covariance of fitted parameters.
 
     Attributes:
-        covariance: in the order of the leaves of the parameters.
-        prior: standard deviation of a parameter about its start before anything was recorded.
+        recorded: of the fits to recordings of this length, in the order of the leaves of the
+            parameters.
+        missed: of what the prior makes them miss.
     """
 
-    covariance: Float[np.ndarray, "parameters parameters"]
-    prior: float
+    recorded: Float[np.ndarray, "parameters parameters"]
+    missed: Float[np.ndarray, "parameters parameters"]
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "parameters parameters"]:
+        """Of both together."""
+        return self.recorded + self.missed
 
     @classmethod
     def of(
@@ -57,10 +63,8 @@ class Certainty:
         for target, rows in zip(targets, moves, strict=True):
             psi = target.recorded @ rows @ inverse
             total = total + covariance_of_mean(psi, target.overlap)
-        if np.isfinite(prior):
-            missed = inverse * weight**2 * prior
-            total = total + missed @ missed
-        return cls((total + total.T) / 2, prior)
+        missed = inverse * weight**2 * prior if np.isfinite(prior) else 0 * inverse
+        return cls((total + total.T) / 2, missed @ missed)
 
     def error(self, gradient: np.ndarray) -> float:
         """Standard error of a number with this gradient in the parameters."""
@@ -68,8 +72,7 @@ class Certainty:
 
     def told(self, gradient: np.ndarray) -> bool:
         """Whether the recording tells such a number."""
-        before = self.prior * float(np.linalg.norm(gradient))
-        return self.error(gradient) < TOLD * before
+        return bool(gradient @ self.missed @ gradient < TOLD * self.error(gradient) ** 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +82,8 @@ class Estimate:
     Attributes:
         value: the number.
         error: its standard error.
-        told: whether the recording tells it; where it does not, the number is near that of the
-            start, and its error says how wide the prior is.
+        told: whether the recording tells it; where it does not, much of the error is the width of
+            the prior, and the number depends on where training started.
     """
 
     value: float
@@ -89,7 +92,7 @@ class Estimate:
 
     def __str__(self) -> str:
         text = f"{self.value:.4g} ± {self.error:.2g}"
-        return text if self.told else f"{text}, not told by the recording"
+        return text if self.told else f"{text}, not told by the recording alone"
 
 
 def estimates(

@@ -90,8 +90,9 @@ def report(outcome: Outcome) -> str:
         lines.append(f"- {remark}")
     lines += [
         "", "## Parameters", "",
-        "With standard errors over recordings of this length. What the recording does not tell is "
-        "about where training started, and its error is that of the prior.", "",
+        "With standard errors over recordings of this length. What the recording alone does not "
+        "tell depends on where training started, and much of its error is the width of the prior.",
+        "",
     ]  # fmt: skip
     for name, neurons in outcome.numbers.items():
         for neuron, numbers in zip(outcome.recording.names, neurons, strict=True):
