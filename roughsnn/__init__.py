@@ -36,6 +36,7 @@ from .estimators import Conditional as Conditional
 from .estimators import ConductancePerturbation as ConductancePerturbation
 from .estimators import CorrelatedPerturbation as CorrelatedPerturbation
 from .estimators import GradientEstimate as GradientEstimate
+from .estimators import IntervalChain as IntervalChain
 from .estimators import IntervalLaw as IntervalLaw
 from .estimators import NodePerturbation as NodePerturbation
 from .estimators import Pathwise as Pathwise
@@ -45,6 +46,7 @@ from .estimators import ScoreFunction as ScoreFunction
 from .estimators import SpikeRemoval as SpikeRemoval
 from .estimators import WeightPerturbation as WeightPerturbation
 from .estimators import WhitePerturbation as WhitePerturbation
+from .estimators import interval_chain as interval_chain
 from .estimators import interval_law as interval_law
 from .estimators import trainable_leaves as trainable_leaves
 from .event_sde import AbstractEventSDE as AbstractEventSDE

@@ -5,10 +5,20 @@ Kolmogorov-Smirnov distance of intervals less that of the best baseline; the two
 sequences of intervals by signature kernels, which must also reject the Poisson baseline; and the
 time-rescaling test, which must pass where that of the GLM does. The recordings are not part of the
 repository: give the folders of finished runs, or files of spike times.
+
+With several splits and seeds (`--splits 0 1 2 --seeds 0 1 2`) all fits are listed, and judged is
+what they come to: for each recording the median of how much more than a standard error the distance
+is above the best baseline's, how many of the fits the kernel test rejects and how many Poisson
+processes it does not, and how many free-running models run away.
 """
 
+import dataclasses
 import json
+import time
 from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
 
 from ..recorded_spike_trains.fit import Settings, run
 from ..recorded_spike_trains.judging import Verdict, is_model, table
@@ -18,8 +28,16 @@ JUDGED = "signature-kernel MMD"
 POISSON, GLM, TRAINING = "Poisson", "GLM with history", "recorded, training part"
 
 
+AWAY = 2.0
+"""A model has run away where it fires so many times as often as the part it was fitted to."""
+
+
 def study(
-    folder: tuple[Path, ...] = (), spikes: tuple[Path, ...] = (), model: str = "auto"
+    folder: tuple[Path, ...] = (),
+    spikes: tuple[Path, ...] = (),
+    model: str = "auto",
+    splits: tuple[int, ...] = (2,),
+    seeds: tuple[int, ...] = (0,),
 ) -> Study:
     """Judge finished fits, or fit and judge.
 
@@ -27,6 +45,8 @@ def study(
         folder: folders that `roughsnn fit` has written.
         spikes: files of spike times, a condition each, fitted one by one where no folder is given.
         model: of a new fit.
+        splits: which of three successive blocks is held out, for a fit each.
+        seeds: of the noise, for a fit each.
 
     Raises:
         ValueError: neither folders nor files, or one that does not exist.
@@ -42,12 +62,80 @@ def study(
             "There is nothing to judge, and recordings are not part of the repository: give files "
             "of spike times with `--spikes FILE ...`, or finished runs with `--folder RUN ...`."
         )
+    if not folder and len(splits) * len(seeds) > 1:
+        return fit_and_summarise(spikes, model, splits, seeds)
     if not folder:
-        folder = tuple(run(Settings(spikes=(file,), model=model)).folder for file in spikes)  # pyright: ignore
+        folder = tuple(fitted(file, model, splits[0], seeds[0])[0] for file in spikes)
     verdicts: list[Verdict] = []
     for one in folder:
         verdicts += read_verdicts(one)
     return judge_fits(verdicts)
+
+
+def fitted(file: Path, model: str, split: int, seed: int) -> tuple[Path, float]:
+    """The folder of a new fit by the kernel loss, and its seconds of the processor."""
+    began = time.process_time()
+    settings = Settings(
+        spikes=(file,), model=cast("Literal['auto']", model), hold_out=cast("Literal[2]", split),
+        seed=seed, losses=("signature-kernel",), progress=False,
+    )  # fmt: skip
+    return run(settings).folder, time.process_time() - began
+
+
+def fit_and_summarise(
+    spikes: tuple[Path, ...], model: str, splits: tuple[int, ...], seeds: tuple[int, ...]
+) -> Study:
+    """Fit every recording with every split and seed, and judge them together."""
+    verdicts: list[list[Verdict]] = []
+    for file in spikes:
+        for split in splits:
+            for seed in seeds:
+                folder, seconds = fitted(file, model, split, seed)
+                found = [
+                    dataclasses.replace(v, condition=f"{v.condition}, split {split}, seed {seed}")
+                    for v in read_verdicts(folder)
+                ]
+                verdicts.append(found)
+                fit = _of(found, JUDGED)
+                print(
+                    f"{found[0].condition}: above best baseline {fit.above_best:.4f} "
+                    f"({fit.above_best_error:.4f}), kernel test {fit.kernel_p:.3f}, time rescaling "
+                    f"{fit.rescaling_p:.3f}, rate {fit.rate:.3g}; {seconds:.0f} s of the processor",
+                    flush=True,
+                )
+    return summarise(verdicts)
+
+
+def summarise(fits: list[list[Verdict]]) -> Study:
+    """Figures and bounds of several fits, each with its verdicts."""
+    figures: dict[str, float] = {}
+    bounds = {}
+    above: dict[str, list[float]] = {}
+    rejected = accepted = away = 0
+    for verdicts in fits:
+        fit = _of(verdicts, JUDGED)
+        recording = fit.condition.split(", split")[0]
+        above.setdefault(recording, []).append(fit.above_best - fit.above_best_error)
+        figures[f"{fit.condition}: above best baseline"] = fit.above_best
+        figures[f"{fit.condition}: kernel test p"] = fit.kernel_p
+        rejected += fit.kernel_p <= 0.05
+        accepted += _of(verdicts, POISSON).kernel_p > 0.05
+        away += not fit.rate < AWAY * _of(verdicts, TRAINING).rate
+    for recording, values in above.items():
+        name = f"{recording}: median of distance above best baseline less standard error"
+        figures[name] = float(np.median(values))
+        bounds[name] = "<= 0"
+    figures["fits rejected by the kernel test"] = rejected
+    bounds["fits rejected by the kernel test"] = "<= 1"
+    figures["Poisson processes not rejected"] = accepted
+    bounds["Poisson processes not rejected"] = "<= 0"
+    figures["models that run away"] = away
+    bounds["models that run away"] = "<= 0"
+    return Study(figures, bounds, table([v for verdicts in fits for v in verdicts]))
+
+
+def _of(verdicts: list[Verdict], name: str) -> Verdict:
+    return next(v for v in verdicts if v.generator.endswith(name))
 
 
 def read_verdicts(folder: Path) -> list[Verdict]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .rescaling import rescale_part
 from .splitting import BLOCK, Part
 
 CANDIDATES = ("resetting-lif", "lif")
@@ -60,26 +59,22 @@ def within_training(part: Part, fold: int) -> Part | None:
 
 def choose(
     parts: list[list[Part]],
-    fit_to: Callable[[str, list[Part], int, int], tuple],
+    judged: Callable[[str, list[Part], int, int], list[np.ndarray]],
     *,
-    particles: int,
-    seed: int,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[str, dict[str, Score]]:
     """The simplest candidate that is within a standard error of the best, and the scores of all.
 
     Cross-validation within the training part of all neurons and conditions: each candidate is
     fitted to two thirds of it and judged on the rest, three times, so that every training interval
-    is judged. No held-out interval is fitted or judged. The likelihood is that of the particle
-    filter.
+    is judged. No held-out interval is fitted or judged.
 
     Args:
         parts: the data, `parts[neuron][condition]`.
-        fit_to: fits the model of this name to these data of a neuron (its number comes next, then
-            that of the cut), and returns the parameters and the step of the solver.
-        particles: of the filter.
-        seed: of the noise of the filter.
-        report: is told of each fit.
+        judged: fits the model of this name to these data of a neuron (its number comes next, then
+            that of the cut), and returns for each condition the log-likelihoods of the intervals
+            that the cut has kept back.
+        report: is told of each cut.
 
     Returns:
         the name of the model and the scores, best first; no scores where there are too few training
@@ -97,16 +92,11 @@ def choose(
     for model in CANDIDATES:
         found = []
         for fold, rows in enumerate(cuts):
-            for n, row in enumerate(rows):
-                parameters, dt0 = fit_to(model, row, n, fold)
-                found += [
-                    rescale_part(parameters, c, part, dt0, particles=particles, seed=seed)[1]
-                    for c, part in enumerate(row)
-                ]
-            done = np.concatenate(found[-sum(map(len, rows)) :])
+            done = [x for n, row in enumerate(rows) for x in judged(model, row, n, fold)]
+            found += done
             report(
                 f"choosing a model: {model}, cut {fold} of 0 to {FOLDS - 1}: log-likelihood of an "
-                f"interval {done.mean():.4g} nats"
+                f"interval {np.concatenate(done).mean():.4g} nats"
             )
         values[model] = np.concatenate(found)
     return simplest_of_the_best(values)

@@ -88,8 +88,8 @@ def draw(part: Part, samples: list[Sample], history: dict[str, dict], title: str
         numbers = np.arange(rows["loss"].size) + 1
         for number in np.unique(rows["round"]):
             at = rows["round"] == number
-            ratio = rows["best"][at] / rows["loss"][0]
+            ratio = rows["shown"][at] / rows["loss"][0]
             ax.plot(numbers[at], ratio, ".-", color=COLOURS[i], linewidth=1)
     ax.set_ylim(bottom=0)
-    tidy(ax, "evaluation of the model", "best loss of a round / first loss")
+    tidy(ax, "evaluation of the model", "loss / first loss")
     return figure

@@ -12,20 +12,21 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 import roughsnn as rs
-from roughsnn.runs.settings import FINITE, SEED, above, at_least
+from roughsnn.runs.settings import FINITE, SEED, above, at_least, between
 
 from .baselines import cut, fit_baselines
 from .choosing import Score, choose, how_chosen
 from .driven import DrivenOutcome, run_driven
 from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
+from .law import judged_by_law
+from .numbers import numbers_of
 from .reading import read_recording
 from .remembering import Memory, identity_of
 from .reporting import Outcome, as_json, report, what_was_read
-from .rescaling import rescale_part
 from .source_settings import SourceSettings, StimulusSettings
 from .splitting import Part, split
-from .training import LOSSES, ROUNDS, Plan, Trained, fit, simulate_windows
+from .training import LOSSES, Plan, Trained, fit, fit_coarsely, simulate_windows
 
 LossName = Literal["signature-kernel", "expected-signature"]
 
@@ -56,21 +57,19 @@ class Settings(SourceSettings, StimulusSettings, rs.RunSettings):
     standard error."""
     losses: tuple[LossName, ...] = ("signature-kernel", "expected-signature")
     """What the model is trained by; one fit for each."""
-    steps: int = 25
-    """Steps of the least-squares method in a round at most; it ends where nothing improves."""
-    rounds: int = ROUNDS
-    """Rounds of the least-squares method, each with new noise; their ends are averaged."""
+    steps: int = 15
+    """Steps of least squares in a round at most; it ends where nothing improves."""
+    gradient_steps: int = 60
+    """Stochastic gradient steps that follow, with fresh noise; 0 for none."""
     prior: float = 1.0
     """How far a parameter may be from its start, which has the moments of the recorded intervals:
     standard deviation, in e-folds for most, before anything was recorded; `inf` for no prior."""
-    batch: int = 600
-    """Simulated trials of each condition."""
+    paths: int = 16384
+    """Noise paths of each condition in least squares."""
+    batch: int = 256
+    """Noise paths of each condition in a gradient step, twice: its two factors have their own."""
     sequence: int = 3
-    """Intervals that follow each other in a sequence that is trained on."""
-    overlap: int = 8
-    """Overlapping sequences in a simulated trial."""
-    warm_up: int = 2
-    """Intervals of a simulated trial before its sequence begins."""
+    """Intervals that follow each other in a sequence that is trained on, at most five."""
     dt0: float | None = None
     """Step of the solver in mean intervals; by default a 32nd of the 5 % quantile of the
     intervals, between 0.001 and 0.0025."""
@@ -81,9 +80,8 @@ class Settings(SourceSettings, StimulusSettings, rs.RunSettings):
     max_spikes: int | None = None
     """Room for spikes of a simulated long trial; by default four times what the recorded rate
     needs."""
-    particles: int = 2000
-    """Particles of the filter that finds the conditional intensity: few of them fire in a step, and
-    few of few make the log-likelihood too low."""
+    likelihood_paths: int = 32768
+    """Noise paths of the law by which recorded intervals are judged."""
     generated_windows: int = 10240
     """Windows that each model and baseline generates, twenty or more."""
     seed: int = 0
@@ -96,10 +94,10 @@ class Settings(SourceSettings, StimulusSettings, rs.RunSettings):
     number_ranges: ClassVar = {
         **StimulusSettings.stimulus_ranges,
         "start": FINITE, "stop": FINITE, "before": FINITE, "after": FINITE,
-        "sampling_rate": above(0), "steps": at_least(1),
-        "rounds": at_least(1), "prior": above(0, infinite=True), "batch": at_least(1),
-        "sequence": at_least(1), "overlap": at_least(1), "warm_up": at_least(0), "dt0": above(0),
-        "window": above(0), "max_spikes": at_least(1), "particles": at_least(1),
+        "sampling_rate": above(0), "steps": at_least(1), "gradient_steps": at_least(0),
+        "prior": above(0, infinite=True), "paths": at_least(1), "batch": at_least(1),
+        "sequence": between(1, 5), "dt0": above(0), "window": above(0),
+        "max_spikes": at_least(1), "likelihood_paths": at_least(1),
         "generated_windows": at_least(20), "seed": SEED,
     }  # fmt: skip
     without_repeats = ("losses",)
@@ -152,20 +150,19 @@ def run(settings: Settings) -> Outcome | DrivenOutcome:
             plans[label], results[label] = plan, []
             for n, (neuron, of_neuron) in enumerate(zip(recording.names, parts, strict=True)):
                 checkpoints = f"{name}-neuron-{n}"
-                trained = _fitted(
-                    settings, folder, checkpoints, of_neuron, plan, name, settings.rounds
-                )  # fmt: skip
+                trained = _fitted(settings, folder, checkpoints, of_neuron, plan, name)
                 results[label].append(trained)
                 print(
                     f"neuron {neuron}, {label}: loss {trained.loss_before:.3g} at the start, "
-                    f"{trained.loss_after:.3g} after {trained.evaluations} evaluations; the true "
-                    f"law would have {trained.by_chance:.2g} on so short a recording",
+                    f"{trained.loss_after:.3g} after training; the true law would have "
+                    f"{trained.by_chance:.2g} on so short a recording",
                     flush=True,
                 )
         verdicts: list[Verdict] = []
         for n, neuron in enumerate(recording.names):
             for c, condition in enumerate(recording.conditions):
                 part = parts[n][c]
+                print(f"judging neuron {neuron}, {condition}", flush=True)
                 samples, more, generated = generate(settings, part, n, c, results, plans)
                 for k, trains in generated.items():
                     _write_model(folder, k, trains, results[k][n], plans[k], part, n, c, condition)
@@ -176,11 +173,16 @@ def run(settings: Settings) -> Outcome | DrivenOutcome:
                 name = f"neuron-{n}-condition-{c}.png"
                 folder.write_figure(name, draw(part, samples, histories, title), dpi=130)
         _close_figures()
-        parameters = {k: [r.parameters for r in rows] for k, rows in results.items()}
+        numbers = {
+            k: [
+                numbers_of(trained, plans[k], row[0].unit, recording.conditions, settings.seed)
+                for trained, row in zip(rows, parts, strict=True)
+            ]
+            for k, rows in results.items()
+        }
         outcome = Outcome(
-            recording, parts, verdicts, parameters, list(dict.fromkeys(remarks)), folder.path,
-            scores,
-        )  # fmt: skip
+            recording, parts, verdicts, numbers, list(dict.fromkeys(remarks)), folder.path, scores
+        )
         folder.write_table("table.csv", HEADER, [dataclasses.astuple(v) for v in verdicts])
         folder.write_json("results.json", as_json(outcome))
         for k, rows in results.items():
@@ -230,17 +232,28 @@ def choose_model(
     """The model to fit to all neurons, and the scores it was chosen by, see `choose`."""
     name = settings.losses[0]
 
-    def fit_to(model, row, neuron, cut):
-        plan = plan_for(settings, [row], model)
+    def judged(model, rows, neuron, cut):
+        # sizes of the whole training part, so that all cuts share a compiled program
+        plan = plan_for(settings, [parts[neuron]], model)
         label = f"choosing-{model}-{cut}-neuron-{neuron}"
-        # one round: the candidates differ by more than the others would gain
-        found = _fitted(settings, folder, label, row, plan, name, rounds=1)
-        return found.parameters, plan.dt0
+        memory = Memory(
+            folder.checkpoints(label, settings.checkpoint_every), identity_of(rows, plan)
+        )
+        with memory.open():
+            # one round: the candidates differ by more than the others would gain
+            found = fit_coarsely(
+                rows, plan, LOSSES[name], steps=settings.steps, seed=settings.seed,
+                memory=memory, progress=settings.progress,
+            )  # fmt: skip
+        return [
+            judged_by_law(
+                found, c, part, plan, paths=settings.likelihood_paths,
+                seed=settings.seed,
+            )[1]
+            for c, part in enumerate(rows)
+        ]  # fmt: skip
 
-    return choose(
-        parts, fit_to, particles=settings.particles, seed=settings.seed,
-        report=lambda line: print(line, flush=True),
-    )  # fmt: skip
+    return choose(parts, judged, report=lambda line: print(line, flush=True))
 
 
 def _fitted(
@@ -250,15 +263,15 @@ def _fitted(
     parts: list[Part],
     plan: Plan,
     name: str,
-    rounds: int,
 ) -> Trained:
     """A fit that goes on where it was cut off; `label` is the name of its checkpoints."""
     checkpoints = folder.checkpoints(label, settings.checkpoint_every)
     memory = Memory(checkpoints, identity_of(parts, plan))
     with memory.open():
         return fit(
-            parts, plan, LOSSES[name], steps=settings.steps, seed=settings.seed, rounds=rounds,
-            memory=memory, progress=settings.progress,
+            parts, plan, LOSSES[name], steps=settings.steps,
+            gradient_steps=settings.gradient_steps, seed=settings.seed, memory=memory,
+            progress=settings.progress,
         )  # fmt: skip
 
 
@@ -271,12 +284,10 @@ def plan_for(settings: Settings, parts: list[list[Part]], model: str) -> Plan:
     # In a step the potential must move less than the width of the threshold, which is where the
     # first spikes are decided.
     dt0 = settings.dt0 or float(np.clip(shortest / 32, 0.001, 0.0025))
-    intervals = settings.warm_up + settings.sequence + settings.overlap
-    window = float(slowest * (intervals + 6 * min(spread, 2.0) * np.sqrt(intervals)))
     longest = float(slowest * (1 + 8 * min(spread, 2.0)))
     return Plan(
-        model, settings.sequence, settings.warm_up, window, dt0, settings.batch,
-        settings.overlap, prior=settings.prior, longest=longest,
+        model, settings.sequence, longest, dt0, settings.paths, settings.batch,
+        prior=settings.prior,
     )  # fmt: skip
 
 
@@ -311,13 +322,8 @@ def generate(
         windows = []
         for row in trains.to_lists():
             windows += cut((row[0] - start) * part.unit, part.window, per_trial)
-        rescaled, likelihood = rescale_part(
-            parameters,
-            condition,
-            part,
-            plan.dt0,
-            particles=settings.particles,
-            seed=settings.seed,
+        rescaled, likelihood = judged_by_law(
+            parameters, condition, part, plan, paths=settings.likelihood_paths, seed=settings.seed
         )
         samples.append(
             Sample(name, windows, intervals * part.unit, rescaled, float(likelihood.mean()))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .certainty import Estimate
 from .choosing import Score
 from .judging import Verdict, table
-from .models import Parameters, describe
 from .reading import Recording
 from .splitting import Part
 
@@ -20,7 +20,7 @@ class Outcome:
         recording: the data.
         parts: the data as cut, `parts[neuron][condition]`.
         verdicts: recording, baselines and models for each neuron and condition.
-        parameters: trained parameters of each neuron by the name of the model.
+        numbers: what was found about each neuron, with standard errors, by the name of the model.
         remarks: what the user should know.
         folder: where everything is.
         scores: of the models that were chosen from, see `choose`; empty where one was given.
@@ -29,7 +29,7 @@ class Outcome:
     recording: Recording
     parts: list[list[Part]]
     verdicts: list[Verdict]
-    parameters: dict[str, list[Parameters]]
+    numbers: dict[str, list[dict[str, Estimate]]]
     remarks: list[str]
     folder: Path
     scores: dict[str, Score] = dataclasses.field(default_factory=dict)
@@ -54,10 +54,10 @@ def as_json(outcome: Outcome) -> dict:
     """Everything that was measured, as JSON holds it."""
     numbers = {
         name: {
-            neuron: describe(p, outcome.parts[n][0].unit, outcome.recording.conditions)
-            for n, (neuron, p) in enumerate(zip(outcome.recording.names, rows, strict=True))
+            neuron: {key: dataclasses.asdict(x) for key, x in found.items()}
+            for neuron, found in zip(outcome.recording.names, rows, strict=True)
         }
-        for name, rows in outcome.parameters.items()
+        for name, rows in outcome.numbers.items()
     }
     rows = [
         {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
@@ -90,11 +90,16 @@ def report(outcome: Outcome) -> str:
     ]  # fmt: skip
     for remark in outcome.remarks:
         lines.append(f"- {remark}")
-    lines += ["", "## Parameters", ""]
-    for name, neurons in as_json(outcome)["parameters"].items():
-        for neuron, numbers in neurons.items():
+    lines += [
+        "", "## Parameters", "",
+        "With standard errors over recordings of this length. What the recording alone does not "
+        "tell depends on where training started, and much of its error is the width of the prior.",
+        "",
+    ]  # fmt: skip
+    for name, neurons in outcome.numbers.items():
+        for neuron, numbers in zip(outcome.recording.names, neurons, strict=True):
             lines += [f"**{name}, neuron {neuron}**", "", "| | |", "|---|---|"]
-            lines += [f"| {key} | {value:.4g} |" for key, value in numbers.items()] + [""]
+            lines += [f"| {key} | {estimate} |" for key, estimate in numbers.items()] + [""]
     lines += ["## Pictures", ""]
     for n, neuron in enumerate(outcome.recording.names):
         for c, condition in enumerate(outcome.recording.conditions):

@@ -52,8 +52,14 @@ class Part:
 
 
 def windows_as_trains(windows: list[np.ndarray], length: float, unit: float) -> rs.SpikeTrains:
-    """Windows of spike times in seconds as trains on [0, length] in the unit of the model."""
-    scaled = [[np.clip(w / unit, 0.0, length)] for w in windows]
+    """Windows of spike times in seconds as trains on [0, length] in the unit of the model.
+
+    Of spikes that single precision does not tell apart, as a Poisson process has them now and then,
+    the first is kept.
+    """
+    least = length * 1e-6
+    clipped = [np.clip(w / unit, 0.0, length) for w in windows]
+    scaled = [[w[np.diff(w, prepend=-1.0) > least]] for w in clipped]
     return rs.SpikeTrains.from_lists(scaled, t0=0.0, t1=length)
 
 

@@ -5,6 +5,7 @@ from ._base import spikes_of as spikes_of
 from ._changes import Against, loss_changes
 from ._conditional import Conditional
 from ._conductance_perturbation import ConductancePerturbation
+from ._interval_chain import IntervalChain, interval_chain
 from ._interval_law import IntervalLaw, interval_law
 from ._node_perturbation import NodePerturbation
 from ._pathwise import Pathwise, PathwiseWithBoundary
@@ -28,6 +29,7 @@ __all__ = [
     "ConductancePerturbation",
     "CorrelatedPerturbation",
     "GradientEstimate",
+    "IntervalChain",
     "IntervalLaw",
     "NodePerturbation",
     "Pathwise",
@@ -37,6 +39,7 @@ __all__ = [
     "SpikeRemoval",
     "WeightPerturbation",
     "WhitePerturbation",
+    "interval_chain",
     "interval_law",
     "loss_changes",
     "trainable_leaves",

@@ -29,9 +29,9 @@ from ..spikes.checks import refuse_if
 
 # what of the intensity can count in a cell: with more than this the spike is in the cell but for
 # a chance of e^-50, and a potential far above the threshold makes no infinite numbers
-_SURE = 50.0
+SURE = 50.0
 # the longest step in units of the time constant, as of a solve
-_LONGEST_STEP = 1.0 + 1e-5
+LONGEST_STEP = 1.0 + 1e-5
 
 
 class IntervalLaw(eqx.Module):
@@ -176,14 +176,14 @@ def walk_from(
     dtype = jnp.result_type(start, mu1)
     start = refuse_if(
         start,
-        mu1 * dt > _LONGEST_STEP,
+        mu1 * dt > LONGEST_STEP,
         f"`dt0` = {dt:g} is longer than the time constant 1 / mu1 of the potential, so that "
         "Euler's method leaps over its equilibrium: take shorter steps.",
     )
 
     def step(carry, cell):
         v, integrated = carry
-        intensity = jnp.minimum(neuron.intensity(v), _SURE / dt)
+        intensity = jnp.minimum(neuron.intensity(v), SURE / dt)
         moved = v + mu1 * (current - v) * dt
         if neuron.sigma is not None:
             strength = jnp.reshape(neuron.sigma, ()) * np.sqrt(dt)
