@@ -98,6 +98,8 @@ def walker(neuron: Any, current: Float[Array, ""], dt: float) -> Walk:
         )
         v, i, a = y.v + mu1 * total * dt, y.i, y.a
         if noisy:
+            assert i is not None, "noise of the current needs a current"
+            assert matrix is not None, "and a matrix"
             i = (1 - of["mu2"] * dt) * i
             v = v + matrix[0, 0] * noise[0] + matrix[0, 1] * noise[1]
             i = i + matrix[1, 0] * noise[0] + matrix[1, 1] * noise[1]
