@@ -295,7 +295,8 @@ def _against_size(output: Path, repeats: int) -> str:
     """Time and memory of a Gram, of its gradient and of that of an expected signature against one
     size at a time, as a picture.
 
-    The time is that of the processor in the busiest thread, so that other work does not count.
+    The time is that of the processor in the busiest thread, or of all threads divided by the cores
+    if that is more, so that other work does not count: no wall-clock time.
     """
     import matplotlib.pyplot as plt
 
