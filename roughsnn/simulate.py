@@ -50,7 +50,7 @@ def simulate(
         t0: start of the window, in the model's unit of time; a known number, as are `t1` and
             `dt0`, which are not traced.
         t1: end of the window.
-        dt0: step of the solver.
+        dt0: step of the solver, or length of a cell.
         key: random key. Sample i depends on the key and on i alone, not on `num_samples`.
         num_samples: how many trials. They are shared out among all devices.
         max_spikes: room for spikes, of all neurons together, in each trial. It costs memory, not
@@ -73,10 +73,12 @@ def simulate(
             spike only grazes its threshold: `"refuse"`, `"leave-out"`, `"clip"` or `"ignore"`, see
             [`roughsnn.eventsolve`][]. `trains.grazing` says which trials these are.
         progress_meter: a diffrax progress meter, see [`roughsnn.eventsolve`][].
-        engine: another way to compute it, such as [`roughsnn.CellEngine`][], or `"fastest"`, which
-            is what [`roughsnn.fastest_engine`][] chooses; by default a [`roughsnn.EventEngine`][]
-            with the solver, adjoint, conditions and progress meter above, none of which may be
-            given beside an engine.
+        engine: how to compute it, such as [`roughsnn.CellEngine`][]; none of solver, adjoint,
+            conditions and progress meter may be given beside it. By default, or with `"fastest"`,
+            it is what [`roughsnn.fastest_engine`][] chooses and tells: the cell engine for a
+            network of LIF neurons that it computes, else the event engine, as inside a JAX
+            transformation that hides the network. With one of the four arguments above it is a
+            [`roughsnn.EventEngine`][].
         throw: whether to raise an error when a trial outgrows `max_spikes` or fails. With
             `throw=False` such trials are flagged in `trains.overflowed`.
 
@@ -97,14 +99,15 @@ def simulate(
     num_samples = whole_number("num_samples", num_samples, 0)
     if isinstance(engine, str) and engine != "fastest":
         raise ValueError(f'`engine` must be an engine or "fastest", got {engine!r}.')
-    if engine is None:
+    chosen = (solver, adjoint, conditions, progress_meter) != (None, None, "refuse", None)
+    if engine is None and chosen:
         engine = EventEngine(solver, adjoint, conditions, progress_meter)
-    elif (solver, adjoint, conditions, progress_meter) != (None, None, "refuse", None):
+    elif chosen:
         raise ValueError(
             f"`engine` is given ({_named(engine)}), and `solver`, `adjoint`, `conditions` and "
             "`progress_meter` belong to an engine: give them to it, and leave them out here."
         )
-    if engine == "fastest":
+    if engine is None or engine == "fastest":
         engine = fastest_engine(model, protocol, num_samples=num_samples)
     return engine.spike_trains(model, protocol, key=key, num_samples=num_samples, throw=throw)
 

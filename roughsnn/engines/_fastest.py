@@ -7,6 +7,7 @@ import jax.random as jr
 
 from .._checks import IntLike, whole_number
 from ..cells import layout_of, neurons_of
+from ..event_sde import AbstractTimeFunction
 from ..networks import SpikingNetwork
 from ..neurons import AbstractNeuron, StochasticLIF
 from ..protocol import Protocol
@@ -28,12 +29,13 @@ def fastest_engine(
     It is a [`roughsnn.CellEngine`][] for networks of at least 16 [`roughsnn.LIF`][] neurons that it
     computes under this protocol, known outside of JAX transformations; and the default
     [`roughsnn.EventEngine`][] for everything else: other neurons, neurons that fire by an intensity
-    (which are no slower there), conductances, delays shorter than a step, circles without
-    delays, steps that are too long for a cell, noise that is no straight line between the points of
-    the grid. Without noise the cell engine's spikes are those of the equation, and the event
-    engine's differ from them by the error of its solver; with noise both follow the same path.
+    (whose steps both engines take in their own way), conductances, delays shorter than a step,
+    circles without delays, steps that are too long for a cell, an input current that is any
+    function of time, noise that is no straight line between the points of the grid. Without noise
+    the cell engine's spikes are those of the equation, and the event engine's differ from them by
+    the error of its solver; with noise both follow the same path.
 
-    `roughsnn.simulate(..., engine="fastest")` takes it.
+    [`roughsnn.simulate`][] takes it unless it is told otherwise.
 
     Args:
         model: a neuron model or a network.
@@ -59,6 +61,9 @@ def _by_cells(model: Any, protocol: Protocol, num_samples: int) -> bool:
         layout_of(model)
     except (TypeError, ValueError):
         # what no engine computes is refused by the other one
+        return False
+    current = protocol.input_current
+    if callable(current) and not isinstance(current, AbstractTimeFunction):
         return False
     neurons = neurons_of(model)
     if isinstance(neurons, StochasticLIF) or bool(step_is_too_long(model, protocol.dt0)):

@@ -155,6 +155,14 @@ def test_the_fastest_engine():
     noisy = rs.LIF(size, mu1=1.0, mu2=1.0, sigma=0.1)
     assert chosen(noisy) is rs.CellEngine
     assert chosen(noisy, noise=rs.BrownianNoise(bridge="bridge")) is rs.EventEngine
+    drawn = dict(key=jr.key(0), num_samples=1, max_spikes=99, input_current=1.5)
+    taken, cells, events = (
+        rs.simulate(neurons, 0.0, 3.0, 0.5, **drawn, **how)
+        for how in ({}, {"engine": rs.CellEngine()}, {"adjoint": rs.NoGradient()})
+    )
+    np.testing.assert_array_equal(taken.times, cells.times)
+    assert taken.counts[0] == events.counts[0]
+    assert float(jnp.abs(taken.times[0, 0] - events.times[0, 0])) > 1e-6
     with pytest.raises(ValueError, match="got 'quickest'"):
         rs.simulate(
             neurons, 0.0, 1.0, 0.1, key=jr.key(0), num_samples=1, max_spikes=9, engine="quickest"
