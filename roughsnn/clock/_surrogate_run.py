@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from .._random import key_words
 from ..drivers import TimeGrid
 from ..networks import Inputs
 from ..spikes.checks import is_traced
 from ..spikes.steps import step_numbers
-from ._blocks import product_over_steps
+from ._blocks import product, product_over_steps
 from ._surrogate_steps import SurrogateSteps
 
 
@@ -47,7 +48,12 @@ def _plain_run(steps, matrices, wires, keys, arriving, every):
     def one(carry, given):
         return steps.step(core, keys, wires, carry, given)
 
-    carry, (spikes, fires) = _scanned(one, steps.begin(core, keys[0]), (cells, arriving), every)
+    # trials that are all the same are mapped over like others: what is not mapped over trials would
+    # have no derivative as a product for all of them
+    none = 0 * key_words(keys[0])[0]
+    begin = steps.begin(core, keys[0])
+    begin = begin._replace(y=jax.tree.map(lambda x: x + none.astype(x.dtype), begin.y))
+    carry, (spikes, fires) = _scanned(one, begin, (cells, arriving), every)
     finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(carry.y)]
     fires = spikes > 0 if fires is None else fires
     return spikes, fires, jnp.all(jnp.stack(finite))
@@ -146,7 +152,9 @@ def input_steps(inputs: Inputs, grid: TimeGrid) -> Int[Array, "*batch spikes"]:
     return jnp.where(inside & (numbers >= 0), jnp.minimum(numbers, grid.num_cells - 1), never)
 
 
-def arriving_inputs(steps: SurrogateSteps, numbers: Any, rows: Any, y: Any) -> Any:
+def arriving_inputs(
+    steps: SurrogateSteps, numbers: Any, rows: Any, y: Any, all_trials: bool = False
+) -> Any:
     """What input spikes of one trial bring at the end of each step, part by part.
 
     Args:
@@ -154,12 +162,15 @@ def arriving_inputs(steps: SurrogateSteps, numbers: Any, rows: Any, y: Any) -> A
         numbers: in which step each input spike acts.
         rows: which input it comes from.
         y: a state, for its precision.
+        all_trials: whether these are the input spikes of all trials, so that nothing is mapped.
     """
     dtype = jnp.result_type(*jax.tree.leaves(y))
     weights = None if steps.network is None else steps.network.input_rows
     assert weights is not None, "input spikes are refused where there are no inputs"
     counts = _raster(steps.grid.num_cells, weights.shape[0], dtype)(numbers, rows)
-    return tuple(product_over_steps(counts, (part,), None) for part in steps.parts(weights))
+    # (see above)
+    multiply = product if all_trials else product_over_steps
+    return tuple(multiply(counts, (part,), None) for part in steps.parts(weights))
 
 
 def _raster(steps: int, inputs: int, dtype: Any) -> Callable:

@@ -246,7 +246,10 @@ def _run(engine: ClockEngine, operands, protocol: Protocol, num_samples: int, de
             own = numbers if numbers.ndim == 1 else numbers[index]
             rows = inputs.trains.neurons
             rows = rows if rows.ndim == 1 else rows[index]
-            arriving = arriving_inputs(steps, own, rows, model.initial_state(keys[0]))
+            arriving = arriving_inputs(
+                steps, own, rows, model.initial_state(keys[0]),
+                all_trials=numbers.ndim == inputs.trains.neurons.ndim == 1,
+            )  # fmt: skip
         spikes, fires, finite = run_trial(steps, keys, arriving, engine.checkpoint_every)
         dtype = spikes.dtype
         times, who, count = listed_spikes(fires, grid, protocol.max_spikes, dtype)

@@ -229,6 +229,24 @@ def test_one_gradient_however_it_is_computed():
     np.testing.assert_allclose(slope.weights, gradient.weights, atol=1e-4 * scale)
 
 
+def test_trials_that_share_all_have_the_same_gradient():
+    """Input spikes of all trials, or none, and no noise: nothing differs from trial to trial."""
+    model = network(axonal_delays=0.1)
+    one = trials()[0]
+    spikes = np.asarray(one.times[one.mask]), np.asarray(one.neurons[one.mask])
+    both = rs.SpikeTrains.from_lists(2 * [spikes], t0=0.0, t1=WINDOW, num_neurons=INPUTS)
+    shared, each = (
+        value_and_gradient(model, engine(), protocol(input_spikes=inputs)) for inputs in (one, both)
+    )
+    np.testing.assert_allclose(shared[0], each[0], rtol=1e-12)
+    for name in ("weights", "input_weights"):
+        found, expected = getattr(shared[1], name), getattr(each[1], name)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    strong = protocol(input_spikes=None, input_current=3.0)
+    driven = value_and_gradient(model, engine(), strong)
+    assert float(jnp.max(jnp.abs(driven[1].weights))) > 0
+
+
 def test_a_network_in_layers_is_computed_by_its_blocks():
     """Two layers into a third, and a neuron that nobody hears: to rounding the same spikes and
     gradients as by the whole matrix, over a batch of models too."""

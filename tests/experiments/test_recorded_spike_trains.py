@@ -113,7 +113,8 @@ def test_every_interval_is_trained_on_or_held_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("rounds", 0), ("steps", 0), ("warm_up", -1), ("generated_windows", 19)]
+    ("name", "value"),
+    [("gradient_steps", -1), ("steps", 0), ("paths", 0), ("generated_windows", 19)],
 )
 def test_sizes_that_are_too_small_are_refused(tmp_path, name, value):
     with pytest.raises(ValueError, match=f"`{name}` is {value}; it must be at least {value + 1}"):
