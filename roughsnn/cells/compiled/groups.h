@@ -75,6 +75,9 @@ class ByCells {
   std::vector<Size> starts_, next_, numbers_;
 };
 
+// Into so many parts samples are shared out where derivatives are summed up.
+constexpr Size kParts = 8;
+
 // A row of weights that arrives at an offset.
 struct Row {
   Real when;

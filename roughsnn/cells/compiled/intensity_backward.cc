@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -455,13 +454,15 @@ ffi::Error compute(ffi::ThreadPool pool, Reals a, Reals b, Reals threshold, Real
                   &by_refractory, &by_weights, &by_delays}) {
     fill(*x, 0);
   }
-  std::vector<std::shared_ptr<Worker>> workers;
-  std::mutex mutex;
-  share_out(pool, problem.samples, [&] {
-    const auto worker = std::make_shared<Worker>(problem, keeping, run, results);
-    std::lock_guard<std::mutex> lock(mutex);
-    workers.push_back(worker);
-    return [worker](Size sample) { worker->run(sample); };
+  // Always the same samples together, whichever thread takes them: sums come out the same each time.
+  const Size parts = std::min<Size>(problem.samples, kParts);
+  std::vector<std::shared_ptr<Worker>> workers(parts);
+  share_out(pool, parts, [&] {
+    return [&](Size part) {
+      workers[part] = std::make_shared<Worker>(problem, keeping, run, results);
+      const Size end = (part + 1) * problem.samples / parts;
+      for (Size sample = part * problem.samples / parts; sample < end; ++sample) workers[part]->run(sample);
+    };
   });
   auto add_up = [](RealResults& result, const std::vector<Real>& more) {
     const bool is_shared = result->element_count() == 1;

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -373,13 +372,15 @@ ffi::Error compute(ffi::ThreadPool pool, Reals a, Reals b, Reals threshold, Real
                   &by_input_weights, &by_delays, &by_current}) {
     fill(*x, 0);
   }
-  std::vector<std::shared_ptr<Worker>> workers;
-  std::mutex mutex;
-  share_out(pool, samples, [&] {
-    const auto worker = std::make_shared<Worker>(problem, propagators, spikes, asked);
-    std::lock_guard<std::mutex> lock(mutex);
-    workers.push_back(worker);
-    return [worker](Size sample) { worker->run(sample); };
+  // Always the same samples together, whichever thread takes them: sums come out the same each time.
+  const Size parts = std::min<Size>(samples, kParts);
+  std::vector<std::shared_ptr<Worker>> workers(parts);
+  share_out(pool, parts, [&] {
+    return [&](Size part) {
+      workers[part] = std::make_shared<Worker>(problem, propagators, spikes, asked);
+      const Size end = (part + 1) * samples / parts;
+      for (Size sample = part * samples / parts; sample < end; ++sample) workers[part]->run(sample);
+    };
   });
   for (const auto& worker : workers) {
     const Totals& t = worker->totals;
