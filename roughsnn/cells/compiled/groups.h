@@ -93,9 +93,11 @@ inline Real* asked_for(RealResults& result) {
   return result->element_count() ? result->typed_data() : nullptr;
 }
 
+// Adds sums to a result, all of them to the one number of a parameter that neurons share.
 inline void add_up(RealResults& result, const std::vector<Real>& more) {
-  if (Size(more.size()) != Size(result->element_count())) return;
-  for (std::size_t n = 0; n < more.size(); ++n) result->typed_data()[n] += more[n];
+  const bool is_shared = result->element_count() == 1;
+  const Size size = result->element_count() ? Size(more.size()) : 0;
+  for (Size n = 0; n < size; ++n) result->typed_data()[is_shared ? 0 : n] += more[n];
 }
 
 }  // namespace

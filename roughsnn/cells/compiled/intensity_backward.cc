@@ -464,11 +464,6 @@ ffi::Error compute(ffi::ThreadPool pool, Reals a, Reals b, Reals threshold, Real
       for (Size sample = part * problem.samples / parts; sample < end; ++sample) workers[part]->run(sample);
     };
   });
-  auto add_up = [](RealResults& result, const std::vector<Real>& more) {
-    const bool is_shared = result->element_count() == 1;
-    const Size size = result->element_count() ? Size(more.size()) : 0;
-    for (Size n = 0; n < size; ++n) result->typed_data()[is_shared ? 0 : n] += more[n];
-  };
   for (const auto& worker : workers) {
     const Totals& t = worker->totals;
     add_up(by_a, t.a);
