@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from roughsnn.signatures import SignatureKernel
@@ -31,9 +32,13 @@ class AbstractKernelLoss(AbstractLoss):
     r"""A loss $\hat E\,k(x, x') - 2\,\hat E\,k(x, y) + c(y)$ of generated $x$ and observed $y$.
 
     A subclass says what the term $c$ of the observed sample alone is, and how means are estimated.
+    With `partners`, means are those over some pairs of trains in place of all, an incomplete U
+    statistic: of m generated trains each meets so many of the others, and so many observed ones (or
+    more, so that each observed train is met), in a fixed pattern in which all trains count alike.
     """
 
     kernel: eqx.AbstractVar[SignatureKernel]
+    partners: eqx.AbstractVar[int | None]
 
     @abc.abstractmethod
     def own_term(self, kernel: SignatureKernel, observed: SpikeTrains) -> Float[Array, ""]:
@@ -72,6 +77,8 @@ class AbstractKernelLoss(AbstractLoss):
                 different neurons, dtypes or lengths; trains that the kernel refuses.
         """
         generated, target = self._compared(generated, observed)
+        if self.partners is not None:
+            return self._over_partners(generated, target, self.partners)
         gram, norms = target.kernel.gram_and_norms(generated)
         cross = target.kernel(generated, target.trains, norms=(norms, target.norms))
         return self.mean_of_pairs(gram) - 2 * jnp.mean(cross) + target.own_term
@@ -81,11 +88,14 @@ class AbstractKernelLoss(AbstractLoss):
         generated: SpikeTrains,
         observed: SpikeTrains | KernelTarget,
         alternatives: SpikeTrains,
-    ) -> Float[Array, "samples n"]:
+    ) -> Float[Array, "samples n"] | None:
         """The change of the loss if train b alone is replaced by its alternative a.
 
-        It costs the kernels of the alternatives with both samples. `mean_of_pairs` is linear.
+        It costs the kernels of the alternatives with both samples. `mean_of_pairs` is linear. With
+        `partners` there is no shorter way.
         """
+        if self.partners is not None:
+            return None
         generated, target = self._compared(generated, observed)
         kernel = target.kernel
         gram, norms = kernel.gram_and_norms(generated)
@@ -105,6 +115,17 @@ class AbstractKernelLoss(AbstractLoss):
             return within - 2 * (jnp.mean(with_observed, axis=1) - cross) / len(generated)
 
         return lax.map(change, jnp.arange(alternatives.batch_shape[1], dtype=jnp.int32)).T
+
+    def _over_partners(
+        self, generated: SpikeTrains, target: KernelTarget, partners: int
+    ) -> Float[Array, ""]:
+        """The loss from some pairs of trains."""
+        kernel, observed = target.kernel, target.trains
+        norms = kernel.norms(generated) if kernel.normalise else None
+        within = mean_within_partners(kernel, generated, partners, norms)
+        pairs = _pairs_across(len(generated), len(observed), partners)
+        across = _mean(kernel, (generated, norms), (observed, target.norms), pairs)
+        return within - 2 * across + target.own_term
 
     def _compared(
         self, generated: SpikeTrains, observed: SpikeTrains | KernelTarget
@@ -127,3 +148,76 @@ class AbstractKernelLoss(AbstractLoss):
         Raises:
             ValueError: it is.
         """
+
+
+def mean_within_partners(
+    kernel: SignatureKernel,
+    trains: SpikeTrains,
+    partners: int,
+    norms: Float[Array, " m"] | None = None,
+) -> Float[Array, ""]:
+    r"""Estimate of $E\,k(x, x')$ from pairs of a sample, each train with so many others."""
+    if kernel.normalise and norms is None:
+        norms = kernel.norms(trains)
+    sample = (trains, norms)
+    return _mean(kernel, sample, sample, _pairs_within(len(trains), partners))
+
+
+def _mean(
+    kernel: SignatureKernel,
+    x: tuple[SpikeTrains, Array | None],
+    y: tuple[SpikeTrains, Array | None],
+    pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> Float[Array, ""]:
+    """Weighted mean of the kernel over pairs of the trains of two samples, with their norms."""
+    rows, columns, weights = pairs
+    (trains_x, norms_x), (trains_y, norms_y) = x, y
+    known = None
+    if norms_x is not None and norms_y is not None:
+        known = norms_x[rows], norms_y[columns]
+    values = kernel.pairs(trains_x[rows], trains_y[columns], norms=known)
+    return jnp.sum(values * jnp.asarray(weights, values.dtype))
+
+
+def check_partners(partners: int | None) -> None:
+    """Fail unless this can be a number of partners.
+
+    Raises:
+        ValueError: it is not a whole number of 1 or more.
+    """
+    if partners is None:
+        return
+    if partners < 1:
+        raise ValueError(
+            f"`partners` is {partners!r}; it must be a whole number of 1 or more, or `None` for "
+            "all pairs."
+        )
+
+
+def _pairs_within(size: int, partners: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of different trains of a sample, and their weights, of sum 1.
+
+    Each train meets those at the next places, round in a circle. As the kernel is symmetric, half
+    the circle is all there is.
+    """
+    shifts = np.arange(1, min(partners, size // 2) + 1)
+    rows = np.repeat(np.arange(size), len(shifts))
+    columns = (rows + np.tile(shifts, size)) % size
+    # the train opposite is met from both sides
+    weights = np.where(np.tile(2 * shifts == size, size), 0.5, 1.0)
+    return rows, columns, weights / weights.sum()
+
+
+def _pairs_across(
+    size: int, size_observed: int, partners: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of a generated train with an observed one, and their weights, of sum 1.
+
+    Each observed train has the same weight in all, so that the mean over generated trains is that
+    of the full sum, whatever the observed ones are.
+    """
+    each = min(max(partners, -(-size_observed // size)), size_observed)
+    pairs = np.arange(size * each)
+    rows, columns = pairs // each, pairs % size_observed
+    met = np.bincount(columns, minlength=size_observed)
+    return rows, columns, 1 / (size_observed * met[columns])

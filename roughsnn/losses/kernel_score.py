@@ -1,12 +1,13 @@
 """The kernel scoring rule of the exact signature kernel."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from roughsnn.signatures import SignatureKernel, mean_within
 from roughsnn.spikes import SpikeTrains
 
-from .kernel_loss import AbstractKernelLoss
+from .kernel_loss import AbstractKernelLoss, check_partners
 from .kernel_mmd import require_two
 
 
@@ -30,9 +31,12 @@ class SignatureScoreLoss(AbstractKernelLoss):
 
     Attributes:
         kernel: the signature kernel.
+        partners: trains that each generated one meets in each sample; all when `None`, see
+            `SignatureMMDLoss`.
 
     Raises:
-        ValueError: fewer than two generated trains; samples that cannot be compared.
+        ValueError: `partners` that are not a whole number of 1 or more; fewer than two generated
+            trains; samples that cannot be compared.
 
     References:
         Gneiting, Raftery (2007), JASA 102, 359, section 5.
@@ -40,6 +44,10 @@ class SignatureScoreLoss(AbstractKernelLoss):
     """
 
     kernel: SignatureKernel = SignatureKernel()
+    partners: int | None = eqx.field(default=None, static=True)
+
+    def __check_init__(self):
+        check_partners(self.partners)
 
     def own_term(self, kernel: SignatureKernel, observed: SpikeTrains) -> Float[Array, ""]:
         """Zero: a score has no term of the observation alone."""

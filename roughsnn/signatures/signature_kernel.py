@@ -122,19 +122,29 @@ class SignatureKernel(eqx.Module):
         r"""Norm of the signature of each train, $\sqrt{k(x, x)}$ before normalisation."""
         return jnp.sqrt(event_kernel(x, x, **self.fixed_for(x)._settings()))
 
-    def pairs(self, x: SpikeTrains, y: SpikeTrains) -> Float[Array, " n"]:
+    def pairs(
+        self,
+        x: SpikeTrains,
+        y: SpikeTrains,
+        *,
+        norms: tuple[Float[Array, " n"], Float[Array, " n"]] | None = None,
+    ) -> Float[Array, " n"]:
         """Kernel of each train of `x` with the train of `y` at the same place.
 
         Args:
             x: trains of batch shape `(n,)`.
             y: as many trains of the same neurons and window.
+            norms: `norms` of `x` and of `y`, where they are known already.
 
         Raises:
             ValueError: trains that `event_kernel` refuses.
         """
         kernel = self.fixed_for(x, y)
         value = event_kernel(x, y, **kernel._settings())
-        return value / (kernel.norms(x) * kernel.norms(y)) if self.normalise else value
+        if not self.normalise:
+            return value
+        norms_x, norms_y = (kernel.norms(x), kernel.norms(y)) if norms is None else norms
+        return value / (norms_x * norms_y)
 
     def _settings(self) -> dict:
         return {

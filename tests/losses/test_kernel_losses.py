@@ -11,6 +11,7 @@ import optax
 import pytest
 
 import roughsnn as rs
+import roughsnn.losses.kernel_loss as kernel_loss
 from roughsnn.losses import SignatureMMDLoss, SignatureScoreLoss
 from roughsnn.signatures import SignatureKernel, mean_within, mmd2_from_grams
 from roughsnn.spikes import SpikeTrains
@@ -152,3 +153,64 @@ def test_errors(generated, observed):
             loss(generated, observed.select(0))
     with pytest.raises(ValueError, match=r"`observed` has 1 train; .* `SignatureScoreLoss`"):
         unbiased(generated, observed[:1])
+
+
+def sample(size: int, seed: int, num_neurons: int = 3) -> SpikeTrains:
+    """Trains of independent spikes, with at most 6 of each."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 7, size)
+    times = np.where(np.arange(6) < counts[:, None], rng.uniform(size=(size, 6)), np.inf)
+    order = np.argsort(times, axis=1)
+    neurons = rng.integers(0, num_neurons, (size, 6))
+    neurons = np.where(np.isfinite(times), neurons, -1)
+    return SpikeTrains(
+        np.take_along_axis(times, order, 1), np.take_along_axis(neurons, order, 1).astype(np.int32),
+        0.0, 1.0, num_neurons=num_neurons,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize(("size", "size_observed"), [(5, 5), (6, 4), (4, 7)])
+def test_all_partners_are_all_pairs(normalise, size, size_observed):
+    """With as many partners as there are trains nothing is left out; rounding of double precision.
+
+    Samples of even and odd size, as the train opposite in the circle is met from both sides.
+    """
+    kernel = SignatureKernel(1.0, 0.6, normalise=normalise, tolerance=1e-12, max_simultaneous=1)
+    x, y = sample(size, 1), sample(size_observed, 2)
+    for kind in (SignatureMMDLoss, SignatureScoreLoss):
+        value = kind(kernel, partners=7)(x, y)
+        np.testing.assert_allclose(value, kind(kernel)(x, y), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "size_observed"), [(6, 6), (4, 9), (8, 3)])
+def test_some_partners_estimate_the_same_without_bias(size, size_observed):
+    """Trains at random places have the same mean as all pairs; rounding of double precision.
+
+    Across: if the generated trains move round in a circle, each meets each observed one as often.
+    Within: all pairs are of different trains, of which all count alike.
+    """
+    kernel = SignatureKernel(1.0, 0.6, tolerance=1e-12, max_simultaneous=1)
+    x, y = sample(size, 3), sample(size_observed, 4)
+    gram, cross = np.asarray(kernel(x)), np.asarray(kernel(x, y))
+    for partners in (1, 2):
+        rows, columns, weights = kernel_loss._pairs_across(size, size_observed, partners)
+        assert set(columns) == set(range(size_observed))
+        turns = [np.sum(weights * cross[(rows + k) % size, columns]) for k in range(size)]
+        np.testing.assert_allclose(np.mean(turns), cross.mean(), rtol=1e-12)
+        rows, columns, weights = kernel_loss._pairs_within(size, partners)
+        assert np.all(rows != columns)
+        met = np.bincount(rows, weights, size) + np.bincount(columns, weights, size)
+        np.testing.assert_allclose(met, 2 / size, rtol=1e-12)
+        within = np.sum(weights * gram[rows, columns])
+        value = SignatureScoreLoss(kernel, partners=partners)(x, y)
+        np.testing.assert_allclose(value, within - 2 * turns[0], rtol=1e-10)
+
+
+def test_partners_are_checked():
+    with pytest.raises(ValueError, match="`partners` is 0; it must be a whole number"):
+        SignatureMMDLoss(partners=0)
+    with pytest.raises(ValueError, match="`partners` is -1; it must be a whole number"):
+        SignatureScoreLoss(partners=-1)
+    with pytest.raises(ValueError, match="the biased estimator, which is the mean of all pairs"):
+        SignatureMMDLoss(estimator="biased", partners=2)
