@@ -7,9 +7,9 @@ Both sides simulate, evaluate a loss, differentiate it and update by RMSProp. Wh
 signatures adds is seen beside the same step with a simple one, the mean of first spikes. The
 network is computed from event to event, and (`network_cells`) cell by cell.
 
-The loss of the signature kernel is taken over all pairs of trains (`network_kernel`), and over those
-of each train with 8 others of each sample (`network_partners`), whose gradient has the same mean;
-how much more it varies over draws of the noise is a figure beside.
+The loss of the signature kernel is taken over all pairs of trains (`network_kernel`), and over
+those of each train with 8 others of each sample (`network_partners`), whose gradient has the same
+mean; how much more it varies over draws of the noise is a figure beside.
 """
 
 import jax
