@@ -86,6 +86,20 @@ class Native:
             )
         return None
 
+    def required(self, function: str, dtype: DTypeLike) -> str:
+        """The same where compiled code has been found before.
+
+        Raises:
+            RuntimeError: it is not there any more.
+        """
+        target = self.target(function, dtype)
+        if target is None:
+            raise RuntimeError(
+                f"Compiled code for {self.what} was there and is not any more: {VARIABLE} has "
+                "changed in between."
+            )
+        return target
+
     @functools.cache  # noqa: B019 (there are a few of these, each a constant of a module)
     def _failure(self, dtype: str) -> str | None:
         """Make the functions of a dtype known to XLA, or say why that is impossible."""

@@ -17,7 +17,7 @@ from ..neurons import ExponentialIntensity, StochasticLIF
 from ._escape_felt import Drive
 from ._escape_forward import Marks
 from ._matrix_compiled import Wiring
-from ._responses import summed_to
+from ._responses import shaped_as, summed_to
 
 _SOURCES = Path(__file__).with_name("compiled")
 _WHAT = "networks that fire by an intensity cell by cell"
@@ -151,7 +151,7 @@ def _forward(given: IntensityGiven, marks: Marks, numbers: CellWidth, wiring: Wi
     states = wiring.num_cells, num_samples, num_neurons
     held = (0,) if given.refractory is None else states
     call = jax.ffi.ffi_call(
-        _target(_FORWARD, dtype),
+        _NATIVE[_FORWARD].required(_FORWARD, dtype),
         (
             ints(*of_spikes), reals(*of_spikes), ints(*of_spikes), ints(num_samples),
             ints(num_samples), ints(num_samples), reals(num_samples), reals(*states),
@@ -184,7 +184,7 @@ def _backward(
         return jax.ShapeDtypeStruct(shape if wanted else (0,), dtype)
 
     call = jax.ffi.ffi_call(
-        _target(_BACKWARD, dtype),
+        _NATIVE[_BACKWARD].required(_BACKWARD, dtype),
         (
             *(reals(x.shape) for x in parameters[:8]),
             reals(parameters[8].shape, perturbed.weights), reals(parameters[9].shape),
@@ -197,18 +197,13 @@ def _backward(
         from_offsets, num_cells=wiring.num_cells, **_numbers(numbers),
     )  # fmt: skip
 
-    def shaped(value, like, wanted: Any = True):
-        if like is None:
-            return None
-        return value.reshape(like.shape) if wanted else jnp.zeros_like(like)
-
     if asks_drive:
         drive = Drive(*map(summed_to, (middle, end, current), given.drive))
     else:
         drive = jax.tree.map(jnp.zeros_like, given.drive)
     return IntensityGiven(
-        *(shaped(x, y) for x, y in zip(own, given[:8], strict=True)),
-        shaped(weights, given.weights, perturbed.weights), shaped(delays, given.delays),
+        *(shaped_as(x, y) for x, y in zip(own, given[:8], strict=True)),
+        shaped_as(weights, given.weights, perturbed.weights), shaped_as(delays, given.delays),
         drive, v, i, s,
     )  # fmt: skip
 
@@ -229,9 +224,3 @@ def _words(marks: Marks) -> tuple[Any, ...]:
 
 def _numbers(numbers: CellWidth) -> dict[str, Any]:
     return dict(width=np.float64(numbers.width), most_excess=np.float64(numbers.max_excess))
-
-
-def _target(function: str, dtype: Any) -> str:
-    target = _NATIVE[function].target(function, dtype)
-    assert target is not None, "asked for where there is no compiled code"
-    return target

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._native import Native
 from ._cell import Rates, State
+from ._responses import shaped_as
 
 _SOURCES = Path(__file__).with_name("compiled")
 _WHAT = "networks of neurons cell by cell"
@@ -161,7 +162,9 @@ def _forward(given: MatrixGiven, inputs: InputSpikes, wiring: Wiring, keeps_stat
         *(jax.ShapeDtypeStruct((num_samples,), x) for x in (np.int32, np.int32, np.int32, dtype)),
         *(jax.ShapeDtypeStruct(states, dtype),) * 2,
     ]
-    call = jax.ffi.ffi_call(_target(_FORWARD, dtype), shapes, vmap_method="sequential")
+    call = jax.ffi.ffi_call(
+        _NATIVE[_FORWARD].required(_FORWARD, dtype), shapes, vmap_method="sequential"
+    )
     out = call(
         *_parameters(given), *given.start, given.current, _or_nothing(given.noise, dtype),
         inputs.cells, given.offsets, inputs.sources, *wiring.groups, num_cells=wiring.num_cells,
@@ -194,7 +197,9 @@ def _backward(
         jax.ShapeDtypeStruct(x.shape if wanted else (0,), dtype)
         for x, wanted in (*zip(parameters, asked, strict=True), *rest)
     ]
-    call = jax.ffi.ffi_call(_target(_BACKWARD, dtype), shapes, vmap_method="sequential")
+    call = jax.ffi.ffi_call(
+        _NATIVE[_BACKWARD].required(_BACKWARD, dtype), shapes, vmap_method="sequential"
+    )
     out = call(
         *parameters, given.current, _or_nothing(given.noise, dtype), inputs.cells, given.offsets,
         inputs.sources, *wiring.groups, *kept.spikes, kept.count, *kept.states, from_offsets,
@@ -203,22 +208,17 @@ def _backward(
     a, b, threshold, reset, refractory, weights, input_weights, delays, v, i = out[:10]
     current, offsets, noise = out[10:]
 
-    def shaped(value, like, wanted: Any = True):
-        if like is None:
-            return None
-        return value.reshape(like.shape) if wanted else jnp.zeros_like(like)
-
     rates = given.rates
     return MatrixGiven(
         Rates(
-            *(shaped(x, y) for x, y in zip((a, b, threshold, reset), rates, strict=True))
+            *(shaped_as(x, y) for x, y in zip((a, b, threshold, reset), rates, strict=True))
         ),
         State(v, i),
-        shaped(current, given.current, perturbed.current),
-        shaped(weights, given.weights, perturbed.weights),
-        shaped(input_weights, given.input_weights, perturbed.input_weights),
-        shaped(offsets, given.offsets, perturbed.offsets), shaped(delays, given.delays),
-        shaped(refractory, given.refractory), shaped(noise, given.noise, perturbed.noise),
+        shaped_as(current, given.current, perturbed.current),
+        shaped_as(weights, given.weights, perturbed.weights),
+        shaped_as(input_weights, given.input_weights, perturbed.input_weights),
+        shaped_as(offsets, given.offsets, perturbed.offsets), shaped_as(delays, given.delays),
+        shaped_as(refractory, given.refractory), shaped_as(noise, given.noise, perturbed.noise),
     )  # fmt: skip
 
 
@@ -231,9 +231,3 @@ def _parameters(given: MatrixGiven) -> tuple[Any, ...]:
 
 def _or_nothing(values, dtype):
     return jnp.zeros(0, dtype) if values is None else values
-
-
-def _target(function: str, dtype: Any) -> str:
-    target = _NATIVE[function].target(function, dtype)
-    assert target is not None, "asked for where there is no compiled code"
-    return target

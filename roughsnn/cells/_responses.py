@@ -38,3 +38,11 @@ def summed_to(values, like):
     """Derivatives in what was broadcast from the shape of `like`."""
     axes = tuple(n for n in range(like.ndim) if like.shape[n] < values.shape[n])
     return jnp.sum(values, axis=axes, keepdims=True) if axes else values
+
+
+def shaped_as(values, like, wanted=True):
+    """Derivatives in what has the shape of `like`; none in what is not there, and zeros in what
+    nobody asks for."""
+    if like is None:
+        return None
+    return values.reshape(like.shape) if wanted else jnp.zeros_like(like)

@@ -230,9 +230,7 @@ def _shapes(real: Real, pairs: Pairs, settings: Settings) -> tuple[tuple[int, ..
 
 def _call(real: Real, pairs: Pairs, settings: Settings, more: tuple[tuple[int, ...], ...]):
     dtype = real.times_x.dtype
-    name = target(dtype, gradient=bool(more))
-    if name is None:
-        raise RuntimeError("The compiled event kernel was there and is not any more.")
+    name = NATIVE.required(_GRADIENT if more else _KERNEL, dtype)
     number = pairs.rows.shape[0]
     shapes = [jax.ShapeDtypeStruct(shape, dtype) for shape in ((number,), (number,), *more)]
     call = jax.ffi.ffi_call(name, shapes, vmap_method="sequential")

@@ -78,9 +78,7 @@ def _gradient_jvp(wanted: Wanted, primals: Any, tangents: Any):
 
 
 def _call(name: str, inputs: Inputs, neurons: Array, more: tuple, wanted: Wanted, like: Any) -> Any:
-    target = NATIVE.target(name, inputs.times.dtype)
-    if target is None:
-        raise RuntimeError("The compiled signature was there and is not any more.")
+    target = NATIVE.required(name, inputs.times.dtype)
     times, ends, time_scale, scale = inputs
     return jax.ffi.ffi_call(target, like, vmap_method="sequential")(
         times, neurons.astype(jnp.int32), ends, time_scale, scale, *more,
