@@ -73,8 +73,9 @@ def event_kernel_gram(
             different neurons share. Raw counts (1) let a few pairs carry the whole kernel, see
             `suggested_neuron_scale`.
         tolerance: relative truncation error asked for. It sets the orders, from the scales and the
-            number of spikes; where these are not known because of `jit`, on the assumption that
-            $a\,T \le 1$ and $s \le 1$, and from the room for spikes.
+            number of spikes; where these are not known because of `jit`, as for $a\,T = 1$ and
+            $s = 1$, and from the room for spikes. Larger ones are refused there if the estimate of
+            the error is then above 100 times the tolerance.
         orders: of the series along time and along jumps, instead of `tolerance`.
         max_simultaneous: most spikes at one time in one train. Found from the data where these are
             known; inside `jit` it is 1 unless given, and a tie is then an error.
@@ -235,6 +236,11 @@ def _kernel_of_pairs(
         can_compute(dtype, chosen),
         whole,
     )
+    guessed = orders is None and is_traced((time_scale, x.duration, neuron_scale))
+    if guessed:
+        # Where the kernel is too large the estimate means nothing.
+        poor = ~wrong & jnp.any(error > _MOST_TIMES_TOLERANCE * tolerance)
+        value = carry(value, eqx.error_if(wrong, poor, _POOR.format(*chosen)))
     return _without_overflow(value, wrong, factor, scale), error
 
 
@@ -281,6 +287,16 @@ def most_spikes(trains: SpikeTrains) -> int:
         return trains.max_spikes
     return int((np.asarray(trains.neurons) >= 0).sum(axis=1).max(initial=0))
 
+
+# Orders that were chosen before the scales were known are refused where the estimate of the error
+# is so many times what was asked for.
+_MOST_TIMES_TOLERANCE = 100
+_POOR = (
+    "The signature kernel is less exact than `tolerance` asks: its orders, {} along time and {} "
+    "along jumps, were chosen inside `jit`, where the scales and the window are not known, as for "
+    "a window of length 1 and jumps of size 1. Give larger `orders`, or scales that are known, for "
+    "example by `SignatureKernel().fixed_for(trains)` outside of `jit`."
+)
 
 # Factors offered where a kernel is too large and its numbers are not known.
 _FACTORS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.001)

@@ -293,6 +293,17 @@ def test_bad_trains_are_refused(x, message):
         jax.jit(event_kernel_gram)(x, single(0.5)).block_until_ready()
 
 
+def test_orders_that_are_too_low_inside_jit_are_refused():
+    """Scales that are not known are taken as 1; a jump of 4 is then wrong by 2 %."""
+    x = SpikeTrains.from_lists([[[0.2, 0.5, 0.7]]], t0=0.0, t1=1.0)
+    gram = jax.jit(lambda scale: event_kernel_gram(x, neuron_scale=scale, return_error=True))
+    exact = event_kernel_gram(x, neuron_scale=2.0, orders=(12, 24))
+    np.testing.assert_allclose(gram(2.0)[0], exact, rtol=1e-5)
+    with pytest.raises(Exception, match="less exact than `tolerance` asks"):
+        jax.block_until_ready(gram(4.0))
+    assert np.isfinite(event_kernel_gram(x, neuron_scale=4.0)).all()
+
+
 def test_ties_inside_jit_need_room():
     x = SpikeTrains.from_lists([[[0.5], [0.5]]], t0=0.0, t1=1.0)
     with pytest.raises(Exception, match="max_simultaneous"):
