@@ -12,6 +12,9 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 	"$$p" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& echo "$$p" && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Compiling all that is installed takes a minute of the processor. `make test` leaves it to the
+# programs that import it, and most is never imported.
+COMPILE ?=
 PYTEST_ARGS ?=
 # A second Python, for a smoke test only; empty where there is none.
 PYTHON312 ?= $(shell { command -v python3.12; \
@@ -19,9 +22,11 @@ PYTHON312 ?= $(shell { command -v python3.12; \
 	2>/dev/null | while read -r p; do "$$p" -c '' >/dev/null 2>&1 && echo "$$p" && break; done)
 
 export MPLBACKEND ?= Agg
+# The tests start dozens of processes, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint types docs figures notebooks slow smoke-3.12 newest bench format lock install install-dev clean
+.PHONY: help demo test quick lint types docs figures notebooks slow smoke-3.12 newest bench format lock install install-dev install-3.12 clean
 
 help: ## list the chores
 	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,13 +41,13 @@ $(BIN)/python:
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@echo "Installing pinned versions into $(VENV); the first time takes a minute or two"
-	@$(PIP) install -qq -r requirements.lock
+	@$(PIP) install -qq $(COMPILE) -r requirements.lock
 	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@echo "Installing the tools of the tests and the docs into $(VENV)"
-	@$(PIP) install -qq -r requirements-dev.lock
+	@$(PIP) install -qq $(COMPILE) -r requirements-dev.lock
 	@touch $@
 
 install: $(VENV)/.installed ## the environment with what the experiments need
@@ -60,13 +65,15 @@ STARTED := $(shell date +%s)
 TOOK = failed=$$?; took=$$(($$(date +%s) - $(STARTED))); \
 	echo "== make $@ took $$((took / 60)) min $$((took % 60)) s"; exit $$failed
 
-# pytest comes last, so that its own summary closes the run.
-test: $(VENV)/.installed-dev ## install, then everything CI checks
+# What has nothing to do with each other runs side by side, installing too, and what each chore says
+# comes in one piece where this make can do that. pytest comes last, so that its own summary closes
+# the run.
+SIDE_BY_SIDE := $(MAKE) --no-print-directory -j4
+test: ## install, then everything CI checks
+	@$(SIDE_BY_SIDE) COMPILE=--no-compile install-dev install-3.12
 	@echo "== $$($(BIN)/python --version)"
-	@$(MAKE) --no-print-directory smoke-3.12
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory docs
+	@$(SIDE_BY_SIDE) $(if $(findstring output-sync,$(.FEATURES)),--output-sync=target) \
+		smoke-3.12 lint types docs
 	@echo "== pytest (the notebooks and the code blocks of the docs are among the tests)"
 	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS); $(TOOK)
 
@@ -105,11 +112,15 @@ notebooks: $(VENV)/.installed-dev ## run the notebooks
 slow: $(VENV)/.installed-dev ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
-smoke-3.12: ## the smoke test on Python 3.12, where that is at hand
+install-3.12: # the environment of the smoke test
+ifneq ($(strip $(PYTHON312)),)
+	@$(MAKE) --no-print-directory install VENV=.venv-3.12 PYTHON="$(PYTHON312)"
+endif
+
+smoke-3.12: install-3.12 ## the smoke test on Python 3.12, where that is at hand
 ifeq ($(strip $(PYTHON312)),)
 	@echo "== Python 3.12 is not at hand: nothing was run on it"
 else
-	@$(MAKE) --no-print-directory install VENV=.venv-3.12 PYTHON="$(PYTHON312)"
 	@echo "== smoke test on $$(.venv-3.12/bin/python --version)"
 	@.venv-3.12/bin/python tests/smoke.py
 endif

@@ -12,13 +12,18 @@ import platform
 from pathlib import Path
 
 import hypothesis
+import jaxlib.version
 import pytest
 
 # Fusions as plain loops and one module for LLVM: for small programs this halves compilation. XLA
 # reads its flags once; what the environment holds wins, and the flags are part of the cache's key,
-# so that processes started by a test, or by xdist, must not add them once more.
+# so that processes started by a test, or by xdist, must not add them once more. A flag that XLA
+# does not know ends the process; newer versions have no plain loops.
 _flags = os.environ.get("XLA_FLAGS", "").split()
-for _flag in ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"):
+_wanted = ["--xla_cpu_parallel_codegen_split_count=1"]
+if jaxlib.version.__version_info__ < (0, 11):
+    _wanted.insert(0, "--xla_cpu_use_fusion_emitters=false")
+for _flag in _wanted:
     if not any(given.split("=")[0] == _flag.split("=")[0] for given in _flags):
         _flags.append(_flag)
 os.environ["XLA_FLAGS"] = " ".join(_flags)

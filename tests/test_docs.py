@@ -1,16 +1,15 @@
 """Every fenced Python block of the README and of the documentation runs.
 
-The blocks of a page run in order in one namespace, in a fresh interpreter and an empty folder,
+The blocks of a page run in order in one namespace, in a process of their own and an empty folder,
 as a reader would run them. A block after the line `<!-- skip -->` is left out.
 """
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.prepared import run_program
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -38,18 +37,26 @@ def _pages_with_code():
 @pytest.mark.parametrize("page", _pages_with_code(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run(page, tmp_path):
     code = extract_code(page.read_text(encoding="utf-8"))
-    program = f"exec(compile({code!r}, {str(page)!r}, 'exec'), {{'__name__': '__main__'}})"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    exit_code, printed = run_program(code, str(page), tmp_path)
+    assert exit_code == 0, printed
 
 
 def test_lines_stay_where_they_are_and_skipped_blocks_are_left_out():
     page = "# Title\n\n```python\nx = 1\n```\n\n<!-- skip -->\n```python\nraise\n```\n\n"
     page += "```bash\nls\n```\n\n```python title='last'\ny = x\n```\n"
     assert extract_code(page).split("\n") == [""] * 3 + ["x = 1"] + [""] * 12 + ["y = x", ""]
+
+
+def test_a_page_that_fails_says_where(tmp_path):
+    code, printed = run_program("import sys\n\nprint('first')\nmissing", "a page", tmp_path)
+    assert code == 1
+    assert printed.startswith("first\n")
+    assert 'File "a page", line 4' in printed
+    assert "NameError: name 'missing' is not defined" in printed
+
+
+def test_pages_share_nothing_but_imports(tmp_path):
+    first = "import jax, roughsnn\njax.config.update('jax_enable_x64', True)\nroughsnn.kept = 1"
+    second = "import jax, roughsnn\nprint(jax.config.jax_enable_x64, hasattr(roughsnn, 'kept'))"
+    assert run_program(first, "first", tmp_path) == (0, "")
+    assert run_program(second, "second", tmp_path) == (0, "False False\n")

@@ -11,15 +11,16 @@ from typing import Any, ClassVar
 
 import roughsnn as rs
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, above, at_least
+from roughsnn.runs.settings import above, at_least
 
+from ..settings import PartSettings
 from . import one_neuron, variance, xor
 from .figures import draw_gradients, draw_learning, draw_variance
 from .reporting import report
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Perturbations of conductances give a gradient from a reward: its size, and what it learns."""
 
     blocks: int = 20
@@ -52,17 +53,13 @@ class Settings(rs.RunSettings):
     """Seed of the first; the others have the next."""
     output: Path = Path("runs/conductance-perturbation")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: fewer trials, updates, neurons and networks."""
 
     number_ranges: ClassVar = {
         "blocks": at_least(2), "block_trials": at_least(1), "updates": at_least(1),
         "rate": above(0), "hidden": at_least(1), "xor_updates": at_least(1),
         "xor_rate": above(0), "xor_scale": above(0), "tests": at_least(1),
         "sizes": at_least(1), "variance_trials": at_least(2), "seeds": at_least(1),
-        "xor_networks": at_least(1), "seed": SEED,
+        "xor_networks": at_least(1),
     }  # fmt: skip
     presets: ClassVar = {
         "quick": {

@@ -14,8 +14,9 @@ import numpy as np
 
 import roughsnn as rs
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, above, at_least, between
+from roughsnn.runs.settings import above, at_least, between
 
+from ..settings import PartSettings
 from .figures import draw_axes, draw_noise, draw_scene, draw_tuning
 from .images import edges, mirrored_dots, random_dots, scene, vegetation
 from .measuring import (
@@ -31,7 +32,7 @@ from .tuning import tune
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Delays that are distances find mirror symmetry: neurons on an axis hear both halves."""
 
     neurons: int = 25
@@ -81,14 +82,8 @@ class Settings(rs.RunSettings):
     """Relative error of the delays that are tuned."""
     tuning_steps: int = 16
     """Steps of Gauss and Newton's method that tune them."""
-    seed: int = 0
-    """Seed of all random numbers."""
     output: Path = Path("runs/mirror-symmetry")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: fewer images, strengths of noise and steps."""
 
     number_ranges: ClassVar = {
         "neurons": at_least(3), "reach": at_least(2), "density": between(0.001, 0.5),
@@ -96,7 +91,7 @@ class Settings(rs.RunSettings):
         "noises": at_least(0), "level": above(0), "repetitions": at_least(1),
         "noise_images": at_least(2), "scenes": at_least(2), "scene_size": at_least(48),
         "scene_reach": at_least(2), "edge_share": between(0.01, 0.5),
-        "delay_error": between(0.001, 0.2), "tuning_steps": at_least(1), "seed": SEED,
+        "delay_error": between(0.001, 0.2), "tuning_steps": at_least(1),
     }  # fmt: skip
     without_repeats: ClassVar = ("noises",)
     presets: ClassVar = {

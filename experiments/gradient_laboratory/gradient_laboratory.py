@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 import roughsnn as rs
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, above, at_least
+from roughsnn.runs.settings import above, at_least
 
+from ..settings import PartSettings
 from .bench import TASKS, Bench
 from .figures import draw_laboratory
 from .reporting import LEARNED, report
@@ -22,7 +23,7 @@ _QUICK_RULES = ("exact, cell engine", "surrogate", "weight perturbation", "spike
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Every rule on the same networks: bias, scatter, time, memory, and what it learns."""
 
     tasks: tuple[str, ...] = TASKS
@@ -47,19 +48,13 @@ class Settings(rs.RunSettings):
     """How often what was learned is judged."""
     rounds: int = 9
     """Rounds of timing, each with a step of every rule."""
-    seed: int = 0
-    """Seed of networks and data."""
     output: Path = Path("runs/gradient-laboratory")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: one task, four rules, fewer samples and steps."""
 
     number_ranges: ClassVar = {
         "hidden": at_least(1), "pool": at_least(256), "blocks": at_least(3),
         "repeats": at_least(1), "rates": above(0), "search": at_least(1), "steps": at_least(1),
-        "points": at_least(1), "rounds": at_least(1), "seed": SEED,
+        "points": at_least(1), "rounds": at_least(1),
     }  # fmt: skip
     without_repeats: ClassVar = ("tasks", "rates")
     presets: ClassVar = {

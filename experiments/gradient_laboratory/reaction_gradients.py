@@ -15,8 +15,9 @@ import roughsnn as rs
 from roughsnn.plotting import COLOURS, COLUMN_WIDTH
 from roughsnn.plotting.style import legend, tidy
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, at_least
+from roughsnn.runs.settings import at_least
 
+from ..settings import PartSettings
 from .jumps import ESTIMATORS, SYSTEMS, estimate, true_gradient
 
 _RATES = ("log on", "log off")
@@ -27,7 +28,7 @@ PARAMETERS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Gradients of jump processes: five estimators on two systems of reactions."""
 
     systems: tuple[str, ...] = tuple(SYSTEMS)
@@ -36,16 +37,10 @@ class Settings(rs.RunSettings):
     """Trials of a block."""
     blocks: int = 5
     """Blocks for each estimator."""
-    seed: int = 0
-    """Seed of the random numbers."""
     output: Path = Path("runs/reaction-gradients")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: fewer trials."""
 
-    number_ranges: ClassVar = {"trials": at_least(2), "blocks": at_least(1), "seed": SEED}
+    number_ranges: ClassVar = {"trials": at_least(2), "blocks": at_least(1)}
     without_repeats: ClassVar = ("systems",)
     presets: ClassVar = {"quick": {"trials": 100, "blocks": 1}}
 

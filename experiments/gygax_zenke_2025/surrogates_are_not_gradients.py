@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 import roughsnn as rs
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, at_least
+from roughsnn.runs.settings import at_least
 
+from ..settings import PartSettings
 from .figures import draw_distances, draw_loop, draw_rasters, draw_signs
 from .reporting import KINDS, report
 from .sigmoid_network import loop, signs
@@ -24,7 +25,7 @@ STEEPNESSES = (1.0, 5.0, 20.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Surrogate gradients are no gradients, may have the wrong sign, and train all the same."""
 
     points: int = 20_000
@@ -43,19 +44,13 @@ class Settings(rs.RunSettings):
     """Trials of the stochastic network in a presentation."""
     seeds: int = 3
     """Networks of each kind."""
-    seed: int = 0
-    """Seed of the first; the others have the next."""
     output: Path = Path("runs/surrogates-are-not-gradients")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: fewer points, neurons, steps, presentations and networks."""
 
     number_ranges: ClassVar = {
         "points": at_least(100), "fine_points": at_least(100), "map_size": at_least(3),
         "neurons": at_least(2), "steps": at_least(2), "epochs": at_least(1),
-        "trials": at_least(1), "seeds": at_least(1), "seed": SEED,
+        "trials": at_least(1), "seeds": at_least(1),
     }  # fmt: skip
     presets: ClassVar = {
         "quick": {

@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import roughsnn as rs
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, Range, above, at_least
+from roughsnn.runs.settings import Range, above, at_least
 
+from ..settings import PartSettings
 from . import continuous, measuring
 from .figures import draw_continuous, draw_posterior, draw_sweeps, draw_time_courses
 from .reporting import report
@@ -23,7 +24,7 @@ BELOW_ONE = Range(0.0, 0.995)
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Two spiking networks sample from a correlated normal distribution, in two geometries."""
 
     repeats: int = 100
@@ -58,14 +59,8 @@ class Settings(rs.RunSettings):
     """In continuous time: how far a spike moves the readout, in standard deviations."""
     continuous_trials: int = 1000
     """Trials in continuous time, from the onset on."""
-    seed: int = 0
-    """Seed of all random numbers."""
     output: Path = Path("runs/fast-sampling")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: fewer repeats, shorter trials, a coarse sweep."""
 
     number_ranges: ClassVar = {
         "repeats": at_least(2), "metropolis_dim": at_least(2), "metropolis_neurons": at_least(2),
@@ -74,7 +69,7 @@ class Settings(rs.RunSettings):
         "balanced_correlation": BELOW_ONE, "balanced_dt0": above(0), "window": above(0),
         "onset": above(0), "sweep_dims": at_least(1), "sweep_correlations": BELOW_ONE,
         "sweep_repeats": at_least(2), "spike_size": Range(0.05, 2.0),
-        "continuous_trials": at_least(10), "seed": SEED,
+        "continuous_trials": at_least(10),
     }  # fmt: skip
     without_repeats: ClassVar = ("sweep_dims", "sweep_correlations")
     presets: ClassVar = {

@@ -11,15 +11,16 @@ from typing import Any, ClassVar
 
 import roughsnn as rs
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, at_least, between
+from roughsnn.runs.settings import at_least, between
 
+from ..settings import PartSettings
 from .digits import TRAIN, learn
 from .figures import draw_learning
 from .reporting import KINDS, report
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Digits are learned event by event, from error spikes through fixed random weights."""
 
     hidden: int = 100
@@ -30,18 +31,12 @@ class Settings(rs.RunSettings):
     """Digits to learn from."""
     seeds: int = 3
     """Networks of each kind."""
-    seed: int = 0
-    """Seed of the first; the others have the next."""
     output: Path = Path("runs/random-feedback")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: two epochs of one network of each kind."""
 
     number_ranges: ClassVar = {
         "hidden": at_least(1), "epochs": at_least(1), "samples": between(7, TRAIN),
-        "seeds": at_least(1), "seed": SEED,
+        "seeds": at_least(1),
     }  # fmt: skip
     presets: ClassVar = {"quick": {"epochs": 2, "seeds": 1}}
 

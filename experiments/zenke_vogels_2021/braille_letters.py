@@ -14,15 +14,16 @@ import roughsnn as rs
 from roughsnn.plotting import COLOURS, COLUMN_WIDTH
 from roughsnn.plotting.style import legend, tidy
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, at_least
+from roughsnn.runs.settings import at_least
 
+from ..settings import PartSettings
 from .braille import train
 
 PUBLISHED = 96.7
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Braille letters, read by a recurrent network from recordings of touch."""
 
     folder: Path = Path("data")
@@ -31,16 +32,10 @@ class Settings(rs.RunSettings):
     """Passes through the recordings to train on."""
     seeds: int = 3
     """Networks, each with a part of the recordings of its own to test on."""
-    seed: int = 0
-    """Seed of the first; the others have the next."""
     output: Path = Path("runs/braille-letters")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: fewer epochs and one network."""
 
-    number_ranges: ClassVar = {"epochs": at_least(1), "seeds": at_least(1), "seed": SEED}
+    number_ranges: ClassVar = {"epochs": at_least(1), "seeds": at_least(1)}
     presets: ClassVar = {"quick": {"epochs": 5, "seeds": 1}}
 
 

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 
 import roughsnn as rs
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, at_least
+from roughsnn.runs.settings import at_least
 
+from ..settings import PartSettings
 from .conditions import conditions
 from .figures import draw_grid, draw_sparsity
 from .random_manifolds import train
@@ -20,7 +21,7 @@ from .reporting import report
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """Surrogate gradients: the shape matters little, the scale does, and activity may be sparse."""
 
     samples: int = 500
@@ -34,19 +35,13 @@ class Settings(rs.RunSettings):
     """Learning rates of Adam."""
     limits: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02)
     """Spikes of a hidden neuron and trial above which activity costs."""
-    seed: int = 0
-    """Seed of the manifolds and the networks."""
     output: Path = Path("runs/surrogate-gradients")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: fewer points, epochs and conditions."""
 
     without_repeats: ClassVar = ("betas", "rates", "limits")
     number_ranges: ClassVar = {
         "samples": at_least(10), "epochs": at_least(1), "betas": at_least(0),
-        "rates": at_least(0), "limits": at_least(0), "seed": SEED,
+        "rates": at_least(0), "limits": at_least(0),
     }  # fmt: skip
     presets: ClassVar = {
         "quick": {

@@ -79,10 +79,10 @@ def check_ranges(settings: Any, ranges: Mapping[str, Range]) -> None:
 class RunSettings:
     """What the settings of every run have; a subclass adds its own and gives `output`.
 
-    A subclass says in `number_ranges` what its numbers may be, in `without_repeats` which of its
-    settings hold no value twice, and in `presets` which flags, such as `quick`, choose another size
-    of the run: the values of all settings that are not given themselves. What is given is what is
-    run.
+    A subclass says in `number_ranges` what its own numbers may be, beside those of the classes it
+    is made from, in `without_repeats` which of its settings hold no value twice, and in `presets`
+    which flags, such as `quick`, choose another size of the run: the values of all settings that
+    are not given themselves. What is given is what is run.
     """
 
     number_ranges: ClassVar[Mapping[str, Range]] = {}
@@ -115,7 +115,10 @@ class RunSettings:
             several = isinstance(field.default, tuple) and len(field.default) > 0
             if several and getattr(self, field.name) == ():
                 raise ValueError(f"`{field.name}` is empty; give one value or more.")
-        check_ranges(self, {"checkpoint_every": at_least(1), **self.number_ranges})
+        ranges = {"checkpoint_every": at_least(1)}
+        for kind in reversed(type(self).__mro__):
+            ranges |= vars(kind).get("number_ranges", {})
+        check_ranges(self, ranges)
         for name in self.without_repeats:
             values = getattr(self, name)
             twice = [value for i, value in enumerate(values) if value in values[:i]]
