@@ -9,7 +9,8 @@ import numpy as np
 from ..reading import RecordingError, read_recording
 from ..scorecard import Activity, Scorecard, scorecard
 from .latents import Latents, find_latents
-from .network import Population, fit_population
+from .network import FOR_CELLS, Population, fit_population
+from .training import BySignatures, Training, train_population
 
 WIDTH, LAG, BIN = 0.5, 1.0, 0.1
 """Smoothing, lag and bin of the latents in units of the time that is slow here, see `slow_unit`."""
@@ -83,6 +84,12 @@ def latents_of(recorded: Recorded) -> Latents:
 def fit_recorded(recorded: Recorded) -> Population:
     """The population of the training part."""
     return fit_population(recorded.train, recorded.cut, latents_of(recorded))
+
+
+def train_recorded(recorded: Recorded, training: Training) -> BySignatures:
+    """The population of the training part by likelihood, and then by signatures."""
+    population = fit_population(recorded.train, recorded.cut, latents_of(recorded), form=FOR_CELLS)
+    return train_population(population, recorded.train, recorded.cut, recorded.slow_unit, training)
 
 
 def pooled(samples: Samples, seconds: float) -> Activity:
