@@ -138,3 +138,29 @@ def costs(recorded: Recorded, sizes: tuple[int, ...], seed: int) -> list[tuple[i
         fit_recorded(part)
         found.append((size, time.process_time() - began))
     return found
+
+
+def costs_of_steps(
+    recorded: Recorded, population: Population, sizes: tuple[int, ...], training: Training
+) -> list[tuple[int, float]]:
+    """Processor seconds of a gradient step by signatures, against the number of neurons, which are
+    the first of the population."""
+    found = []
+    for size in sizes:
+        part = dataclasses.replace(
+            population, neurons=population.neurons[:size], units=population.units[:size]
+        )
+        clock = {}
+
+        def note(step, model, history, clock=clock):
+            clock[step] = time.process_time()
+
+        train_population(
+            part, recorded.train[:size], recorded.cut, recorded.slow_unit,
+            dataclasses.replace(training, steps=20), note,
+        )  # fmt: skip
+        # the first step is compiled, and a call of its own
+        steps = sorted(clock)
+        spent = clock[steps[-1]] - clock[steps[-2]]
+        found.append((size, spent / (steps[-1] - steps[-2])))
+    return found

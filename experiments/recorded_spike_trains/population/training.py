@@ -12,7 +12,6 @@ from scipy.signal import lfilter
 import roughsnn as rs
 
 from .coupled import CELLS, LEAD, Coupled, FreeRun
-from .latents import Latents
 from .losses import ExpectedSignatures, HalvesLoss, KernelDistance
 from .network import Population
 from .score import SubsetScore, potentials, synaptic_traces
@@ -54,13 +53,13 @@ class BySignatures:
     """A population trained by signatures.
 
     Attributes:
-        latents: the shared currents.
-        start: the neurons as likelihood has them.
-        trained: the same after the gradient steps.
+        population: the neurons by likelihood, and the shared currents.
+        start: the same as training begins with them.
+        trained: after the gradient steps.
         result: of `roughsnn.fit`; none without steps.
     """
 
-    latents: Latents
+    population: Population
     start: Coupled
     trained: Coupled
     result: rs.FitResult | None
@@ -156,7 +155,7 @@ def train_population(
     """
     model = start_coupled(population, spikes, seconds, slow_unit, training)
     if training.steps == 0:
-        return BySignatures(population.latents, model, model, None)
+        return BySignatures(population, model, model, None)
     import optax
 
     bins = round(WINDOW * slow_unit / population.latents.bin)
@@ -185,7 +184,7 @@ def train_population(
         batch_size=max(len(observed) // 2, 2), between_steps=sparse, callback=callback,
         progress=False, log_every=10,
     )  # fmt: skip
-    return BySignatures(population.latents, model, result.model, result)
+    return BySignatures(population, model, result.model, result)
 
 
 def _loss(training: Training, observed: rs.SpikeTrains, size: int) -> HalvesLoss:
