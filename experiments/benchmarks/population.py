@@ -91,8 +91,7 @@ def _study(path, stop, bin, samples, seeds, training, picture) -> Study:
         judged, currents = "by signatures", trained.population.latents
         for name, model in ((judged, trained.trained), ("their start", trained.start)):
             drawn[name] = [
-                generate_coupled(model, trained.population.latents, seconds, samples, seed)
-                for seed in seeds
+                generate_coupled(model, currents, seconds, samples, seed) for seed in seeds
             ]
     glm = CoupledGLM(recorded.train, recorded.cut)
     drawn |= {

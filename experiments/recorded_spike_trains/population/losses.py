@@ -66,7 +66,7 @@ class ExpectedSignatures(HalvesLoss):
         return jnp.sum(weights * gap_a * gap_b), rewards
 
     def _features(self, trains: rs.SpikeTrains) -> Float[Array, "samples words"]:
-        return rs.event_signature(trains, self.depth, time_scale=1 / trains.duration[0])
+        return rs.event_signature(trains, self.depth, time_scale=1 / trains.durations[0])
 
 
 class KernelDistance(HalvesLoss):
