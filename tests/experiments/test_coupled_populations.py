@@ -124,7 +124,7 @@ def test_both_losses_tell_rates_apart_and_are_zero_on_average_at_equal_laws():
 
 
 def test_training_brings_rates_back(monkeypatch):
-    monkeypatch.setattr(training, "WINDOWS", 6)
+    monkeypatch.setattr(training, "PARTS", 6)
     truth = coupled((0.0, 0.0, 0.0))
     run = FreeRun.of(truth, RHYTHM, 60.0, 1, 1)
     spikes = [np.asarray(x, float) for x in run(truth, jr.key(1)).trains.to_lists()[0]]

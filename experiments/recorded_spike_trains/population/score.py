@@ -237,6 +237,7 @@ class SubsetScore(rs.AbstractGradientEstimator):
         size: neurons of a subset.
         subsets: how many are drawn in a step.
         window: length of a window, in cells.
+        parts: of a trial, each with currents of its own; the first half of them is the sample A.
         margin: cells before it in which a spike matters to it, at most `LEAD` bins.
         room: spikes of a window and a neuron, on average over a subset.
     """
@@ -244,6 +245,7 @@ class SubsetScore(rs.AbstractGradientEstimator):
     size: int = eqx.field(static=True)
     subsets: int = eqx.field(static=True)
     window: int = eqx.field(static=True)
+    parts: int = eqx.field(static=True)
     margin: int = eqx.field(static=True)
     room: int = eqx.field(static=True)
 
@@ -269,48 +271,49 @@ class SubsetScore(rs.AbstractGradientEstimator):
         gradient = eqx.filter_grad(weighed)(parameters)
         return rs.GradientEstimate(jnp.mean(values), gradient, runs.trains, {})
 
-    def layout(self, cells: int) -> tuple[int, int]:
-        """Cells of one of the two halves of a trial, and windows in it."""
-        half = cells // 2
-        return half, (half - LEAD * CELLS) // self.window
+    def _layout(self, cells: int) -> tuple[int, np.ndarray]:
+        """Cells of a part of a trial, and where its windows begin."""
+        part = cells // self.parts
+        windows = (part - LEAD * CELLS) // self.window
+        return part, LEAD * CELLS + self.window * np.arange(windows)
 
     def _rewards(self, runs: FreeRuns, model: Coupled, loss: Any, subsets):
         """Loss of each subset, and of each its part of the reward of each window, of shape
-        (subsets, halves, trials, windows), less the mean of the other trials."""
-        half, windows = self.layout(len(runs.path) * CELLS)
+        (subsets, halves, trials, windows of a half), less the mean of the other trials."""
+        part, begins = self._layout(len(runs.path) * CELLS)
         trials, length = len(runs.trains), self.window * model.cell
-        begins = LEAD * CELLS + self.window * np.arange(windows)
-        starts = model.cell * np.concatenate([begins, half + begins])
+        starts = model.cell * np.concatenate([n * part + begins for n in range(self.parts)])
         room = self.room * model.num_neurons
         cut = windows_of(runs.trains, starts, length, room)
-        halves = [cut[:, :windows].reshape(-1), cut[:, windows:].reshape(-1)]
+        half = len(starts) // 2
+        halves = [cut[:, :half].reshape(-1), cut[:, half:].reshape(-1)]
         observed = loss.observed
 
         def of_subset(subset):
             room = self.room * self.size
             a, b, o = (subset_of(x, subset, room) for x in (*halves, observed))
             value, rewards = loss.loss.judged(a, b, o)
-            return value, jnp.stack(rewards).reshape(2, trials, windows)
+            return value, jnp.stack(rewards).reshape(2, trials, half)
 
         values, rewards = jax.lax.map(of_subset, subsets)
         if trials > 1:
             rewards = (rewards - rewards.mean(2, keepdims=True)) * (trials / (trials - 1))
-        return values, rewards / (trials * windows * self.subsets)
+        return values, rewards / (trials * half * self.subsets)
 
     def _weights(self, rewards: Float[Array, "n 2 M windows"], bins: int):
         """The reward of the log-likelihood in each cell, shape (cells, M, n)."""
         cells = bins * CELLS
-        half, windows = self.layout(cells)
-        begins = LEAD * CELLS + self.window * np.arange(windows)
-        at = np.arange(half)
-        own = np.full(half, windows)
-        coming = np.full(half, windows)
+        part, begins = self._layout(cells)
+        n, _, trials, _ = rewards.shape
+        # (n, M, parts, windows), and a window more that is worth nothing
+        by_part = jnp.moveaxis(rewards, 2, 1).reshape(n, trials, self.parts, len(begins))
+        padded = jnp.pad(by_part, ((0, 0), (0, 0), (0, 0), (0, 1)))
+        at = np.arange(part)
+        own = np.full(part, len(begins))
+        coming = own.copy()
         for number, begin in enumerate(begins):
             own[begin : begin + self.window] = number
             coming[(at >= begin - self.margin) & (at < begin)] = number
-        padded = jnp.pad(rewards, ((0, 0), (0, 0), (0, 0), (0, 1)))
-        both = padded[..., own] + padded[..., coming]
-        n, _, trials, _ = both.shape
-        weights = jnp.moveaxis(both, (1, 3), (0, 1)).reshape(2 * half, n, trials)
-        weights = jnp.moveaxis(weights, 1, 2)
-        return jnp.pad(weights, ((0, cells - 2 * half), (0, 0), (0, 0)))
+        both = (padded[..., own] + padded[..., coming]).reshape(n, trials, self.parts * part)
+        weights = jnp.moveaxis(both, (2, 1, 0), (0, 1, 2))
+        return jnp.pad(weights, ((0, cells - self.parts * part), (0, 0), (0, 0)))

@@ -16,9 +16,12 @@ from .losses import ExpectedSignatures, HalvesLoss, KernelDistance
 from .network import Population
 from .score import SubsetScore, potentials, synaptic_traces
 
-SIZE, SUBSETS, TRIALS, WINDOWS = 6, 4, 3, 12
-"""Neurons of a subset, subsets of a step, trials that share their currents, and windows of each of
-the two halves of a trial."""
+SIZE, SUBSETS, TRIALS = 6, 4, 3
+"""Neurons of a subset, subsets of a step, and trials that share their currents."""
+
+PARTS, WINDOWS = 16, 2
+"""Parts of a trial, each with currents of its own, and windows of a part: slow currents hardly
+change in a few windows, so that many parts tell more than long ones."""
 
 WINDOW = 2.0
 """Length of a window, in units of the time that is slow here."""
@@ -39,7 +42,7 @@ class Training:
         seed: of all draws.
     """
 
-    steps: int = 300
+    steps: int = 100
     loss: Literal["expected-signature", "signature-kernel"] = "expected-signature"
     couplings: int = 5
     hidden: int = 0
@@ -165,15 +168,15 @@ def train_population(
     subsets = min(SUBSETS, len(spikes) // size)
     # four times the mean count in a window, and ten more
     most = int(np.ceil(4 * length * np.mean([x.size for x in spikes]) / seconds)) + 10
-    estimator = SubsetScore(size, subsets, bins * CELLS, LEAD * CELLS, most)
+    estimator = SubsetScore(size, subsets, bins * CELLS, PARTS, LEAD * CELLS, most)
     part = (WINDOWS * bins + LEAD) * population.latents.bin
-    simulate = FreeRun.of(model, population.latents, part - 1e-6, 2, TRIALS)
+    simulate = FreeRun.of(model, population.latents, part - 1e-6, PARTS, TRIALS)
     rate = optax.cosine_decay_schedule(training.learning_rate, training.steps)
 
     def sparse(step, model, generated, key):
         if model.connections is None:
             return model
-        threshold = training.sparsity * rate(step)
+        threshold = training.sparsity * rate((step - 1).astype(jnp.result_type(float)))
         shrunk = jnp.sign(model.couplings) * jnp.maximum(jnp.abs(model.couplings) - threshold, 0)
         return eqx.tree_at(lambda m: m.couplings, model, shrunk.astype(model.couplings.dtype))
 
