@@ -9,7 +9,8 @@ import numpy as np
 from ..reading import RecordingError, read_recording
 from ..scorecard import Activity, Scorecard, scorecard
 from .latents import Latents, find_latents
-from .network import Population, fit_population
+from .network import FOR_CELLS, Population, fit_population
+from .training import BySignatures, Training, train_population
 
 WIDTH, LAG, BIN = 0.5, 1.0, 0.1
 """Smoothing, lag and bin of the latents in units of the time that is slow here, see `slow_unit`."""
@@ -85,6 +86,12 @@ def fit_recorded(recorded: Recorded) -> Population:
     return fit_population(recorded.train, recorded.cut, latents_of(recorded))
 
 
+def train_recorded(recorded: Recorded, training: Training) -> BySignatures:
+    """The population of the training part by likelihood, and then by signatures."""
+    population = fit_population(recorded.train, recorded.cut, latents_of(recorded), form=FOR_CELLS)
+    return train_population(population, recorded.train, recorded.cut, recorded.slow_unit, training)
+
+
 def pooled(samples: Samples, seconds: float) -> Activity:
     """Samples one after the other."""
     spans = seconds * np.stack([np.arange(len(samples)), np.arange(1, len(samples) + 1)], 1)
@@ -130,4 +137,30 @@ def costs(recorded: Recorded, sizes: tuple[int, ...], seed: int) -> list[tuple[i
         began = time.process_time()
         fit_recorded(part)
         found.append((size, time.process_time() - began))
+    return found
+
+
+def costs_of_steps(
+    recorded: Recorded, population: Population, sizes: tuple[int, ...], training: Training
+) -> list[tuple[int, float]]:
+    """Processor seconds of a gradient step by signatures, against the number of neurons, which are
+    the first of the population."""
+    found = []
+    for size in sizes:
+        part = dataclasses.replace(
+            population, neurons=population.neurons[:size], units=population.units[:size]
+        )
+        clock = {}
+
+        def note(step, model, history, clock=clock):
+            clock[step] = time.process_time()
+
+        train_population(
+            part, recorded.train[:size], recorded.cut, recorded.slow_unit,
+            dataclasses.replace(training, steps=20), note,
+        )  # fmt: skip
+        # the first step is compiled, and a call of its own
+        steps = sorted(clock)
+        spent = clock[steps[-1]] - clock[steps[-2]]
+        found.append((size, spent / (steps[-1] - steps[-2])))
     return found

@@ -45,11 +45,17 @@ class Latents:
         turns = np.abs(np.linalg.eigvals(self.drift).imag)
         return np.where(turns > 1e-9, 2 * np.pi / np.maximum(turns, 1e-9), np.inf)
 
-    def sample(self, bins: int, random: np.random.Generator) -> np.ndarray:
-        """A path of so many bins from the stationary state, exact at the bins."""
+    def step(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What a bin does, x -> F x + G z with z standard normal, and a root of the stationary
+        covariance: F, G and the root."""
         step = expm(self.drift * self.bin)
         kick = _root(self.covariance - step @ self.covariance @ step.T)
-        x = _root(self.covariance) @ random.normal(size=len(self.drift))
+        return step, kick, _root(self.covariance)
+
+    def sample(self, bins: int, random: np.random.Generator) -> np.ndarray:
+        """A path of so many bins from the stationary state, exact at the bins."""
+        step, kick, root = self.step()
+        x = root @ random.normal(size=len(self.drift))
         found = np.empty((bins, x.size))
         for row in found:
             row[:] = x

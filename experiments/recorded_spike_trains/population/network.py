@@ -16,6 +16,9 @@ from .latents import Latents
 
 FORM = Form("resets", False, "sigmoid")
 
+FOR_CELLS = Form("subtracts", False, "exponential")
+"""Of the neurons that the cell engine computes, see `coupled`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Population:
@@ -32,7 +35,7 @@ class Population:
     latents: Latents
 
     def model(self) -> rs.ResettingStochasticLIF:
-        """All neurons as one model of the library, in seconds."""
+        """All neurons that start anew at a spike as one model of the library, in seconds."""
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *self.neurons)
         units = jnp.asarray(self.units)
         intensity = rs.SigmoidIntensity(0.0, 1.0, jnp.exp(stacked.log_rate) / units)
@@ -49,8 +52,9 @@ class Population:
 
 
 def fit_population(
-    spikes: list[np.ndarray], seconds: float, latents: Latents, prior: float = 1.0
-) -> Population:
+    spikes: list[np.ndarray], seconds: float, latents: Latents, prior: float = 1.0,
+    form: Form = FORM,
+) -> Population:  # fmt: skip
     """Each neuron by its exact likelihood, given the path of the latents.
 
     All are fitted by one compiled program: pieces of no length fill up what a neuron has less.
@@ -60,13 +64,14 @@ def fit_population(
         seconds: length of the recording.
         latents: the currents.
         prior: standard deviation of a weight, in e-folds for a standard deviation of a latent.
+        form: what the neurons are made of.
     """
     room = len(latents.path) + max(x.size for x in spikes) + 1
     neurons, units = [], []
     for times in spikes:
         unit = seconds / (times.size + 1)
         pieces, counted = _pieces(times, seconds, latents, unit, room)
-        neurons.append(fit_driven(FORM, pieces, counted, 1, prior).model)
+        neurons.append(fit_driven(form, pieces, counted, 1, prior).model)
         units.append(unit)
     return Population(neurons, np.array(units), latents)
 
