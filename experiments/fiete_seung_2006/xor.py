@@ -21,7 +21,7 @@ from .one_neuron import ENGINE, LEAK, poisson_trains, potentials, synapses
 STEP, WINDOW = 1.0, 300.0
 GROUP, LOW, HIGH = 10, 0.004, 0.04
 """Inputs of a group, and their rates."""
-FEW, MANY = 2, 8
+FEW, MANY = 2, 12
 """Wanted numbers of spikes of the output; it should not fall silent, where nothing is learned."""
 MIDDLE = (FEW + MANY) / 2
 TONIC = -49.7
