@@ -41,9 +41,11 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
     first, last = rewards_at_ends(settings, results)
     figures |= {"reward_at_first": np.mean(first), "reward_at_last": np.mean(last)}
     figures |= {"least_reward_at_last": np.min(last), "largest_reward_at_last": np.max(last)}
+    figures["reward_at_last_standard_error"] = _standard_error(last)
     bounds["reward_at_last"] = ">= -0.8"
     tests = [results[f"XOR {seed}"]["accuracy after"] for seed in seeds_of_xor(settings)]
     figures["xor_accuracy"] = 100 * np.mean(tests)
+    figures["xor_accuracy_standard_error"] = 100 * _standard_error(tests)
     bounds["xor_accuracy"] = ">= 95"
     calm = [results[f"XOR {seed}"]["accuracy after unperturbed"] for seed in seeds_of_xor(settings)]
     figures["xor_accuracy_unperturbed"] = 100 * np.mean(calm)
@@ -53,3 +55,8 @@ def study(folder: Path | None = None, quick: bool = False, progress: bool = Fals
                 name = rule.removeprefix(f"{kind}, ").replace(", ", "_")
                 figures[f"variance_{kind}_{size}_{name}"] = one["variance"]
     return Study({k: float(v) for k, v in figures.items()}, bounds, report(settings, results))
+
+
+def _standard_error(values: list[float]) -> float:
+    """Of a mean over networks; not a number for one network."""
+    return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.nan

@@ -37,8 +37,8 @@ class Settings(PartSettings):
     """Updates of XOR, of 64 trials each."""
     xor_rate: float = 0.02
     """Rate at which XOR is learned, at the beginning."""
-    xor_scale: float = 0.1
-    """Size of the perturbation of XOR in each step."""
+    xor_scale: float = 0.01
+    """Size of the excitatory perturbation of XOR in each step."""
     tests: int = 400
     """Trials that XOR is tested on."""
     sizes: tuple[int, ...] = (1, 8)
@@ -47,7 +47,7 @@ class Settings(PartSettings):
     """Trials for each variance."""
     seeds: int = 3
     """Networks for the time course."""
-    xor_networks: int = 1
+    xor_networks: int = 3
     """Networks for XOR."""
     seed: int = 1
     """Seed of the first; the others have the next."""
@@ -64,7 +64,7 @@ class Settings(PartSettings):
     presets: ClassVar = {
         "quick": {
             "blocks": 10, "block_trials": 400, "updates": 200, "xor_updates": 20, "tests": 100,
-            "sizes": (1,), "variance_trials": 100, "seeds": 1,
+            "sizes": (1,), "variance_trials": 100, "seeds": 1, "xor_networks": 1,
         }
     }  # fmt: skip
 

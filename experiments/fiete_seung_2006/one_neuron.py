@@ -59,6 +59,37 @@ def poisson_trains(
     return (cell + 0.5) * step, who
 
 
+def start_of_learning(seed: int) -> rs.SpikingNetwork:
+    """The network with one factor for its excitatory weights, found by bisection: without a
+    perturbation the neuron then fires as often as the target asks of it.
+
+    The target's mean over the filter's time constant is a rate, which makes 16 spikes in the
+    window. As they are drawn, weights make it fire anything from 15 to 55 times.
+    """
+    drawn, given = network(seed), protocol(seed)
+
+    def scaled(factor):
+        base = weights_of(drawn)
+        return eqx.tree_at(weights_of, drawn, jnp.where(base > 0, factor, 1) * base)
+
+    @jax.jit
+    def spikes(factor):
+        trains = ENGINE.spike_trains(
+            scaled(factor), given, key=jr.key(0), num_samples=1, throw=False
+        )
+        return trains.without_presence().counts[0]
+
+    wanted = float(np.mean(target())) * WINDOW / FILTER
+    low, high = 0.0, 4.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        if int(spikes(middle)) < wanted:
+            low = middle
+        else:
+            high = middle
+    return scaled(high)
+
+
 def inputs(seed: int) -> rs.SpikeTrains:
     """The input spikes, the same in all trials."""
     rng = np.random.default_rng(1000 + seed)
@@ -202,7 +233,7 @@ def learn(seed: int, updates: int, rate: float, baseline: str) -> dict[str, Any]
         rate: of the descent.
         baseline: of the rule.
     """
-    start = network(seed)
+    start = start_of_learning(seed)
     signs = np.where(np.arange(EXCITATORY + INHIBITORY) < EXCITATORY, 1.0, -1.0)[:, None]
 
     def keep_signs(step, model, generated, key):

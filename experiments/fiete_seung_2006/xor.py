@@ -21,11 +21,17 @@ from .one_neuron import ENGINE, LEAK, poisson_trains, potentials, synapses
 STEP, WINDOW = 1.0, 300.0
 GROUP, LOW, HIGH = 10, 0.004, 0.04
 """Inputs of a group, and their rates."""
-FEW, MANY = 2, 8
+FEW, MANY = 2, 12
 """Wanted numbers of spikes of the output; it should not fall silent, where nothing is learned."""
 MIDDLE = (FEW + MANY) / 2
 TONIC = -49.7
 """Current of the leak of the output: alone it fires four times, and hears of what it does wrong."""
+INHIBITION = 3.0
+"""By how much more conductance inhibition takes: its reversal potential is a third as far from the
+potentials between rest and threshold. Negative weights at the start are larger by this, and so is
+the perturbation of inhibitory conductances."""
+CORRELATION = 50.0
+"""Correlation time of the perturbations: they say what a conductance does to a number of spikes."""
 ROOM = 800
 BATCH = 64
 
@@ -83,13 +89,30 @@ def network(hidden: int, seed: int) -> rs.SpikingNetwork:
     k = hidden + 1
     connected = np.zeros((k, k), bool)
     connected[:-1, -1] = True
-    weights = connected * rng.normal(0, 0.6, (k, k)) / hidden**0.5
-    inputs = rng.normal(0, 0.2, (2 * GROUP, k))
+    weights = connected * _balanced(rng.normal(0, 0.6, (k, k))) / hidden**0.5
+    inputs = _balanced(rng.normal(0, 0.2, (2 * GROUP, k)))
     inputs[:, -1] = 0
     return rs.SpikingNetwork(
         potentials(k), weights, connected, synapses=synapses(), refractory=2.0,
         input_weights=inputs,
     )  # fmt: skip
+
+
+def _balanced(weights: np.ndarray) -> np.ndarray:
+    """Weights whose negative ones move the potential as much as the positive ones."""
+    return np.where(weights < 0, INHIBITION * weights, weights)
+
+
+def perturbations(scale: float) -> list[rs.CorrelatedPerturbation]:
+    """The laws of the excitatory and of the inhibitory perturbation.
+
+    Args:
+        scale: of the excitatory one in each step.
+    """
+    return [
+        rs.CorrelatedPerturbation(size, CORRELATION, exact=False)
+        for size in (scale, INHIBITION * scale)
+    ]
 
 
 def data(trials: int, seed: int) -> rs.LabelledData:
@@ -121,12 +144,12 @@ def learn(
         hidden: neurons.
         updates: of 64 trials.
         rate: of Adam at the beginning; it falls to zero by a cosine.
-        scale: of the perturbation in each step.
+        scale: of the excitatory perturbation in each step.
         held: trials to test on.
     """
     start, train, test = network(hidden, seed), data(updates * BATCH, seed), data(held, 500 + seed)
-    law = rs.CorrelatedPerturbation(scale, 10.0, exact=False)
-    rule = rs.ConductancePerturbation(law)
+    laws = perturbations(scale)
+    rule = rs.ConductancePerturbation(*laws)
     optimiser = optax.adam(optax.cosine_decay_schedule(rate, updates), b2=0.99)
     result = rs.fit(
         start, train, simulate=Trials.of(hidden + 1), loss=CountLoss(), optimiser=optimiser,
@@ -138,7 +161,7 @@ def learn(
     wanted = np.asarray(test.targets)
     for name, model in (("before", start), ("after", result.model)):
         for kind, trains in (
-            ("", _perturbed(model, test.inputs, law)),
+            ("", _perturbed(model, test.inputs, laws)),
             (" unperturbed", _trains(model, test.inputs)),
         ):
             counts = np.asarray(trains.counts_by_neuron[:, -1])
@@ -157,7 +180,7 @@ def _trains(model: Any, inputs: Any) -> Any:
 
 
 @eqx.filter_jit
-def _perturbed(model: Any, inputs: Any, law: Any) -> Any:
+def _perturbed(model: Any, inputs: Any, laws: Any) -> Any:
     """The trials of a network that is perturbed as it was when it learned."""
     simulation, steps = Trials.of(model.num_neurons).simulation(inputs), int(WINDOW / STEP)
     times = STEP * np.arange(steps)
@@ -166,7 +189,10 @@ def _perturbed(model: Any, inputs: Any, law: Any) -> Any:
     dtype = inputs.times.dtype
 
     def one(index, key):
-        drawn = [law.draw(k, steps, model.num_neurons, STEP, dtype)[0] for k in jr.split(key)]
+        drawn = [
+            law.draw(k, steps, model.num_neurons, STEP, dtype)[0]
+            for law, k in zip(laws, jr.split(key), strict=True)
+        ]
         given = [eqx.tree_at(lambda c: c.values, empty, x) for x in drawn]
         protocol = eqx.tree_at(
             lambda p: (p.input_current, p.input_spikes), simulation.protocol,

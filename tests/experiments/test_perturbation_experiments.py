@@ -37,6 +37,19 @@ def test_the_filtered_spikes_and_the_loss_of_counts():
     np.testing.assert_allclose(changes[:, 0], expected, rtol=1e-12)
 
 
+def test_learning_begins_with_as_many_spikes_as_the_target_asks_for():
+    """16 of them, by one factor for the excitatory weights, with which 55 were drawn."""
+    drawn, start = one_neuron.network(3), one_neuron.start_of_learning(3)
+    trains = one_neuron.ENGINE.spike_trains(
+        start, one_neuron.protocol(3), key=jr.key(5), num_samples=1, throw=False
+    )
+    assert int(trains.without_presence().counts[0]) == 16
+    factors = np.asarray(start.input_weights / drawn.input_weights)[:, 0]
+    np.testing.assert_allclose(factors[:10], factors[0], rtol=1e-6)
+    assert 0.3 < factors[0] < 0.5
+    np.testing.assert_array_equal(factors[10:], 1)
+
+
 def test_a_rule_finds_the_simulation_of_a_batch():
     """Through what training wraps around it; a function has none."""
     data = xor.data(8, 0)
@@ -46,7 +59,9 @@ def test_a_rule_finds_the_simulation_of_a_batch():
     np.testing.assert_array_equal(found.protocol.input_spikes.times, data.inputs.times[:4])
     # two bits that differ want many spikes
     counts = np.asarray(data.inputs.counts_by_neuron).reshape(8, 2, -1).sum(2) > 60
-    np.testing.assert_array_equal(targets, np.where(counts[:4, 0] != counts[:4, 1], 8, 2))
+    np.testing.assert_array_equal(
+        targets, np.where(counts[:4, 0] != counts[:4, 1], xor.MANY, xor.FEW)
+    )
     assert LeavingOut(lambda model, key: model).as_simulation() is None
 
 
