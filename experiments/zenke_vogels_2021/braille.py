@@ -26,7 +26,9 @@ standard deviation of one and learn; these stay, and have to drive all neurons."
 INPUT_SCALE = 1.0
 """Of weights from encoding neurons, times one over the root of their number; a third of the
 published scale, as there are more spikes."""
-BATCH, RATE, BETA = 100, 1e-2, 20.0
+BATCH, BETA = 100, 20.0
+RATE = 1e-2
+"""Learning rate of Adamax at the start; it falls to zero along a cosine."""
 TEST_SHARE = 0.2
 ACTIVITY_WEIGHT = 1e-3
 """Of the mean number of spikes of a hidden neuron, beside the cross-entropy."""
@@ -93,10 +95,11 @@ def train(folder: Any, epochs: int, seed: int) -> dict[str, Any]:
         batch = min(BATCH, len(training))
         steps = -(-len(training) // batch)
         respond = Respond(rs.SuperSpike(BETA), float(data.inputs.t1), STEP)
+        rate = optax.cosine_decay_schedule(RATE, epochs * steps)
         result = rs.fit(
             classifier(data.inputs.num_neurons, jr.key(seed)), training, simulate=respond,
             loss=Loss(low_weight=0.0, high_weight=ACTIVITY_WEIGHT),
-            optimiser=optax.adamax(RATE, b1=0.9, b2=0.995), num_steps=epochs * steps,
+            optimiser=optax.adamax(rate, b1=0.9, b2=0.995), num_steps=epochs * steps,
             key=jr.key(1000 + seed), batch_size=batch, trainable=_trained, log_every=steps,
             progress=False,
         )  # fmt: skip
