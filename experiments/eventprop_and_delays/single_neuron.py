@@ -15,7 +15,7 @@ import roughsnn as rs
 
 from .quadratic_neuron import DECAY, first_spikes, response
 
-END, STEP = 10.0, 0.2
+END, STEP = 10.0, 0.1
 """The trial and the step of the solver, in membrane time constants of 10 ms."""
 BACKGROUND = 20
 """Inputs that are not trained, each with a spike at random and a standard normal weight."""
@@ -27,7 +27,7 @@ RATE, CLIP = 0.1, 0.02
 _MARGIN = 0.01
 """Trained input spikes stay so far inside the trial."""
 
-SHORT, SHORT_STEP, SHORT_TARGET = 2.0, 0.05, 0.5
+SHORT, SHORT_STEP, SHORT_TARGET = 2.0, 0.02, 0.5
 """Trial, step and target of the neuron with one input."""
 _EARLY = 1e-9
 """The time of its spike: at the start of the trial it would not be felt."""

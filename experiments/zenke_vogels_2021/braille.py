@@ -26,9 +26,7 @@ standard deviation of one and learn; these stay, and have to drive all neurons."
 INPUT_SCALE = 1.0
 """Of weights from encoding neurons, times one over the root of their number; a third of the
 published scale, as there are more spikes."""
-BATCH, BETA = 100, 20.0
-RATE = 1e-2
-"""Learning rate of Adamax at the start; it falls to zero along a cosine."""
+BATCH, RATE, BETA = 100, 1e-2, 20.0
 TEST_SHARE = 0.2
 ACTIVITY_WEIGHT = 1e-3
 """Of the mean number of spikes of a hidden neuron, beside the cross-entropy."""
@@ -76,13 +74,14 @@ def _trained(model: Classifier) -> Any:
     return model.network.input_weights, model.network.weights, model.readout.weights
 
 
-def train(folder: Any, epochs: int, seed: int) -> dict[str, Any]:
+def train(folder: Any, epochs: int, seed: int, falling_rate: bool = False) -> dict[str, Any]:
     """Train a network on four fifths of the recordings and test it on the others.
 
     Args:
         folder: where the recordings lie, see `read_braille`.
         epochs: passes through the data to train on.
         seed: of the parts of the data, encoders, weights and mini-batches.
+        falling_rate: whether the learning rate falls to zero along a cosine.
 
     Returns:
         accuracies in per cent on both parts, hidden spikes of a recording, and the mean loss of
@@ -95,7 +94,7 @@ def train(folder: Any, epochs: int, seed: int) -> dict[str, Any]:
         batch = min(BATCH, len(training))
         steps = -(-len(training) // batch)
         respond = Respond(rs.SuperSpike(BETA), float(data.inputs.t1), STEP)
-        rate = optax.cosine_decay_schedule(RATE, epochs * steps)
+        rate = optax.cosine_decay_schedule(RATE, epochs * steps) if falling_rate else RATE
         result = rs.fit(
             classifier(data.inputs.num_neurons, jr.key(seed)), training, simulate=respond,
             loss=Loss(low_weight=0.0, high_weight=ACTIVITY_WEIGHT),
