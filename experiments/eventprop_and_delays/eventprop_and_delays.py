@@ -40,7 +40,7 @@ class Settings(rs.RunSettings):
     """Hidden neurons of the network whose gradients are compared."""
     compared_points: int = 8
     """Points of the mini-batch of that comparison."""
-    steps: int = 2000
+    steps: int = 3000
     """Steps of gradient descent of single neurons."""
     curve_points: int = 201
     """Weights on the curves of the loss of a neuron with one input."""
