@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "braille-letters": f"{_PACKAGE}.zenke_vogels_2021.braille_letters",
     "conductance-perturbation": f"{_PACKAGE}.fiete_seung_2006.conductance_perturbation",
     "random-feedback": f"{_PACKAGE}.neftci_2017.random_feedback",
+    "eventprop-and-delays": f"{_PACKAGE}.eventprop_and_delays.eventprop_and_delays",
     "gradient-laboratory": f"{_PACKAGE}.gradient_laboratory.gradient_laboratory",
     "reaction-gradients": f"{_PACKAGE}.gradient_laboratory.reaction_gradients",
     "balance-2012": f"{_PACKAGE}.bourdoukan_2012.spike_code",

@@ -18,8 +18,10 @@ from ..zenke_vogels_2021 import braille_letters
 from ..zenke_vogels_2021.reporting import (
     accuracies,
     flat_until,
+    of_scales,
     report,
     sparsity,
+    standard_error,
 )
 from ..zenke_vogels_2021.surrogate_gradients import Settings, run
 from ._outcomes import outcomes
@@ -52,10 +54,14 @@ def study(
     figures["worst_shape"] = min(best)
     figures["spread_of_shapes"] = max(best) - min(best)
     figures["constant_below_worst_shape"] = min(best) - found["constant"]
-    low, high = min(settings.betas), max(settings.betas)
+    low, high = min(settings.scale_betas), max(settings.scale_betas)
     for shape in ("asymptotic", "SuperSpike"):
-        ends = [found[f"{shape} {beta:g}, attached"] for beta in (low, high)]
-        figures[f"{shape}_loses"] = ends[0] - ends[1]
+        ends = [of_scales(settings, results, shape, beta) for beta in (low, high)]
+        figures[f"{shape}_loses"] = float(np.mean(ends[0]) - np.mean(ends[1]))
+        # (the same manifolds for both)
+        figures[f"standard_error_of_{shape}_loses"] = standard_error(
+            [a - b for a, b in zip(*ends, strict=True)]
+        )
     points = sparsity(settings, results)
     free = max(spikes for spikes, _ in points)
     figures["share_of_spikes_that_is_enough"] = flat_until(settings, results) / free

@@ -74,13 +74,14 @@ def _trained(model: Classifier) -> Any:
     return model.network.input_weights, model.network.weights, model.readout.weights
 
 
-def train(folder: Any, epochs: int, seed: int) -> dict[str, Any]:
+def train(folder: Any, epochs: int, seed: int, falling_rate: bool = False) -> dict[str, Any]:
     """Train a network on four fifths of the recordings and test it on the others.
 
     Args:
         folder: where the recordings lie, see `read_braille`.
         epochs: passes through the data to train on.
         seed: of the parts of the data, encoders, weights and mini-batches.
+        falling_rate: whether the learning rate falls to zero along a cosine.
 
     Returns:
         accuracies in per cent on both parts, hidden spikes of a recording, and the mean loss of
@@ -93,10 +94,11 @@ def train(folder: Any, epochs: int, seed: int) -> dict[str, Any]:
         batch = min(BATCH, len(training))
         steps = -(-len(training) // batch)
         respond = Respond(rs.SuperSpike(BETA), float(data.inputs.t1), STEP)
+        rate = optax.cosine_decay_schedule(RATE, epochs * steps) if falling_rate else RATE
         result = rs.fit(
             classifier(data.inputs.num_neurons, jr.key(seed)), training, simulate=respond,
             loss=Loss(low_weight=0.0, high_weight=ACTIVITY_WEIGHT),
-            optimiser=optax.adamax(RATE, b1=0.9, b2=0.995), num_steps=epochs * steps,
+            optimiser=optax.adamax(rate, b1=0.9, b2=0.995), num_steps=epochs * steps,
             key=jr.key(1000 + seed), batch_size=batch, trainable=_trained, log_every=steps,
             progress=False,
         )  # fmt: skip

@@ -30,6 +30,8 @@ class Settings(PartSettings):
     """Folder with the file `braille_taxels.npz` of recordings."""
     epochs: int = 40
     """Passes through the recordings to train on."""
+    falling_rate: bool = False
+    """Whether the learning rate falls to zero along a cosine."""
     seeds: int = 3
     """Networks, each with a part of the recordings of its own to test on."""
     output: Path = Path("runs/braille-letters")
@@ -48,7 +50,10 @@ def run(settings: Settings) -> tuple[dict[str, Any], Path]:
             "with the recordings: --folder FOLDER."
         )
     seeds = range(s.seed, s.seed + s.seeds)
-    parts = {f"network {seed}": partial(train, s.folder, s.epochs, seed) for seed in seeds}
+    parts = {
+        f"network {seed}": partial(train, s.folder, s.epochs, seed, s.falling_rate)
+        for seed in seeds
+    }
     with rs.RunFolder.start(settings) as folder:
         results = compute_parts(
             parts,

@@ -21,9 +21,30 @@ def constant(settings: Any) -> list[Condition]:
     return [Condition("SuperSpike", 0.0, rate) for rate in settings.rates]
 
 
-def of_scale(settings: Any, shape: str, beta: float) -> Condition:
-    """With attached resets, at the highest learning rate."""
-    return Condition(shape, beta, max(settings.rates), attached=True)
+def of_scale(settings: Any, shape: str, beta: float) -> list[Condition]:
+    """With attached resets, at all learning rates of that comparison."""
+    return [Condition(shape, beta, rate, attached=True) for rate in settings.scale_rates]
+
+
+def scale_seeds(settings: Any) -> range:
+    """Seeds of the networks with attached resets, of each condition so many."""
+    return range(settings.seed, settings.seed + settings.scale_seeds)
+
+
+def name_of_network(condition: Condition, seed: int) -> str:
+    """The name of the part of a run that trains one of several networks of a condition."""
+    return f"{condition.name}, network {seed}"
+
+
+def scaled(settings: Any) -> list[Condition]:
+    """All with attached resets, in an order in which few programs are compiled."""
+    found = [
+        one
+        for shape in SCALED
+        for beta in settings.scale_betas
+        for one in of_scale(settings, shape, beta)
+    ]
+    return sorted(found, key=lambda c: (c.shape, c.rate))
 
 
 def sparse(settings: Any) -> list[Condition]:
@@ -34,12 +55,11 @@ def sparse(settings: Any) -> list[Condition]:
 
 
 def conditions(settings: Any) -> list[Condition]:
-    """All of a run, each once, in an order in which few programs are compiled."""
+    """All with detached resets, each once, in an order in which few programs are compiled."""
     found = [one for shape in SHAPES for one in of_shape(settings, shape)]
     found += constant(settings)
-    found += [of_scale(settings, shape, beta) for shape in SCALED for beta in settings.betas]
     found += sparse(settings)
-    return sorted(dict.fromkeys(found), key=lambda c: (c.shape, c.attached, c.rate))
+    return sorted(dict.fromkeys(found), key=lambda c: (c.shape, c.rate))
 
 
 def best(conditions: list[Condition], results: dict[str, Any]) -> Condition:

@@ -7,8 +7,8 @@ import numpy as np
 from roughsnn.plotting import COLOURS, COLUMN_WIDTH
 from roughsnn.plotting.style import legend, tidy
 
-from .conditions import SCALED, SHAPES, constant, of_scale, of_shape, sparse
-from .reporting import sparsity
+from .conditions import SCALED, SHAPES, constant, of_shape, sparse
+from .reporting import of_scales, sparsity
 
 
 def _panels(number: int, **given: Any):
@@ -18,14 +18,11 @@ def _panels(number: int, **given: Any):
     return plt.subplots(1, number, figsize=size, layout="constrained", squeeze=False, **given)
 
 
-def _curve(ax, groups: list, betas: Any, results: dict[str, Any], colour: str, label: str):
-    """Every network as a dot, and the best of each steepness joined."""
-    tops = []
-    for beta, group in zip(betas, groups, strict=True):
-        values = [results[one.name]["accuracy"] for one in group]
+def _curve(ax, groups: list, betas: Any, joined: Any, colour: str, label: str):
+    """The accuracy of every network as a dot, and the best or the mean of each steepness joined."""
+    for beta, values in zip(betas, groups, strict=True):
         ax.plot([beta] * len(values), values, ".", color=colour, ms=4, alpha=0.5)
-        tops.append(max(values))
-    ax.plot(betas, tops, "-", color=colour, lw=1, label=label)
+    ax.plot(betas, [joined(values) for values in groups], "-", color=colour, lw=1, label=label)
 
 
 def draw_grid(settings, results: dict[str, Any]):
@@ -33,14 +30,17 @@ def draw_grid(settings, results: dict[str, Any]):
     figure, ((left, right),) = _panels(2, sharey=True)
     betas = settings.betas
     for i, shape in enumerate(SHAPES):
-        groups = [[one for one in of_shape(settings, shape) if one.beta == beta] for beta in betas]
-        _curve(left, groups, betas, results, COLOURS[i], shape)
+        groups = [
+            [results[one.name]["accuracy"] for one in of_shape(settings, shape) if one.beta == beta]
+            for beta in betas
+        ]
+        _curve(left, groups, betas, max, COLOURS[i], shape)
     level = max(results[one.name]["accuracy"] for one in constant(settings))
     left.axhline(level, color="0.5", lw=1, ls="--", label="constant")
     for i, shape in enumerate(SCALED):
-        groups = [[of_scale(settings, shape, beta)] for beta in betas]
+        groups = [of_scales(settings, results, shape, beta) for beta in settings.scale_betas]
         name = "height one" if i == 0 else "height beta (asymptotic)"
-        _curve(right, groups, betas, results, COLOURS[i], name)
+        _curve(right, groups, settings.scale_betas, np.mean, COLOURS[i], name)
     for ax, title in ((left, "shapes, detached reset"), (right, "scales, attached reset")):
         ax.set_xscale("log")
         ax.set_title(title, fontsize=8)

@@ -1,0 +1,1 @@
+"""Exact gradients of spike times: EventProp, trained delays, and pseudospikes of silent neurons."""
