@@ -69,9 +69,18 @@ def network(hidden: int, key: Any) -> rs.SpikingNetwork:
     return rs.SpikingNetwork(neurons, weights, connections, input_weights=inputs)
 
 
-def protocol(inputs: rs.SpikeTrains, hidden: int) -> rs.Protocol:
+def loss_of(hidden: int) -> rs.FirstSpikeCrossEntropy:
+    """The cross-entropy of first output spikes; all but its temperature as published."""
+    return rs.FirstSpikeCrossEntropy(
+        0.05, outputs=range(hidden, hidden + _CLASSES), early_weight=0.003, early_time=1.28
+    )
+
+
+def protocol(
+    inputs: rs.SpikeTrains, hidden: int, output_current: float = _OUTPUT_CURRENT
+) -> rs.Protocol:
     """What is done to the network: the spikes of each point, and a current into the outputs."""
-    current = jnp.zeros(hidden + _CLASSES).at[hidden:].set(_OUTPUT_CURRENT)
+    current = jnp.zeros(hidden + _CLASSES).at[hidden:].set(output_current)
     return rs.Protocol(
         0.0, _WINDOW, _STEP, max_spikes=6 * (hidden + _CLASSES), input_current=current,
         input_spikes=inputs,
@@ -161,29 +170,39 @@ def study(
 
 def _of_weights(hidden, epochs, seeds, batch_size, train_size, test_size, learning_rate) -> Study:
     train, test = data_of(_TRAIN_SEED, train_size), data_of(_TEST_SEED, test_size)
-    outputs = range(hidden, hidden + _CLASSES)
-    loss = rs.FirstSpikeCrossEntropy(0.05, outputs=outputs, early_weight=0.003, early_time=1.28)
     epoch = -(-train_size // batch_size)
-    rate = optax.cosine_decay_schedule(learning_rate, epochs * epoch)
     accuracies, seconds = [], []
     for seed in range(seeds):
-        model = network(hidden, jr.key(seed))
-        respond = responder(model, hidden, train.inputs[:_LOOKED_AT])
-        result = rs.fit(
-            model, train, simulate=respond, loss=loss,
-            optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
-            num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=batch_size,
-            trainable=lambda model: (model.weights, model.input_weights),
-            metrics={"accuracy": lambda model, generated, y: loss.accuracy(generated, y)},
-            between_steps=waking(hidden, epochs * epoch),
-            holdout=test, evaluate_every=epoch, log_every=epoch, progress=False,
-            callback=_report(seed, epoch),
-        )  # fmt: skip
+        result = trained(
+            seed, hidden, epochs, batch_size, train, test, learning_rate, _report(seed, epoch)
+        )
         print(f"seed {seed}: {result.message}", flush=True)
-        result.raise_unless_trained()
         accuracies.append(result.evaluations["holdout_accuracy"])
         seconds.append(result.seconds / result.num_steps)
     return _study(np.array(accuracies), epochs, float(np.mean(seconds)), epochs * epoch)
+
+
+def trained(
+    seed: int, hidden: int, epochs: int, batch_size: int, train: rs.LabelledData,
+    test: rs.LabelledData, learning_rate: float, callback: Any = None,
+):  # fmt: skip
+    """What `fit` returns for a network, with its accuracy in the test before training and after
+    each epoch."""
+    epoch = -(-len(train.inputs) // batch_size)
+    loss = loss_of(hidden)
+    rate = optax.cosine_decay_schedule(learning_rate, epochs * epoch)
+    model = network(hidden, jr.key(seed))
+    result = rs.fit(
+        model, train, simulate=responder(model, hidden, train.inputs[:_LOOKED_AT]), loss=loss,
+        optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
+        num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=batch_size,
+        trainable=lambda model: (model.weights, model.input_weights),
+        metrics={"accuracy": lambda model, generated, y: loss.accuracy(generated, y)},
+        between_steps=waking(hidden, epochs * epoch), holdout=test, evaluate_every=epoch,
+        log_every=epoch, progress=False, callback=callback,
+    )  # fmt: skip
+    result.raise_unless_trained()
+    return result
 
 
 def _of_delays(epochs, seeds, batch_size, train_size, test_size, learning_rates) -> Study:

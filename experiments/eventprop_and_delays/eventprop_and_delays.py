@@ -11,15 +11,16 @@ from typing import Any, ClassVar
 
 import roughsnn as rs
 from roughsnn.runs import compute_parts
-from roughsnn.runs.settings import SEED, at_least
+from roughsnn.runs.settings import at_least
 
+from ..settings import PartSettings
 from . import single_neuron, yin_yang
 from .figures import draw_accuracies, draw_curve, draw_single_neuron
 from .reporting import named_parts, report
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(rs.RunSettings):
+class Settings(PartSettings):
     """EventProp on Yin-Yang, trained delays, and pseudospikes for neurons that are silent."""
 
     hidden: int = 120
@@ -46,21 +47,14 @@ class Settings(rs.RunSettings):
     """Weights on the curves of the loss of a neuron with one input."""
     largest_weight: float = 20.0
     """The largest of them."""
-    seed: int = 0
-    """Seed of the first network and neuron; the others have the next."""
     output: Path = Path("runs/eventprop-and-delays")
     """Folder under which the run gets a numbered folder of its own."""
-    checkpoint_every: int = 1
-    """Parts of the run between two checkpoints."""
-    quick: bool = False
-    """A small size: smaller networks, fewer points, epochs and steps, and one seed."""
 
     number_ranges: ClassVar = {
         "hidden": at_least(1), "epochs": at_least(1), "few_hidden": at_least(1),
         "few_epochs": at_least(1), "train_size": at_least(32), "test_size": at_least(1),
         "seeds": at_least(1), "compared_hidden": at_least(1), "compared_points": at_least(1),
         "steps": at_least(1), "curve_points": at_least(2), "largest_weight": at_least(1),
-        "seed": SEED,
     }  # fmt: skip
     presets: ClassVar = {
         "quick": {

@@ -10,29 +10,19 @@ import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
-import optax
 
 import roughsnn as rs
 
 from ..benchmarks import _yin_yang_delays as delayed
-from ..benchmarks.yin_yang import data_of, network, protocol, responder, waking
+from ..benchmarks.yin_yang import data_of, loss_of, network, protocol, trained
 from . import event_prop
 
-CLASSES = 3
 TRAIN_SEED, TEST_SEED = 42, 40
 RATE, RATE_WITH_DELAYS = 5e-3, 3e-2
 """Learning rates of Adam at the start, of weights alone and of weights and delays."""
 BATCH = 32
 FINE = 0.02
 """Steps of the event engine, whose solver has an error that the closed forms of cells have not."""
-_LOOKED_AT = 512
-
-
-def loss_of(hidden: int) -> rs.FirstSpikeCrossEntropy:
-    """The cross-entropy of first output spikes, with the published constants."""
-    return rs.FirstSpikeCrossEntropy(
-        0.1, outputs=range(hidden, hidden + CLASSES), early_weight=0.003, early_time=1.28
-    )
 
 
 def by_engine(engine: rs.AbstractEngine, model: Any, protocol: rs.Protocol, labels: Any, loss):
@@ -114,7 +104,7 @@ def agreement(hidden: int, points: int, seed: int) -> dict[str, Any]:
     with jax.enable_x64(True):
         data = data_of(TRAIN_SEED, points)
         model, loss = network(hidden, jr.key(seed)), loss_of(hidden)
-        given = protocol(data.inputs, hidden)
+        given = protocol(data.inputs, hidden, output_current=0.0)
         exact, trains, by_time = by_engine(rs.CellEngine(), model, given, data.targets, loss)
         fine = rs.Protocol(
             given.t0, given.t1, FINE, max_spikes=given.max_spikes, input_spikes=data.inputs
@@ -140,19 +130,7 @@ def train_weights(
     cent."""
     with jax.enable_x64(False):
         train, test = data_of(TRAIN_SEED, train_size), data_of(TEST_SEED, test_size)
-        loss, epoch = loss_of(hidden), -(-train_size // BATCH)
-        model = network(hidden, jr.key(seed))
-        rate = optax.cosine_decay_schedule(RATE, epochs * epoch)
-        result = rs.fit(
-            model, train, simulate=responder(model, hidden, train.inputs[:_LOOKED_AT]), loss=loss,
-            optimiser=optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate)),
-            num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=min(BATCH, train_size),
-            trainable=lambda model: (model.weights, model.input_weights),
-            metrics={"accuracy": lambda model, generated, y: loss.accuracy(generated, y)},
-            between_steps=waking(hidden, epoch), holdout=test, evaluate_every=epoch,
-            log_every=epoch, progress=False,
-        )  # fmt: skip
-        result.raise_unless_trained()
+        result = trained(seed, hidden, epochs, min(BATCH, train_size), train, test, RATE)
         return {"accuracies": (100 * result.evaluations["holdout_accuracy"]).tolist()}
 
 

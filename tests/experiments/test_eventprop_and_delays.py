@@ -10,7 +10,7 @@ import numpy as np
 
 import roughsnn as rs
 from experiments.benchmarks.eventprop_and_delays import study
-from experiments.benchmarks.yin_yang import data_of, network, protocol
+from experiments.benchmarks.yin_yang import data_of, loss_of, network, protocol
 from experiments.eventprop_and_delays import single_neuron, yin_yang
 from experiments.eventprop_and_delays.eventprop_and_delays import Settings, run
 from experiments.eventprop_and_delays.quadratic_neuron import (
@@ -24,9 +24,9 @@ from experiments.eventprop_and_delays.single_neuron import spike_time
 def test_the_gradient_of_the_cell_engine_is_that_of_eventprop():
     """In every weight of both layers, to rounding of some hundred spikes."""
     hidden, data = 8, data_of(42, 4)
-    model, loss = network(hidden, jr.key(3)), yin_yang.loss_of(hidden)
+    model, loss = network(hidden, jr.key(3)), loss_of(hidden)
     gradient, trains, by_time = yin_yang.by_engine(
-        rs.CellEngine(), model, protocol(data.inputs, hidden), data.targets, loss
+        rs.CellEngine(), model, protocol(data.inputs, hidden, 0.0), data.targets, loss
     )
     expected = yin_yang.published_gradient(model, data.inputs, trains, by_time)
     assert trains.mask.sum() > 40
