@@ -40,6 +40,9 @@ class Training:
             derivative has to be larger than zero for the coupling to grow.
         learning_rate: of Adam, at first; it falls to zero along a cosine.
         seed: of all draws.
+
+    Raises:
+        ValueError: a negative number of steps, couplings or hidden neurons.
     """
 
     steps: int = 100
@@ -49,6 +52,11 @@ class Training:
     sparsity: float = 0.25
     learning_rate: float = 0.01
     seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "couplings", "hidden"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` is {getattr(self, name)}; it must be 0 or more.")
 
 
 @dataclasses.dataclass(frozen=True)
