@@ -9,7 +9,9 @@ repository: give the folders of finished runs, or files of spike times.
 With several splits and seeds (`--splits 0 1 2 --seeds 0 1 2`) all fits are listed, and judged is
 what they come to: for each recording the median of how much more than a standard error the distance
 is above the best baseline's, how many of the fits the kernel test rejects and how many Poisson
-processes it does not, and how many free-running models run away.
+processes it does not, and how many free-running models run away. Every fit has a folder under
+`--output`: the same command again reads those that are finished, and goes on with one that was cut
+off.
 """
 
 import dataclasses
@@ -20,16 +22,26 @@ from typing import Literal, cast
 
 import numpy as np
 
+from roughsnn.io.whole_file import whole_file
+from roughsnn.runs.folder import read_settings
+
 from ..recorded_spike_trains.fit import Settings, run
-from ..recorded_spike_trains.judging import Verdict, is_model, table
-from ._study import Study
+from ..recorded_spike_trains.judging import REJECTED, TRAINING_PART, Verdict, is_model, table
+from ..recorded_spike_trains.reporting import AWAY
+from ._study import Study, format_table
 
 JUDGED = "signature-kernel MMD"
-POISSON, GLM, TRAINING = "Poisson", "GLM with history", "recorded, training part"
+POISSON, GLM = "Poisson", "GLM with history"
 
+COST, RESULTS = "cost.json", "results.json"
+"""Files of a fit: seconds of the processor, of the session that finished it; and what it found."""
 
-AWAY = 2.0
-"""A model has run away where it fires so many times as often as the part it was fitted to."""
+FITS = (
+    "recording", "model", "loss at the start", "after training", "by chance",
+    "above best baseline", "error", "p, kernel test", "of Poisson", "p, time rescaling",
+    "rate (Hz)", "of training part", "CPU seconds",
+)  # fmt: skip
+"""What is listed of every fit; the losses are of large fresh samples."""
 
 
 def study(
@@ -38,6 +50,7 @@ def study(
     model: str = "auto",
     splits: tuple[int, ...] = (2,),
     seeds: tuple[int, ...] = (0,),
+    output: Path = Path("runs/recorded-spike-trains"),
 ) -> Study:
     """Judge finished fits, or fit and judge.
 
@@ -47,6 +60,7 @@ def study(
         model: of a new fit.
         splits: which of three successive blocks is held out, for a fit each.
         seeds: of the noise, for a fit each.
+        output: folder of the fits; those that are finished there are not made again.
 
     Raises:
         ValueError: neither folders nor files, or one that does not exist.
@@ -63,47 +77,65 @@ def study(
             "of spike times with `--spikes FILE ...`, or finished runs with `--folder RUN ...`."
         )
     if not folder and len(splits) * len(seeds) > 1:
-        return fit_and_summarise(spikes, model, splits, seeds)
+        return fit_and_summarise(spikes, model, splits, seeds, output)
     if not folder:
-        folder = tuple(fitted(file, model, splits[0], seeds[0])[0] for file in spikes)
+        folder = tuple(fitted(file, model, splits[0], seeds[0], output)[0] for file in spikes)
     verdicts: list[Verdict] = []
     for one in folder:
         verdicts += read_verdicts(one)
     return judge_fits(verdicts)
 
 
-def fitted(file: Path, model: str, split: int, seed: int) -> tuple[Path, float]:
-    """The folder of a new fit by the kernel loss, and its seconds of the processor."""
-    began = time.process_time()
+def fitted(file: Path, model: str, split: int, seed: int, output: Path) -> tuple[Path, float]:
+    """The folder of a fit by the kernel loss, and its seconds of the processor. One that is
+    finished is read, one that was cut off goes on."""
+    own = output / f"{file.stem}-{model}-split-{split}-seed-{seed}"
     settings = Settings(
         spikes=(file,), model=cast("Literal['auto']", model), hold_out=cast("Literal[2]", split),
-        seed=seed, losses=("signature-kernel",), progress=False,
+        seed=seed, losses=("signature-kernel",), progress=False, output=own,
     )  # fmt: skip
-    return run(settings).folder, time.process_time() - began
+    if begun := sorted(own.glob("*/settings.json")):
+        folder = begun[-1].parent
+        if dataclasses.replace(read_settings(folder, Settings), resume=None) != settings:
+            raise ValueError(f"{folder} is of other settings; give another folder by `--output`.")
+        if (cost := folder / COST).is_file():
+            return folder, json.loads(cost.read_text(encoding="utf-8"))["seconds"]
+        settings = dataclasses.replace(settings, resume=folder)
+    began = time.process_time()
+    folder = run(settings).folder
+    seconds = time.process_time() - began
+    with whole_file(folder / COST) as to:
+        to.write(json.dumps({"seconds": seconds}).encode())
+    return folder, seconds
 
 
 def fit_and_summarise(
-    spikes: tuple[Path, ...], model: str, splits: tuple[int, ...], seeds: tuple[int, ...]
-) -> Study:
+    spikes: tuple[Path, ...], model: str, splits: tuple[int, ...], seeds: tuple[int, ...],
+    output: Path,
+) -> Study:  # fmt: skip
     """Fit every recording with every split and seed, and judge them together."""
     verdicts: list[list[Verdict]] = []
+    rows = []
     for file in spikes:
         for split in splits:
             for seed in seeds:
-                folder, seconds = fitted(file, model, split, seed)
+                folder, seconds = fitted(file, model, split, seed, output)
                 found = [
                     dataclasses.replace(v, condition=f"{v.condition}, split {split}, seed {seed}")
                     for v in read_verdicts(folder)
                 ]
                 verdicts.append(found)
                 fit = _of(found, JUDGED)
-                print(
-                    f"{found[0].condition}: above best baseline {fit.above_best:.4f} "
-                    f"({fit.above_best_error:.4f}), kernel test {fit.kernel_p:.3f}, time rescaling "
-                    f"{fit.rescaling_p:.3f}, rate {fit.rate:.3g}; {seconds:.0f} s of the processor",
-                    flush=True,
-                )
-    return summarise(verdicts)
+                ((name, (losses,)),) = json.loads((folder / RESULTS).read_text())["losses"].items()
+                rows.append([
+                    fit.condition, name.split(", ")[0], losses["at the start"],
+                    losses["after training"], losses["by chance"], fit.above_best,
+                    fit.above_best_error, fit.kernel_p, _of(found, POISSON).kernel_p,
+                    fit.rescaling_p, fit.rate, _of(found, TRAINING_PART).rate, f"{seconds:.0f}",
+                ])  # fmt: skip
+                print(format_table(FITS, rows[-1:]), flush=True)
+    judged = summarise(verdicts)
+    return dataclasses.replace(judged, table=f"{format_table(FITS, rows)}\n\n{judged.table}")
 
 
 def summarise(fits: list[list[Verdict]]) -> Study:
@@ -118,9 +150,9 @@ def summarise(fits: list[list[Verdict]]) -> Study:
         above.setdefault(recording, []).append(fit.above_best - fit.above_best_error)
         figures[f"{fit.condition}: above best baseline"] = fit.above_best
         figures[f"{fit.condition}: kernel test p"] = fit.kernel_p
-        rejected += fit.kernel_p <= 0.05
-        accepted += _of(verdicts, POISSON).kernel_p > 0.05
-        away += not fit.rate < AWAY * _of(verdicts, TRAINING).rate
+        rejected += fit.kernel_p <= REJECTED
+        accepted += _of(verdicts, POISSON).kernel_p > REJECTED
+        away += not fit.rate < AWAY * _of(verdicts, TRAINING_PART).rate
     for recording, values in above.items():
         name = f"{recording}: median of distance above best baseline less standard error"
         figures[name] = float(np.median(values))
@@ -144,7 +176,7 @@ def read_verdicts(folder: Path) -> list[Verdict]:
     Raises:
         ValueError: a folder that no fit has written to its end.
     """
-    path = folder / "results.json"
+    path = folder / RESULTS
     if not path.is_file():
         raise ValueError(f"{folder} has no results.json; give the folder of a finished fit.")
     rows = json.loads(path.read_text(encoding="utf-8"))["verdicts"]
@@ -170,10 +202,9 @@ def judge_fits(verdicts: list[Verdict]) -> Study:
         figures[f"{name}_interval_distance_above_best_baseline"] = fitted.interval_distance - best
         bounds[f"{name}_interval_distance_above_best_baseline"] = "<= 0"
         figures[f"{name}_interval_distance_above_best_baseline_error"] = fitted.above_best_error
-        if TRAINING in by_name:
-            figures[f"{name}_interval_distance_of_training_part"] = by_name[
-                TRAINING
-            ].interval_distance
+        if TRAINING_PART in by_name:
+            distance = by_name[TRAINING_PART].interval_distance
+            figures[f"{name}_interval_distance_of_training_part"] = distance
         figures[f"{name}_kernel_test_p"] = fitted.kernel_p
         bounds[f"{name}_kernel_test_p"] = "> 0.05"
         figures[f"{name}_kernel_test_p_poisson"] = by_name[POISSON].kernel_p

@@ -9,6 +9,7 @@ import abc
 import contextlib
 import itertools
 import warnings
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -118,6 +119,7 @@ class HistoryGLM(Baseline):
             model.fit(x, y)
             self.weights = np.asarray(model.coef_, float)
             self.bias = float(np.asarray(model.intercept_).ravel()[0])
+        self.design = x, y
         self.filter = self.kernels @ self.weights
 
     def _bins(self, gaps: np.ndarray) -> np.ndarray:
@@ -159,14 +161,7 @@ class HistoryGLM(Baseline):
         start_up = 10 * window
         per_train = -(-count // trains)
         steps = int((start_up + per_train * window) / self.bin)
-        past = np.zeros((trains, self.past))
-        fired = np.zeros((steps, trains), bool)
-        recent = self.filter
-        for step in range(steps):
-            rate = np.exp(np.minimum(self.bias + past @ recent, 30.0))
-            fired[step] = random.uniform(size=trains) < -np.expm1(-rate)
-            past[:, 1:] = past[:, :-1]
-            past[:, 0] = fired[step]
+        fired = self.simulated(random, steps, trains)
         found, intervals = [], []
         for train in range(trains):
             times = np.flatnonzero(fired[:, train]) * self.bin
@@ -175,6 +170,16 @@ class HistoryGLM(Baseline):
             intervals.append(np.diff(times))
             found += cut(times, window, per_train)
         return found, np.concatenate(intervals)
+
+    def simulated(self, random: np.random.Generator, steps: int, trains: int) -> np.ndarray:
+        """Which bins of free-running trains have a spike, after an empty past; shape (steps,
+        trains)."""
+        fired = np.zeros((self.past + steps, trains))
+        recent = self.filter[::-1]
+        for step in range(steps):
+            rate = np.exp(np.minimum(self.bias + recent @ fired[step : step + self.past], 30.0))
+            fired[step + self.past] = random.uniform(size=trains) < -np.expm1(-rate)
+        return fired[self.past :]
 
 
 def cut(times: np.ndarray, window: float, count: int) -> list[np.ndarray]:
@@ -195,15 +200,22 @@ def loose_jax():
         yield
 
 
-def fit_baselines(part: Part) -> tuple[list[Baseline], list[str]]:
-    """All baselines, and remarks on those that could not be fitted."""
+def fit_baselines(
+    part: Part, more: Callable[[Part], Sequence[Baseline]] = lambda part: ()
+) -> tuple[list[Baseline], list[str]]:
+    """All baselines, and remarks on those that could not be fitted.
+
+    Args:
+        part: the data.
+        more: of baselines that need nemos.
+    """
     fitted: list[Baseline] = [
         Renewal.poisson(part),
         Renewal.gamma(part),
         Renewal.inverse_gaussian(part),
     ]
     try:
-        fitted.append(HistoryGLM(part))
+        fitted += [HistoryGLM(part), *more(part)]
     except ImportError:
         return fitted, ["The GLM is left out: it needs nemos (`pip install roughsnn[recorded]`)."]
     return fitted, []

@@ -20,10 +20,11 @@ from .driven import DrivenOutcome, run_driven
 from .figures import draw
 from .judging import HEADER, Sample, Verdict, judge, table
 from .law import judged_by_law
+from .mmd_glm import MMDGLM
 from .numbers import numbers_of
 from .reading import read_recording
 from .remembering import Memory, identity_of
-from .reporting import Outcome, as_json, report, what_was_read
+from .reporting import Outcome, as_json, doubts, first_line, report, what_was_read
 from .source_settings import SourceSettings, StimulusSettings
 from .splitting import Part, split
 from .training import LOSSES, Plan, Trained, fit, fit_coarsely, simulate_windows
@@ -82,6 +83,9 @@ class Settings(SourceSettings, StimulusSettings, rs.RunSettings):
     needs."""
     likelihood_paths: int = 32768
     """Noise paths of the law by which recorded intervals are judged."""
+    mmd_glm: bool = False
+    """Whether a GLM that is trained by the MMD of its free-running samples is among what a fit is
+    compared with."""
     generated_windows: int = 10240
     """Windows that each model and baseline generates, twenty or more."""
     seed: int = 0
@@ -118,6 +122,10 @@ def run(settings: Settings) -> Outcome | DrivenOutcome:
 
     A run that is resumed goes on where its fits were cut off; judging, which follows, begins anew.
     """
+    if settings.stimulus:
+        settings.refuse_unused(settings.without_stimulus, "with `stimulus`")
+    else:
+        settings.refuse_unused(settings.needs_stimulus, "without `stimulus`")
     recording = read_recording(
         settings.spikes,
         format=settings.table_format(),
@@ -127,8 +135,6 @@ def run(settings: Settings) -> Outcome | DrivenOutcome:
         cutting=settings.cutting(),
         neurons=settings.neurons,
     )
-    if not settings.stimulus:
-        settings.refuse_unused(settings.needs_stimulus, "without `stimulus`")
     if settings.stimulus:
         return run_driven(settings, recording)
     parts = split(recording, settings.window, settings.hold_out)
@@ -180,9 +186,18 @@ def run(settings: Settings) -> Outcome | DrivenOutcome:
             ]
             for k, rows in results.items()
         }
+        losses = {
+            k: [
+                {"at the start": x.loss_before, "after training": x.loss_after,
+                 "by chance": x.by_chance}
+                for x in rows
+            ]
+            for k, rows in results.items()
+        }  # fmt: skip
         outcome = Outcome(
-            recording, parts, verdicts, numbers, list(dict.fromkeys(remarks)), folder.path, scores
-        )
+            recording, parts, verdicts, numbers, list(dict.fromkeys(remarks)), folder.path, scores,
+            losses,
+        )  # fmt: skip
         folder.write_table("table.csv", HEADER, [dataclasses.astuple(v) for v in verdicts])
         folder.write_json("results.json", as_json(outcome))
         for k, rows in results.items():
@@ -190,6 +205,7 @@ def run(settings: Settings) -> Outcome | DrivenOutcome:
             folder.write_history(f"metrics-{name}.csv", *[r.history for r in rows], of="neuron")
         folder.write_text("report.md", report(outcome))
         print(table(verdicts))
+        print(first_line(doubts(verdicts)))
         for remark in outcome.remarks:
             print(f"note: {remark}")
         print(f"Written to {folder.path}; open report.md")
@@ -297,7 +313,9 @@ def generate(
     """Samples of all baselines and models, Poisson first, remarks, and the spike trains of the
     models, in units of the mean interval."""
     random = np.random.default_rng([settings.seed, neuron, condition])
-    baselines, remarks = fit_baselines(part)
+    baselines, remarks = fit_baselines(
+        part, lambda part: [MMDGLM(part, random)] if settings.mmd_glm else []
+    )
     samples, generated = [], {}
     for baseline in baselines:
         windows, intervals = baseline.windows(random, part.window, settings.generated_windows)

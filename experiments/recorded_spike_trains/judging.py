@@ -21,6 +21,12 @@ TESTED = 600
 """Generated sequences in the two-sample test, beside all that are held out: many more, so that the
 held-out ones are what limits its power."""
 
+REJECTED = 0.05
+"""Tests reject at this p-value and below."""
+
+TRAINING_PART = "recorded, training part"
+"""The name under which the training part is judged as if it were generated."""
+
 LAGS = 25
 """Lags of an autocorrelogram, over half a window."""
 
@@ -110,7 +116,7 @@ def judge(part: Part, neuron: str, condition: str, samples: list[Sample], seed: 
         runs, _sequences(part.train, part.train.size // RUN, part), jr.fold_in(key, 1000)
     )
     training = Verdict(
-        neuron, condition, "recorded, training part", part.train_spikes / part.train_seconds,
+        neuron, condition, TRAINING_PART, part.train_spikes / part.train_seconds,
         float(part.train.std() / part.train.mean()), np.nan,
         interval_distance=float(stats.ks_2samp(part.held, part.train).statistic),
         kernel_p=float(itself.p_value),

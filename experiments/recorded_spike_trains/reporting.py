@@ -7,9 +7,12 @@ import numpy as np
 
 from .certainty import Estimate
 from .choosing import Score
-from .judging import Verdict, table
+from .judging import REJECTED, TRAINING_PART, Verdict, is_model, table
 from .reading import Recording
 from .splitting import Part
+
+AWAY = 2.0
+"""A model has run away where it fires so many times as often as the part it was fitted to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Outcome:
         remarks: what the user should know.
         folder: where everything is.
         scores: of the models that were chosen from, see `choose`; empty where one was given.
+        losses: of each neuron, by the name of the model: at the start, after training, and that
+            which the true law would have by chance, of large fresh samples.
     """
 
     recording: Recording
@@ -33,6 +38,7 @@ class Outcome:
     remarks: list[str]
     folder: Path
     scores: dict[str, Score] = dataclasses.field(default_factory=dict)
+    losses: dict[str, list[dict[str, float]]] = dataclasses.field(default_factory=dict)
 
 
 def what_was_read(recording: Recording, parts: list[list[Part]]) -> str:
@@ -68,12 +74,51 @@ def as_json(outcome: Outcome) -> dict:
         "parameters": numbers,
         "remarks": outcome.remarks,
         "scores": {name: dataclasses.asdict(x) for name, x in outcome.scores.items()},
+        "losses": outcome.losses,
     }
+
+
+def doubts(verdicts: list[Verdict]) -> list[str]:
+    """Why the fits cannot be trusted, if so: the held-out part speaks against them."""
+    told = []
+    for v in verdicts:
+        if not is_model(v.generator):
+            continue
+        who = f"neuron {v.neuron}, {v.condition}, {v.generator}"
+        if v.rescaling_p <= REJECTED:
+            told.append(f"{who}: the time-rescaling test rejects it (p {v.rescaling_p:.2g})")
+        if v.kernel_p <= REJECTED:
+            told.append(f"{who}: the kernel test rejects it (p {v.kernel_p:.2g})")
+        trained_on = next(
+            other.rate
+            for other in verdicts
+            if (other.neuron, other.condition) == (v.neuron, v.condition)
+            and other.generator == TRAINING_PART
+        )
+        if not v.rate < AWAY * trained_on:
+            told.append(
+                f"{who}: it runs away, at {v.rate:.3g} Hz where the training part has "
+                f"{trained_on:.3g} Hz"
+            )
+        if v.above_best > v.above_best_error:
+            told.append(
+                f"{who}: a baseline's intervals are closer, by {v.above_best:.2g} (standard error "
+                f"{v.above_best_error:.2g})"
+            )
+    return told
+
+
+def first_line(told: list[str]) -> str:
+    """Whether a fit can be trusted: what its report begins with."""
+    if told:
+        return f"**Do not trust this fit without a look:** {'; '.join(told)}."
+    return "The fit passes its tests on the held-out part."
 
 
 def report(outcome: Outcome) -> str:
     """The report as Markdown, with its pictures beside it."""
     lines = [
+        first_line(doubts(outcome.verdicts)), "",
         "# Fitted to recorded spike trains", "",
         what_was_read(outcome.recording, outcome.parts).replace("\n", "\n\n"), "",
         "## Held-out part", "",

@@ -100,6 +100,11 @@ class StimulusSettings:
         "filter_length", "filter_functions", "bin", "rate_kernel", "generated_trials",
     )  # fmt: skip
 
+    without_stimulus: ClassVar = (
+        "losses", "steps", "gradient_steps", "prior", "paths", "batch", "sequence", "dt0",
+        "max_spikes", "likelihood_paths", "mmd_glm", "generated_windows", "checkpoint_every",
+    )  # fmt: skip
+
     def stimulus_format(self) -> TableFormat:
         """How its files are written, for a reader."""
         return TableFormat(ignore=self.stimulus_ignore)

@@ -41,10 +41,15 @@ class Conditional(AbstractGradientEstimator):
     where a spike comes a cell later, weighed by how the parameters move the chance of that. No
     spike time is differentiated, and nothing is divided by an intensity.
 
+    The probability of a cell is the mean over two noise paths: that by which the trial was drawn,
+    and the one with opposite noise. As the interval does not depend on the others, any path of its
+    law will do, and two say more than one.
+
     The sum over k is estimated from a few cells, without bias: the cells are divided into `points`
     strata of equal shares of $S_k \Lambda_k 1\{\Lambda_k > \alpha\}$, which is what the derivatives
     are made of. In each of them the mean of $S \nabla \Lambda$ multiplies the difference of the
-    losses at its ends, and what differs from the mean is seen at one cell drawn at random.
+    losses at its ends, and what differs from the mean is seen at one cell, drawn evenly or by what
+    the derivatives are made of.
 
     **Unbiased** for every loss of the trains, smooth or not, of a sample or of a mean, at the end
     of the window as inside it, and for all parameters, sigma and alpha included, also where the
@@ -57,7 +62,7 @@ class Conditional(AbstractGradientEstimator):
     beta, where that of the pathwise gradient grows without bound; the study `gradient-variance`
     prints both. Where the intensity is flat the pathwise gradient can be as good.
 
-    It costs a pass over the noise paths of all intervals, each followed for the length of the
+    It costs a pass over two noise paths for every interval, each followed for the length of the
     window or for `longest`, and the losses of `3 points + 3` alternatives to each interval, at
     little cost where the loss is a mean over trials or of mean summaries ([`roughsnn.MeanLoss`][]).
     Where only features of single intervals are wanted, [`roughsnn.interval_law`][] has their means
@@ -119,10 +124,10 @@ class Conditional(AbstractGradientEstimator):
                 shape = (samples, sequences.intervals, cells.shape[0])
                 return jnp.moveaxis(changes.reshape(shape), -1, 0)
 
-            moved = _moved_chance(excess)
+            moved = jnp.mean(_moved_chance(excess), axis=1)
             if self.points is None or 3 * self.points >= sequences.grid.num_cells:
-                every = jnp.arange(excess.shape[0], dtype=jnp.int32)[:, None, None]
-                changes = change(jnp.broadcast_to(every, excess.shape))
+                every = jnp.arange(moved.shape[0], dtype=jnp.int32)[:, None, None]
+                changes = change(jnp.broadcast_to(every, moved.shape))
                 slope = jnp.sum(moved[1:] * jnp.diff(lax.stop_gradient(changes), axis=0))
             else:
                 alpha = jnp.reshape(neuron.alpha, ())
@@ -145,13 +150,22 @@ def _by_strata(moved, excess, alpha, change: Callable[[Array], Array], points: i
     r"""An unbiased estimate of $\sum_{k \ge 1} a_k (L_k - L_{k-1})$ from a few of the cells.
 
     Cells are divided into strata. In each, the sum with the mean of $a$ telescopes, and what $a$
-    differs from its mean counts at one cell, drawn evenly. Of the tail one cell is drawn by the
-    density.
+    differs from its mean counts at one cell. That is drawn evenly or by the density, so that
+    neither the mean nor $a$, which the density bounds, is divided by a small chance. Of the tail
+    one cell is drawn by the density.
+
+    Args:
+        moved: $a$ of each interval at the edges.
+        excess: $\Lambda - \alpha$ of the paths of each interval at the edges.
+        alpha: dead integrated intensity.
+        change: of the loss, where the intervals end in these cells instead.
+        points: how many strata.
+        key: random key.
     """
     moved, excess = moved[1:], lax.stop_gradient(excess[1:])
-    num, shape = excess.shape[0], excess.shape[1:]
     passed = excess + lax.stop_gradient(alpha)
-    density = jnp.where(excess > 0, survival(excess) * passed, 0)
+    density = jnp.mean(jnp.where(excess > 0, survival(excess) * passed, 0), axis=1)
+    num, shape = density.shape[0], density.shape[1:]
     summed = jnp.cumsum(density, axis=0)
     total = summed[-1:]
 
@@ -161,13 +175,28 @@ def _by_strata(moved, excess, alpha, change: Callable[[Array], Array], points: i
             find = jax.vmap(find, in_axes=-1, out_axes=-1)
         return jnp.minimum(find(summed, ranks) + 1, num).astype(jnp.int32)
 
+    def drawn_inside(uniform):
+        """One cell of each stratum, evenly or by the density with a chance of a half each, and one
+        over its probability."""
+        below = jnp.where(edges > 0, jnp.take_along_axis(summed, jnp.maximum(edges - 1, 0), 0), 0)
+        share, size = jnp.diff(below, axis=0), jnp.maximum(width, 1).astype(uniform.dtype)
+        both, halves = share > 0, 2 * uniform
+        evenly = jnp.where(both, halves, uniform) * size
+        evenly = edges[:-1] + 1 + jnp.floor(evenly).astype(jnp.int32)
+        by_density = first_beyond(below[:-1] + (halves - 1) * share)
+        found = jnp.where(both & (halves >= 1), by_density, evenly)
+        found = jnp.minimum(jnp.clip(found, edges[:-1] + 1, edges[1:]), num)
+        found = jnp.maximum(found, 1)
+        there = jnp.take_along_axis(density, found - 1, axis=0) / jnp.where(both, share, 1)
+        chance = jnp.where(both, (1 / size + there) / 2, 1 / size)
+        return found, jnp.where(width > 0, 1 / chance, 0)
+
     levels = np.linspace(0, 1 - _TAIL, points + 1)[1:, None, None].astype(excess.dtype)
     start = jnp.sum(summed <= 0, axis=0, keepdims=True, dtype=jnp.int32)
     edges = jnp.concatenate([jnp.minimum(start, num), first_beyond(levels * total)])
     width = jnp.diff(edges, axis=0)
     uniform = jr.uniform(key, (points + 1, *shape), excess.dtype)
-    inside = jnp.floor(uniform[:-1] * width.astype(excess.dtype)).astype(jnp.int32)
-    inside = jnp.minimum(edges[:-1] + 1 + inside, num)
+    inside, weight_inside = drawn_inside(uniform[:-1])
 
     before = jnp.take_along_axis(summed, jnp.maximum(edges[-1:] - 1, 0), axis=0)
     beyond = total - before
@@ -186,7 +215,7 @@ def _by_strata(moved, excess, alpha, change: Callable[[Array], Array], points: i
     mean = mean / jnp.maximum(width, 1).astype(mean.dtype)
     differs = jnp.take_along_axis(moved, inside - 1, axis=0) - mean
     of_strata = mean * jnp.diff(at_edges, axis=0)
-    of_strata = of_strata + width.astype(mean.dtype) * differs * (at - before_at)
+    of_strata = of_strata + weight_inside * differs * (at - before_at)
     chance = jnp.take_along_axis(density, last - 1, axis=0)
     weight = jnp.where(chance > 0, beyond / jnp.where(chance > 0, chance, 1), 0)
     of_tail = weight * jnp.take_along_axis(moved, last - 1, axis=0) * (at_last - before_last)
@@ -234,7 +263,9 @@ class _Sequences(eqx.Module):
         return cls(grid, samples, intervals, protocol.max_spikes, protocol.t0, protocol.t1)
 
     def draw(self, neuron, protocol: Protocol, key) -> tuple[_Drawn, Array]:
-        r"""Intervals of all trials; and $\Lambda - \alpha$ of each at the edges of its cells."""
+        r"""Intervals of all trials; and $\Lambda - \alpha$ of each at the edges of its cells, along
+        the path by which it is drawn and along that with opposite noise, shape (edges, 2, samples,
+        intervals)."""
         shape = (self.samples, self.intervals)
         current = checked_current(neuron, protocol.input_current, self.samples)
         current = jnp.zeros(()) if current is None else current
@@ -245,12 +276,12 @@ class _Sequences(eqx.Module):
         start = jnp.broadcast_to(jnp.where(first, v0, reset_to), shape)
         current = jnp.broadcast_to(current, shape)
         noise, marks, places = (jr.fold_in(key, i) for i in range(3))
-        excess = walk_from(
-            neuron, start.reshape(-1), current.reshape(-1), self.grid, noise, lambda x: x
-        ).reshape(-1, *shape)
+        start, current = (jnp.tile(x.reshape(-1), 2) for x in (start, current))
+        excess = walk_from(neuron, start, current, self.grid, noise, lambda x: x)
+        excess = excess.reshape(-1, 2, *shape)
         dtype = excess.dtype
         level = jr.exponential(marks, shape, dtype)
-        cells = jnp.sum(lax.stop_gradient(excess[1:]) < level[None], axis=0, dtype=jnp.int32)
+        cells = jnp.sum(lax.stop_gradient(excess[1:, 0]) < level[None], axis=0, dtype=jnp.int32)
         return _Drawn(cells, jr.uniform(places, shape, dtype)), excess
 
     def lengths(self, cells, places) -> Array:

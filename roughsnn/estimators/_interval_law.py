@@ -113,7 +113,8 @@ def interval_law(
 
     which no intensity divides. As $S \Lambda \le 1/e$ beyond a dead part, it has all moments; its
     standard deviation grows like the square root of the steepness of the intensity, and is a few
-    gradients where that of a spike time's derivative is infinite.
+    gradients where that of a spike time's derivative is infinite. Paths come in pairs with opposite
+    noise, which has the variance of as many independent ones or less.
 
     A square or product of two expectations is estimated without bias from two laws of different
     keys.
@@ -168,6 +169,8 @@ def walk_from(
 ) -> Any:
     r"""Potentials of `paths` without events, from `start` on, by Euler's method.
 
+    The noise of the second half of the paths is the opposite of that of the first.
+
     Returns:
         `look` of $\Lambda - \alpha$ of all paths, at each edge of the grid.
     """
@@ -187,7 +190,8 @@ def walk_from(
         moved = v + mu1 * (current - v) * dt
         if neuron.sigma is not None:
             strength = jnp.reshape(neuron.sigma, ()) * np.sqrt(dt)
-            moved = moved + strength * normals(key, cell, v.shape, dtype)
+            half = normals(key, cell, (-(-v.shape[0] // 2),), dtype)
+            moved = moved + strength * jnp.concatenate([half, -half])[: v.shape[0]]
         integrated = integrated + intensity * dt
         return (moved, integrated), look(integrated - alpha)
 

@@ -49,9 +49,9 @@ def test_the_mean_interval_is_that_of_the_law():
     def both(theta):
         neuron, _ = steep(theta)
         estimate = rs.Conditional(points=None)(neuron, simulation, rs.MeanLoss(time), jr.key(5))
-        # the noise of the rule
+        # the noise of the rule: a path and its opposite for each trial
         law = lambda n: rs.interval_law(  # noqa: E731
-            n, 4.0, 0.02, key=jr.fold_in(jr.key(5), 0), num_paths=64, input_current=2.4
+            n, 4.0, 0.02, key=jr.fold_in(jr.key(5), 0), num_paths=128, input_current=2.4
         )
         expected = jax.grad(lambda n: jnp.sum(law(n).survival[1:]) * 0.02)(neuron)
         return estimate.gradient, expected

@@ -1,5 +1,7 @@
 """Neurons that a stimulus drives: likelihood, reading, fit."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -225,6 +227,8 @@ def test_a_run_from_files_to_a_report(tmp_path, monkeypatch):
     assert report.startswith(("The fit passes", "**Do not trust"))
     saved = io.read_model(outcome.folder / "models" / "driven-neuron-0.model")
     assert saved.window == pytest.approx(4.0)
+    with pytest.raises(ValueError, match=r"`prior` is 2\.0, which is not used with `stimulus`"):
+        run(dataclasses.replace(settings, prior=2.0))
     with pytest.raises(ValueError, match=r"`bin` is 0\.1, which is not used without `stimulus`"):
         run(Settings(spikes=(tmp_path / "spikes.csv",), bin=0.1))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+import experiments.benchmarks.recorded_spike_trains as recorded_study
 import roughsnn as rs
 from experiments.benchmarks.recorded_spike_trains import judge_fits, study
 from experiments.recorded_spike_trains import Settings, choosing, run
@@ -26,6 +27,7 @@ from experiments.recorded_spike_trains.judging import (
 from experiments.recorded_spike_trains.models import MODELS
 from experiments.recorded_spike_trains.reading import read_recording
 from experiments.recorded_spike_trains.remembering import Memory, identity_of
+from experiments.recorded_spike_trains.reporting import doubts, first_line
 from experiments.recorded_spike_trains.rescaling import rescale, rescale_part
 from experiments.recorded_spike_trains.splitting import Part, split
 from experiments.recorded_spike_trains.target import loss_by_chance
@@ -304,7 +306,9 @@ class Watched(Memory):
 @pytest.mark.slow
 def test_a_fit_with_trials_neurons_and_conditions(tmp_path, monkeypatch):
     # The other baselines compile for long.
-    monkeypatch.setattr(recorded_fit, "fit_baselines", lambda part: ([Renewal.poisson(part)], []))
+    monkeypatch.setattr(
+        recorded_fit, "fit_baselines", lambda part, _: ([Renewal.poisson(part)], [])
+    )
     path = _recording(tmp_path, 1, {"on": 0.5, "off": 0.8}, 2, 2, 80)
     settings = Settings(
         spikes=(path,), trial_column="trial", neuron_column="neuron", condition_column="light",
@@ -338,7 +342,9 @@ def test_a_fit_with_trials_neurons_and_conditions(tmp_path, monkeypatch):
             )  # fmt: skip
             rates = [np.asarray(rs.spike_rates(x)).mean() for x in (again, generated)]
             np.testing.assert_allclose(*rates, rtol=0.2)
-    assert "time constant of the leak" in (outcome.folder / "report.md").read_text()
+    written = (outcome.folder / "report.md").read_text()
+    assert "time constant of the leak" in written
+    assert written.startswith(("The fit passes", "**Do not trust"))
     # resumed with a checkpoint less, the run writes the same
     before = {
         p.name: p.read_bytes() for p in outcome.folder.glob("*.[cjm]*") if p.stem != "settings"
@@ -396,3 +402,67 @@ def test_the_study_says_what_is_missing_and_judges_a_run(tmp_path):
     assert set(judge_fits(worse).missed) == {
         "on_interval_distance_above_best_baseline", "on_kernel_test_p", "on_time_rescaling_p",
     }  # fmt: skip
+
+
+def test_the_first_line_says_what_speaks_against_a_fit():
+    training = Verdict("0", "on", "recorded, training part", 10.0, 1.0, np.nan)
+    good = Verdict(
+        "0", "on", "lif, a loss", 11.0, 1.0, 1.0, rescaling_p=0.3, kernel_p=0.2, above_best=0.01,
+        above_best_error=0.02,
+    )  # fmt: skip
+    poisson = dataclasses.replace(good, generator="Poisson", kernel_p=0.001, rate=100.0)
+    assert doubts([training, poisson, good]) == []
+    assert first_line([]) == "The fit passes its tests on the held-out part."
+    for change, words in (
+        (dict(rescaling_p=0.04), "time-rescaling test rejects"),
+        (dict(kernel_p=0.01), "kernel test rejects"),
+        (dict(rate=25.0), "runs away"),
+        (dict(above_best=0.03), "baseline's intervals are closer"),
+    ):
+        told = doubts([training, poisson, dataclasses.replace(good, **change)])
+        assert len(told) == 1
+        assert words in told[0]
+        assert first_line(told).startswith("**Do not trust this fit without a look:** neuron 0")
+
+
+def test_a_study_of_many_fits_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
+    """With fits that write what a fit writes; the third is cut off, and made once more."""
+    begun = []
+
+    def run(settings):
+        with rs.RunFolder.start(settings) as folder:
+            begun.append((settings.hold_out, settings.seed, folder.resumed))
+            if len(begun) == 3:
+                raise KeyboardInterrupt
+            rows = [
+                Verdict("0", "a", name, 10.0, 1.0, 1.0, 0.1, kernel_p=p, above_best=above,
+                        above_best_error=0.01)
+                for name, p, above in (
+                    ("recorded, training part", 0.5, np.nan), ("Poisson", 0.001, np.nan),
+                    ("lif, signature-kernel MMD", 0.5, 0.002 * settings.seed),
+                )
+            ]  # fmt: skip
+            losses = {"at the start": 0.2, "after training": 0.1, "by chance": 0.3}
+            verdicts = [
+                {k: None if v != v else v for k, v in dataclasses.asdict(row).items()}
+                for row in rows
+            ]
+            folder.write_json("results.json", {
+                "verdicts": verdicts, "losses": {"lif, signature-kernel MMD": [losses]},
+            })  # fmt: skip
+        return dataclasses.make_dataclass("Outcome", ["folder"])(folder.path)
+
+    monkeypatch.setattr(recorded_study, "run", run)
+    (tmp_path / "a.csv").touch()
+    arguments = dict(
+        spikes=(tmp_path / "a.csv",), splits=(0, 1), seeds=(0, 1), output=tmp_path / "fits"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        study(**arguments)
+    found = study(**arguments)
+    assert begun == [(0, 0, False), (0, 1, False), (1, 0, False), (1, 0, True), (1, 1, False)]
+    assert found.holds
+    name = "a: median of distance above best baseline less standard error"
+    np.testing.assert_allclose(found.figures[name], 0.001 - 0.01)
+    assert study(**arguments).figures == found.figures
+    assert len(begun) == 5

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..reading import Recording
+from ..reporting import first_line
 from .data import DrivenData
 from .fitting import DrivenFit
 from .judging import DrivenVerdict
@@ -83,14 +84,8 @@ def driven_report(
     recording: Recording, sections, verdicts: list[DrivenVerdict], remarks: list[str]
 ) -> str:
     """The report as Markdown."""
-    doubts = warnings_of(verdicts)
-    first = (
-        "The fit passes its tests on the held-out part."
-        if not doubts
-        else "**Do not trust this fit without a look:** " + "; ".join(doubts) + "."
-    )
     lines = [
-        first, "", "# Fitted to spikes with their stimulus", "",
+        first_line(warnings_of(verdicts)), "", "# Fitted to spikes with their stimulus", "",
         "Every third block of thirty mean intervals is held out. *Log-likelihood* is that of a "
         "held-out spike given all that came before, in nats above the Poisson process of the "
         "training rate; *above glm* the same above the GLM, with its standard error over the "
