@@ -96,15 +96,15 @@ class Coupled(eqx.Module):
         loads = np.stack([np.asarray(n.weights) for n in own], 1)
         spread = loads.std(1, keepdims=True) / 3
         loads = np.c_[loads, spread * random.normal(size=(len(loads), hidden))]
-        pairs = np.zeros((0, 2), int) if pairs is None else pairs
-        strengths = np.zeros(len(pairs))
+        coupled = np.zeros((0, 2), int) if pairs is None else pairs
+        strengths = np.zeros(len(coupled))
         for extra in range(num, num + hidden):
             to = np.sort(random.permutation(num)[: max(num // 10, 1)])
-            pairs = np.r_[pairs, np.c_[np.full(to.size, extra), to]]
+            coupled = np.r_[coupled, np.c_[np.full(to.size, extra), to]]
             strengths = np.r_[strengths, random.normal(size=to.size)]
         connections = None
-        if len(pairs):
-            connections = rs.SparseConnections(pairs[:, 0], pairs[:, 1], num + hidden)
+        if len(coupled):
+            connections = rs.SparseConnections(coupled[:, 0], coupled[:, 1], num + hidden)
         return cls(
             *(jnp.asarray(x) for x in (of["offset"], loads, of["log_leak"], of["reset"])),
             jnp.asarray(strengths), jnp.asarray(of["units"]), connections, hidden,
