@@ -12,9 +12,6 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 	"$$p" -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& echo "$$p" && break; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# Compiling all that is installed takes a minute of the processor. `make test` leaves it to the
-# programs that import it, and most is never imported.
-COMPILE ?=
 PYTEST_ARGS ?=
 # A second Python, for a smoke test only; empty where there is none.
 PYTHON312 ?= $(shell { command -v python3.12; \
@@ -41,13 +38,13 @@ $(BIN)/python:
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	@echo "Installing pinned versions into $(VENV); the first time takes a minute or two"
-	@$(PIP) install -qq $(COMPILE) -r requirements.lock
+	@$(PIP) install -qq -r requirements.lock
 	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	@echo "Installing the tools of the tests and the docs into $(VENV)"
-	@$(PIP) install -qq $(COMPILE) -r requirements-dev.lock
+	@$(PIP) install -qq -r requirements-dev.lock
 	@touch $@
 
 install: $(VENV)/.installed ## the environment with what the experiments need
@@ -70,7 +67,7 @@ TOOK = failed=$$?; took=$$(($$(date +%s) - $(STARTED))); \
 # the run.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory -j4
 test: ## install, then everything CI checks
-	@$(SIDE_BY_SIDE) COMPILE=--no-compile install-dev install-3.12
+	@$(SIDE_BY_SIDE) install-dev install-3.12
 	@echo "== $$($(BIN)/python --version)"
 	@$(SIDE_BY_SIDE) $(if $(findstring output-sync,$(.FEATURES)),--output-sync=target) \
 		smoke-3.12 lint types docs
