@@ -56,8 +56,7 @@ def train(
     seed: int,
     frozen: bool = False,
 ) -> list[float]:
-    """Train a classifier, and test it with weights averaged over each epoch: those after the last
-    sample depend much on which samples came last.
+    """Train a classifier.
 
     Args:
         setting: sizes and constants.
@@ -76,22 +75,15 @@ def train(
         rule = BPSTDP(setting.rate, setting.window, (not frozen, True))
         start, order, noise, test = jr.split(jr.key(seed), 4)
 
-        def sample(carry, given):
-            layers, mean, number = carry
+        def sample(layers, given):
             n, key = given
-            layers = rule.present(layers, _spikes(values[n], key), labels[n])
-            number = number + 1
-            pairs = zip(mean, layers.weights, strict=True)
-            weights = tuple(m + (w - m) / number for m, w in pairs)
-            return (layers, weights, number), None
+            return rule.present(layers, _spikes(values[n], key), labels[n]), None
 
         @jax.jit
         def epoch(layers, number):
             shuffled = jr.permutation(jr.fold_in(order, number), values.shape[0])
             keys = jr.split(jr.fold_in(noise, number), values.shape[0])
-            begin = layers, layers.weights, jnp.float32(0)
-            (layers, mean, _), _ = lax.scan(sample, begin, (shuffled, keys))
-            return layers, IntegrateAndFireLayers(mean, setting.thresholds)
+            return lax.scan(sample, layers, (shuffled, keys))[0]
 
         @jax.jit
         def decided(layers):
@@ -99,10 +91,9 @@ def train(
             counts = jax.vmap(lambda x, key: layers.counts(_spikes(x, key)))(others, keys)
             return jnp.argmax(counts, axis=1)
 
-        layers = averaged = network(setting, values.shape[1], start)
-        found = []
+        layers, found = network(setting, values.shape[1], start), []
         for number in range(epochs + 1):
             if number:
-                layers, averaged = epoch(layers, number)
-            found.append(100 * float(np.mean(np.asarray(decided(averaged)) == wanted)))
+                layers = epoch(layers, number)
+            found.append(100 * float(np.mean(np.asarray(decided(layers)) == wanted)))
     return found
