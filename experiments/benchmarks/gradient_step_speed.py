@@ -66,6 +66,7 @@ def study(repeats: int = 30, draws: int = 48) -> Study:
         "network_cells_compile_seconds": "<= 3.5",
         "network_signature_over_simple_wall": "<= 1.5",
         "network_partners_over_simple_wall": "<= 3",
+        "network_kernel_over_simple_wall": "<= 3",
         "partners_gradient_variance_ratio": "<= 1.5",
         "partners_gradient_bias_in_errors": "<= 4",
     }
