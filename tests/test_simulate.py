@@ -2,11 +2,13 @@
 
 import diffrax as dfx
 import equinox as eqx
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 import roughsnn as rs
 
@@ -20,7 +22,8 @@ def trains():
     return rs.simulate(NEURON, 0.0, 1.0, 0.05, num_samples=LARGEST, **ARGUMENTS)
 
 
-@pytest.mark.parametrize("n", [0, 4])
+@settings(max_examples=4)
+@given(st.integers(0, LARGEST))
 def test_a_sample_does_not_depend_on_the_size_of_the_batch(trains, n):
     # bits may differ: another size is another program
     fewer = rs.simulate(NEURON, 0.0, 1.0, 0.05, num_samples=n, **ARGUMENTS)
