@@ -128,10 +128,10 @@ class Problem:
 
     def residuals(self, parameters: Parameters, key) -> "Residuals":
         """Two residuals of a batch each, differentiable in the parameters."""
-        # side by side in one pass, as small batches cost what their steps cost
-        first, second = jax.vmap(
-            lambda k: residual(parameters, self.tables, k, self.plan, self.plan.batch)[0]
-        )(jax.random.split(key))
+        first, second = (
+            residual(parameters, self.tables, k, self.plan, self.plan.batch)[0]
+            for k in jax.random.split(key)
+        )
         flat = jax.flatten_util.ravel_pytree(parameters)[0]
         start = jax.flatten_util.ravel_pytree(self.template)[0]
         off = jnp.asarray(self.weight, flat.dtype) * (flat - start)
