@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
+import equinox as eqx
 from jaxtyping import Array, Float
 
 from roughsnn.spikes import SpikeTrains
@@ -60,12 +61,14 @@ def require_comparable(generated: SpikeTrains, observed: Observed, dtype: object
     known = ""
     if not is_traced(different):
         known = f": {_lengths(generated.duration)} and {_lengths(observed.duration)}"
-    return refuse_if(
-        generated,
+    # Only the times carry the check: a window that is known stays known.
+    times = refuse_if(
+        generated.times,
         different,
         f"`generated` and `observed` have windows of different lengths{known}. Simulate on "
         "windows as long as those of the data, or cut the longer ones with `window`.",
     )
+    return eqx.tree_at(lambda trains: trains.times, generated, times)
 
 
 def _lengths(duration: Float[Array, "..."]) -> str:

@@ -32,6 +32,7 @@ def event_kernel_gram(
     tolerance: float = 1e-6,
     orders: tuple[int, int] | None = None,
     max_simultaneous: int | None = None,
+    path_size: tuple[float, float] | None = None,
     return_error: bool = False,
 ) -> Any:
     r"""Signature kernel of every train of `x` with every train of `y`.
@@ -73,12 +74,13 @@ def event_kernel_gram(
             different neurons share. Raw counts (1) let a few pairs carry the whole kernel, see
             `suggested_neuron_scale`.
         tolerance: relative truncation error asked for. It sets the orders, from the scales and the
-            number of spikes; where these are not known because of `jit`, as for $a\,T = 1$ and
-            $s = 1$, and from the room for spikes. Larger ones are refused there if the estimate of
-            the error is then above 100 times the tolerance.
+            number of spikes; where these are not known because of `jit`, as `path_size`
+            says, or for $a\,T = 1$ and $s = 1$, and from the room for spikes. What is larger is
+            refused there if the estimate of the error is above 100 times the tolerance.
         orders: of the series along time and along jumps, instead of `tolerance`.
         max_simultaneous: most spikes at one time in one train. Found from the data where these are
             known; inside `jit` it is 1 unless given, and a tie is then an error.
+        path_size: $a\,T$ and the largest $s$, to choose the orders where `jit` hides these.
         return_error: also return an estimate of the relative truncation error of every entry.
 
     Returns:
@@ -115,6 +117,7 @@ def event_kernel_gram(
         tolerance,
         orders,
         max_simultaneous,
+        path_size,
         whole=not symmetric,
     )
 
@@ -142,6 +145,7 @@ def event_kernel(
     tolerance: float = 1e-6,
     orders: tuple[int, int] | None = None,
     max_simultaneous: int | None = None,
+    path_size: tuple[float, float] | None = None,
     return_error: bool = False,
 ) -> Any:
     """Signature kernel of each train of `x` with the train of `y` at the same place in the batch.
@@ -171,6 +175,7 @@ def event_kernel(
         tolerance,
         orders,
         max_simultaneous,
+        path_size,
     )
     value, error = value.reshape(batch), error.reshape(batch)
     return (value, error) if return_error else value
@@ -197,6 +202,7 @@ def _kernel_of_pairs(
     tolerance: float,
     orders: tuple[int, int] | None,
     max_simultaneous: int | None,
+    path_size: tuple[float, float] | None,
     whole: bool = False,
 ) -> tuple[Array, Array]:
     dtype = x.times.dtype
@@ -214,7 +220,15 @@ def _kernel_of_pairs(
             f"`time_scale` has shape {jnp.shape(time_scale)}; it must be a single number."
         )
     jumps = most_spikes(x) + most_spikes(x if y is None else y)
-    chosen = _orders(x, time_scale, neuron_scale, tolerance, orders, jumps)
+    # Both have windows of one length; that of a model may be unknown where the data's is known.
+    known = [t.duration for t in (x, x if y is None else y) if not is_traced(t.duration)]
+    traced_time, traced_jumps = not known or is_traced(time_scale), is_traced(neuron_scale)
+    length, size = path_size or (1.0, 1.0)
+    if not traced_time:
+        length = scaled_length(known[0], time_scale)
+    if not traced_jumps:
+        size = largest_jump(neuron_scale)
+    chosen = _orders(length, size, tolerance, orders, jumps)
     if y is not None and not same_window(x, y):
         message = (
             "`x` and `y` have windows of different lengths; bring them to one with `window` first."
@@ -236,7 +250,7 @@ def _kernel_of_pairs(
         can_compute(dtype, chosen),
         whole,
     )
-    guessed = orders is None and is_traced((time_scale, x.duration, neuron_scale))
+    guessed = orders is None and (traced_time or traced_jumps)
     if guessed:
         # Where the kernel is too large the estimate means nothing.
         poor = ~wrong & jnp.any(error > _MOST_TIMES_TOLERANCE * tolerance)
@@ -262,7 +276,7 @@ def _run(trains, rows, columns, time_scale, neuron_scale, slots, orders, compile
     return *found, *_overflow(found[0], trains, time_scale, neuron_scale)
 
 
-def _orders(x, time_scale, neuron_scale, tolerance, orders, jumps: int) -> Orders:
+def _orders(length: float, size: float, tolerance: float, orders, jumps: int) -> Orders:
     if orders is not None:
         time, jump = orders
         if time < 2 or jump < 2:
@@ -270,15 +284,19 @@ def _orders(x, time_scale, neuron_scale, tolerance, orders, jumps: int) -> Order
         return Orders(int(time), int(jump))
     if not tolerance > 0:
         raise ValueError(f"`tolerance` is {tolerance}; it must be positive.")
-    # NumPy, as inside `jit` even known arrays turn into traced ones under JAX's operations.
-    length = 1.0
-    if not is_traced((time_scale, x.duration)):
-        length = float(time_scale) * float(np.max(np.asarray(x.duration), initial=0))
-    size = 1.0
-    if not is_traced(neuron_scale):
-        largest = float(np.max(np.abs(np.asarray(neuron_scale))))
-        size = largest if np.ndim(neuron_scale) < 2 else math.sqrt(largest)
     return Orders(order_for_square(length**2, tolerance), order_for_jumps(size, tolerance, jumps))
+
+
+# NumPy, as inside `jit` even known arrays turn into traced ones under JAX's operations.
+def scaled_length(duration: Any, time_scale: Any) -> float:
+    """Length of the longest window times the scale of time, of known numbers."""
+    return abs(float(time_scale)) * float(np.max(np.asarray(duration), initial=0))
+
+
+def largest_jump(neuron_scale: Any) -> float:
+    """Size of the largest jump, of known scales of neurons or a matrix."""
+    largest = float(np.max(np.abs(np.asarray(neuron_scale)), initial=0))
+    return largest if np.ndim(neuron_scale) < 2 else math.sqrt(largest)
 
 
 def most_spikes(trains: SpikeTrains) -> int:

@@ -195,7 +195,7 @@ def _within(x: Any, kernel: Kernel, tile: int) -> tuple[Array, Array]:
         gram = real_array("kernel", kernel(part))
         return jnp.sum(gram), jnp.trace(gram)
 
-    within, across = _made_anew(on_diagonal, x), _made_anew(_sum_of(kernel), x)
+    within, across = _made_anew(on_diagonal), _made_anew(_sum_of(kernel))
     sums, traces = zip(*map(within, parts), strict=True)
     total = functools.reduce(operator.add, sums)
     for i, part in enumerate(parts):
@@ -205,7 +205,7 @@ def _within(x: Any, kernel: Kernel, tile: int) -> tuple[Array, Array]:
 
 
 def _across(x: Any, y: Any, kernel: Kernel, tile: int) -> Array:
-    across = _made_anew(_sum_of(kernel), (x, y))
+    across = _made_anew(_sum_of(kernel))
     sums = [across(a, b) for a in _tiles(x, tile) for b in _tiles(y, tile)]
     return sum(sums[1:], sums[0])
 
@@ -265,9 +265,23 @@ def _grams(gram_xx: Any, gram_yy: Any, gram_xy: Any) -> tuple[Array, Array, Arra
     return xx, yy, xy
 
 
-def _made_anew(function: Callable, samples: Any) -> Callable:
-    """`function`, made anew in reverse mode; known samples stay known, as a kernel may ask."""
-    return jax.checkpoint(function) if is_traced(samples) else function
+def _made_anew(function: Callable) -> Callable:
+    """`function`, made anew in reverse mode; what is known stays known, as a kernel may ask."""
+
+    def call(*samples):
+        leaves, structure = jax.tree.flatten(samples)
+        traced = [leaf for leaf in leaves if is_traced(leaf)]
+        if not traced:
+            return function(*samples)
+
+        def of_traced(*values):
+            found = iter(values)
+            whole = [next(found) if is_traced(leaf) else leaf for leaf in leaves]
+            return function(*jax.tree.unflatten(structure, whole))
+
+        return jax.checkpoint(of_traced)(*traced)
+
+    return call
 
 
 def _tiles(x: Any, tile: int) -> list:

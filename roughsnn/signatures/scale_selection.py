@@ -1,5 +1,6 @@
 """How large a jump should be: chosen from the trains, or for the power of a test."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -169,7 +170,7 @@ def neuron_scale_by_power(
             order_for_square(length**2, kernel.tolerance),
             order_for_jumps(float(scales.max()), kernel.tolerance, 2 * most_spikes(pooled)),
         )
-        trial = _replace_static(kernel, orders=orders)
+        trial = dataclasses.replace(kernel, orders=orders)
     criteria = []
     for scale in scales:
         gram = _with_scale(trial, scale)(pooled)
@@ -205,15 +206,4 @@ def _split(
 def _with_scale(kernel: SignatureKernel, scale: np.floating) -> SignatureKernel:
     return eqx.tree_at(
         lambda k: k.neuron_scale, kernel, float(scale), is_leaf=lambda leaf: leaf is None
-    )
-
-
-def _replace_static(kernel: SignatureKernel, *, orders: tuple[int, int]) -> SignatureKernel:
-    return SignatureKernel(
-        kernel.time_scale,
-        kernel.neuron_scale,
-        kernel.normalise,
-        kernel.tolerance,
-        orders,
-        kernel.max_simultaneous,
     )

@@ -1,13 +1,24 @@
 """The signature kernel as one object, which losses, tests and selections of scale take."""
 
+import dataclasses
+import math
+
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from ..spikes.checks import is_traced
 from ..spikes.trains import SpikeTrains
 from ..spikes.windows import common_duration
-from .event_kernel import event_kernel, event_kernel_gram, suggested_neuron_scale
+from .event_kernel import (
+    event_kernel,
+    event_kernel_gram,
+    largest_jump,
+    scaled_length,
+    suggested_neuron_scale,
+)
 
 
 class SignatureKernel(eqx.Module):
@@ -39,6 +50,8 @@ class SignatureKernel(eqx.Module):
         tolerance: relative truncation error of the kernel.
         orders: of the two power series, instead of `tolerance`.
         max_simultaneous: most spikes at one time in one train; needed inside `jit` if it is not 1.
+        path_size: length of the trains' window times `time_scale`, and size of the largest jump,
+            from which the orders are chosen where `jit` hides them; `fixed_for` notes both.
 
     Raises:
         ValueError: `tolerance` or `max_simultaneous` outside its range, at construction; what
@@ -55,6 +68,7 @@ class SignatureKernel(eqx.Module):
     tolerance: float = eqx.field(default=1e-6, static=True)
     orders: tuple[int, int] | None = eqx.field(default=None, static=True)
     max_simultaneous: int | None = eqx.field(default=None, static=True)
+    path_size: tuple[float, float] | None = eqx.field(default=None, static=True)
 
     def __check_init__(self):
         if not self.tolerance > 0:
@@ -72,6 +86,8 @@ class SignatureKernel(eqx.Module):
     def fixed_for(self, *samples: SpikeTrains) -> "SignatureKernel":
         """This kernel with each scale that was left out found from all trains of `samples`.
 
+        Outside of `jit` it also notes how large the paths are, so that it is as exact inside.
+
         Raises:
             ValueError: no sample given.
         """
@@ -84,6 +100,13 @@ class SignatureKernel(eqx.Module):
         if kernel.neuron_scale is None:
             pooled = samples[0] if len(samples) == 1 else SpikeTrains.concatenate(samples)
             kernel = _with(kernel, "neuron_scale", suggested_neuron_scale(pooled))
+        scales = (kernel.time_scale, kernel.neuron_scale)
+        durations = [sample.duration for sample in samples]
+        if kernel.path_size is None and not is_traced((scales, durations)):
+            longest = max(np.max(np.asarray(d), initial=0) for d in durations)
+            size = scaled_length(longest, kernel.time_scale), largest_jump(kernel.neuron_scale)
+            # Rounded, as each other size is another compiled program.
+            kernel = dataclasses.replace(kernel, path_size=tuple(map(_rounded_up, size)))
         return kernel
 
     def __call__(
@@ -153,8 +176,14 @@ class SignatureKernel(eqx.Module):
             "tolerance": self.tolerance,
             "orders": self.orders,
             "max_simultaneous": self.max_simultaneous,
+            "path_size": self.path_size,
         }
 
 
 def _with(kernel: SignatureKernel, name: str, value: Array) -> SignatureKernel:
     return eqx.tree_at(lambda k: getattr(k, name), kernel, value, is_leaf=lambda leaf: leaf is None)
+
+
+def _rounded_up(size: float) -> float:
+    """The next power of the fourth root of two."""
+    return 2 ** (math.ceil(4 * math.log2(size) - 1e-6) / 4) if size > 0 else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -397,18 +398,23 @@ class SpikeTrains(eqx.Module):
         inner = (slice(None),) * 2 if Ellipsis in map(_ellipsis, index) else ()
         return _assembled(
             self.times[spikes], self.neurons[spikes], self.overflowed[index], self.grazing[index],
-            *self._windows(lambda x: x[index], lambda x: x[(*index, *inner)]), self.num_neurons,
+            *self._windows(
+                lambda x: x[index], lambda x: x[(*index, *inner)], traced=is_traced(index)
+            ), self.num_neurons,
             self._presence_as(lambda x: x[(*index, *inner)]),
         )  # fmt: skip
 
     def _presence_as(self, change: Callable) -> Presence | None:
         return None if self.presence is None else self.presence.of(change)
 
-    def _windows(self, of_trains: Callable, of_bits: Callable) -> tuple:
+    def _windows(self, of_trains: Callable, of_bits: Callable, traced: bool = False) -> tuple:
         """What is shared by all trains as it is, what each has of its own changed."""
         bits, length, batch = self.window_bits, self.duration, self.batch_shape
-        bits = bits if bits.ndim == 2 else of_bits(spread(bits, batch, inner=2))
-        return bits, length if length.ndim == 0 else of_trains(spread(length, batch))
+        # Windows that are known stay so inside `jit`: a kernel may ask how long they are.
+        known = not traced and not is_traced((bits, length))
+        with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():
+            bits = bits if bits.ndim == 2 else of_bits(spread(bits, batch, inner=2))
+            return bits, length if length.ndim == 0 else of_trains(spread(length, batch))
 
     def reshape(self, *batch_shape: int) -> SpikeTrains:
         """Trains with another batch shape of the same size; one entry may be -1."""

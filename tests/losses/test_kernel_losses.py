@@ -104,6 +104,26 @@ def test_a_target_gives_the_same_and_keeps_the_kernel(generated, observed):
         np.testing.assert_allclose(target.kernel.neuron_scale, 1 / np.sqrt(6 / 3), rtol=1e-12)
 
 
+@pytest.mark.parametrize("where", ["closed over", "an argument"])
+def test_a_loss_inside_jit_is_as_exact_as_outside(generated, observed, where):
+    """A window five units of the kernel long needs more orders than one unit does; jit hides it.
+
+    Tolerance: twice that of the kernel, as orders may differ by one.
+    """
+    loss = SignatureMMDLoss(SignatureKernel(5.0, 1.3, normalise=True, max_simultaneous=2))
+    target = loss.target(observed)
+    if where == "closed over":
+        inside = jax.jit(lambda times: loss(_with_times(generated, times), observed))
+        value = inside(generated.times)
+    else:
+        value = jax.jit(loss)(generated, target)
+    np.testing.assert_allclose(value, loss(generated, observed), atol=2e-6)
+
+
+def _with_times(trains, times):
+    return eqx.tree_at(lambda t: t.times, trains, times)
+
+
 def _with_ties(kernel):
     return SignatureKernel(normalise=kernel.normalise, max_simultaneous=2)
 
