@@ -1,6 +1,6 @@
 """Yin-Yang by exact gradients of spike times: three ways to compute them, and what they learn.
 
-Networks, data and the start of training are those of the study `yin-yang`.
+The study `yin-yang` trains the same networks longer.
 """
 
 from typing import Any
@@ -13,9 +13,8 @@ import numpy as np
 
 import roughsnn as rs
 
-from ..benchmarks import _yin_yang_delays as delayed
-from ..benchmarks.yin_yang import data_of, loss_of, network, protocol, trained
-from . import event_prop
+from . import delayed, event_prop
+from .classifier import data_of, loss_of, network, protocol, trained
 
 TRAIN_SEED, TEST_SEED = 42, 40
 RATE, RATE_WITH_DELAYS = 5e-3, 3e-2

@@ -10,8 +10,8 @@ import numpy as np
 
 import roughsnn as rs
 from experiments.benchmarks.eventprop_and_delays import study
-from experiments.benchmarks.yin_yang import data_of, loss_of, network, protocol
 from experiments.eventprop_and_delays import single_neuron, yin_yang
+from experiments.eventprop_and_delays.classifier import data_of, loss_of, network, protocol
 from experiments.eventprop_and_delays.eventprop_and_delays import Settings, run
 from experiments.eventprop_and_delays.quadratic_neuron import (
     PhaseState,
