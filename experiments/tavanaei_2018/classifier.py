@@ -12,7 +12,7 @@ from roughsnn.plasticity import BPSTDP, IntegrateAndFireLayers
 
 CLASSES = 10
 STEPS = 50
-"""Steps of a sample."""
+"""Steps of a sample, in training."""
 
 
 class Setting(NamedTuple):
@@ -24,6 +24,8 @@ class Setting(NamedTuple):
         spread: standard deviation of the weights at the start.
         rate: learning rate.
         window: steps.
+        steps_of_test: how long a sample of the test is shown; longer than in training, so that
+            fewer outputs share the largest count.
     """
 
     hidden: int = 100
@@ -31,6 +33,7 @@ class Setting(NamedTuple):
     spread: float = 0.1
     rate: float = 5e-4
     window: int = 4
+    steps_of_test: int = 4 * STEPS
 
 
 def network(setting: Setting, inputs: int, key: Any) -> IntegrateAndFireLayers:
@@ -43,9 +46,9 @@ def network(setting: Setting, inputs: int, key: Any) -> IntegrateAndFireLayers:
     return IntegrateAndFireLayers(weights, setting.thresholds)
 
 
-def _spikes(values: Any, key: Any) -> Any:
+def _spikes(values: Any, key: Any, steps: int = STEPS) -> Any:
     """Spikes of every input at random, with its value as the probability in each step."""
-    return (jr.uniform(key, (STEPS, values.shape[-1]), jnp.float32) < values).astype(jnp.float32)
+    return (jr.uniform(key, (steps, values.shape[-1]), jnp.float32) < values).astype(jnp.float32)
 
 
 def train(
@@ -56,7 +59,8 @@ def train(
     seed: int,
     frozen: bool = False,
 ) -> list[float]:
-    """Train a classifier.
+    """Train a classifier, and test it with weights averaged over each epoch: those after the last
+    sample depend much on which samples came last.
 
     Args:
         setting: sizes and constants.
@@ -75,25 +79,35 @@ def train(
         rule = BPSTDP(setting.rate, setting.window, (not frozen, True))
         start, order, noise, test = jr.split(jr.key(seed), 4)
 
-        def sample(layers, given):
+        def sample(carry, given):
+            layers, mean, number = carry
             n, key = given
-            return rule.present(layers, _spikes(values[n], key), labels[n]), None
+            layers = rule.present(layers, _spikes(values[n], key), labels[n])
+            number = number + 1
+            pairs = zip(mean, layers.weights, strict=True)
+            weights = tuple(m + (w - m) / number for m, w in pairs)
+            return (layers, weights, number), None
 
         @jax.jit
         def epoch(layers, number):
             shuffled = jr.permutation(jr.fold_in(order, number), values.shape[0])
             keys = jr.split(jr.fold_in(noise, number), values.shape[0])
-            return lax.scan(sample, layers, (shuffled, keys))[0]
+            begin = layers, layers.weights, jnp.float32(0)
+            (layers, mean, _), _ = lax.scan(sample, begin, (shuffled, keys))
+            return layers, IntegrateAndFireLayers(mean, setting.thresholds)
 
         @jax.jit
         def decided(layers):
             keys = jr.split(test, others.shape[0])
-            counts = jax.vmap(lambda x, key: layers.counts(_spikes(x, key)))(others, keys)
+            counts = jax.vmap(lambda x, key: layers.counts(_spikes(x, key, setting.steps_of_test)))(
+                others, keys
+            )
             return jnp.argmax(counts, axis=1)
 
-        layers, found = network(setting, values.shape[1], start), []
+        layers = averaged = network(setting, values.shape[1], start)
+        found = []
         for number in range(epochs + 1):
             if number:
-                layers = epoch(layers, number)
-            found.append(100 * float(np.mean(np.asarray(decided(layers)) == wanted)))
+                layers, averaged = epoch(layers, number)
+            found.append(100 * float(np.mean(np.asarray(decided(averaged)) == wanted)))
     return found

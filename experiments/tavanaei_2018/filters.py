@@ -106,8 +106,8 @@ def features(weights: Any, pictures: Any, key: Any) -> Float[Array, "samples fea
     r"""Spike counts of units that share filters, over the number of steps, after pooling.
 
     A unit is a leaky integrate-and-fire neuron, $U \leftarrow U / e + \cos(w, y)$ with y the spikes
-    of its patch, which fires and is reset at its threshold. Of each 2 x 2 units the one that fires
-    most is kept.
+    of its patch, which fires and is reset at its threshold. Of each 2 x 2 units, in blocks that
+    overlap by half, the one that fires most is kept.
     """
     drawn = jr.uniform(key, (STEPS, *pictures.shape), jnp.float32) < pictures
     direction = weights / jnp.linalg.norm(weights, axis=0)
@@ -122,5 +122,6 @@ def features(weights: Any, pictures: Any, key: Any) -> Float[Array, "samples fea
     samples, height, width = pictures.shape
     start = jnp.zeros((samples, height * width, weights.shape[1]), jnp.float32)
     counts = jnp.sum(lax.scan(step, start, drawn)[1], axis=0) / STEPS
-    blocks = counts.reshape(samples, height // 2, 2, width // 2, 2, -1)
-    return jnp.max(blocks, axis=(2, 4)).reshape(samples, -1)
+    counts = counts.reshape(samples, height, width, -1)
+    rows = jnp.maximum(counts[:, 1:], counts[:, :-1])
+    return jnp.maximum(rows[:, :, 1:], rows[:, :, :-1]).reshape(samples, -1)

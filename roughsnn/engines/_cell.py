@@ -202,8 +202,9 @@ def _refused(trains: SpikeTrains, wrong: dict[str, Any], dt0: float) -> SpikeTra
         "let `dt0` be at most the shortest delay, or use roughsnn.EventEngine().",
         "infinite": "A potential or a synaptic current became infinite or NaN. Check the "
         "parameters and the inputs.",
-        "crowded": "More spikes fell into one cell than the engine has room for. Prepare it on "
-        "trials with as many spikes, engine.prepared(model, protocol, num_samples=n, "
+        "crowded": "More spikes fell into one cell than the engine has room for, or delays are "
+        "longer than those it was prepared with. Prepare it on trials with as many spikes and as "
+        "long delays, engine.prepared(model, protocol, num_samples=n, "
         f"slack=3), or take a shorter dt0. If a neuron fires more than {MOST_SPIKES} times in a "
         "cell, the network is running away.",
         "overflowed": f"More spikes happened than `max_spikes` = {trains.max_spikes} has room for. "

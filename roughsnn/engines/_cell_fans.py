@@ -57,7 +57,7 @@ class ListNeed(eqx.Module):
             events = math.ceil(events * lanes / room.lanes)
         return FanRooms(
             enough(self.inputs), enough(self.most.arrivals), spikes,
-            max(room.back, int(self.most.back)), events, lanes,
+            max(room.back, enough(self.most.back)), events, lanes,
             in_one_round(slack * float(self.most.rows)), self.samples,
         )  # fmt: skip
 

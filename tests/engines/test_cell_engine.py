@@ -285,6 +285,31 @@ def test_training():
     assert losses[-1] < 0.2 * losses[0]
 
 
+def test_delays_that_grew_since_an_engine_was_prepared():
+    """Within the slack a prepared engine computes longer delays; beyond it refuses them."""
+    neurons = rs.LIF(2, mu1=1.0, mu2=1.0)
+    inputs = rs.SpikeTrains.from_lists([([0.5], [0])], t0=0.0, t1=8.0, num_neurons=1)
+    given = rs.Protocol(0.0, 8.0, 0.25, max_spikes=60, input_spikes=inputs)
+    forward = rs.SparseConnections(np.array([0]), np.array([1]), 2)
+
+    def model(delay):
+        return rs.SpikingNetwork(
+            neurons, jnp.full(1, 6.0), forward, synaptic_delays=jnp.full(1, delay),
+            input_weights=jnp.array([[6.0, 0.0]]),
+        )  # fmt: skip
+
+    known = rs.CellEngine().prepared(model(1.0), given, num_samples=1, slack=2.0)
+
+    def spikes(engine, delay):
+        return engine.spike_trains(model(delay), given, key=jr.key(0), num_samples=1)
+
+    for delay in (0.5, 1.9):
+        found, fresh = (np.asarray(spikes(e, delay).times) for e in (known, rs.CellEngine()))
+        np.testing.assert_array_equal(found, fresh)
+    with pytest.raises(rs.EventSolveError, match="delays are longer"):
+        spikes(known, 3.5)
+
+
 def test_grazing_spikes():
     """A potential whose top is a rounding above the threshold."""
     # the top of the potential after a unit of current, with both rates one, is at 1, of height 1/e
