@@ -8,7 +8,8 @@ the same classifier of pixels, and each with hidden weights that do not learn.
 
 Judged is that weights under STDP find the fixed point that its rule has, to 2 %; and that the
 ConvNet reaches 96 % of digits that it has not seen, and two points more than with a frozen hidden
-layer. Accuracies are means over networks, with the same digits kept for the test.
+layer. Accuracies are means over networks, with the same digits kept for the test. Sizes and rates
+were chosen by cross-validation within the digits to learn from.
 """
 
 from typing import Any
@@ -55,7 +56,7 @@ def fixed_point_error(rate: float = 5e-4, steps: int = 200_000) -> tuple[float, 
     return float(np.max(np.abs(found / expected - 1))), rows
 
 
-def study(epochs: int = 4, seeds: int = 2, presented: int = 4000) -> Study:
+def study(epochs: int = 4, seeds: int = 3, presented: int = 4000) -> Study:
     """Learn filters and classifiers.
 
     Args:
@@ -85,7 +86,12 @@ def study(epochs: int = 4, seeds: int = 2, presented: int = 4000) -> Study:
         mean = np.mean(curves, axis=0)
         figures[name.replace(", ", "_")] = float(mean[-1])
         lines.append([name, *map(float, mean)])
-    figures["above_frozen"] = figures["convolved"] - figures["convolved_frozen"]
+    gaps = [
+        x[-1] - y[-1] for x, y in zip(kinds["convolved"], kinds["convolved, frozen"], strict=True)
+    ]
+    figures["above_frozen"] = float(np.mean(gaps))
+    if seeds > 1:
+        figures["above_frozen_error"] = float(np.std(gaps, ddof=1) / np.sqrt(seeds))
     figures["pixels_above_frozen"] = figures["pixels"] - figures["pixels_frozen"]
     bounds = {"fixed_point_error": "<= 0.02", "convolved": ">= 96", "above_frozen": ">= 2"}
     table = format_table(["probability", "mean weight", "fixed point"], rows) + "\n\n"

@@ -106,7 +106,7 @@ def data_of(seed: int, size: int) -> rs.LabelledData:
 
 def responder(model: DelayedClassifier, spikes: rs.SpikeTrains):
     """A function that gives the response to each point, cell by cell."""
-    room = 6 * (model.hidden + CLASSES)
+    room = 12 * (model.hidden + CLASSES)
 
     def protocol(spikes):
         return rs.Protocol(0.0, WINDOW, STEP, max_spikes=room, input_spikes=spikes)
@@ -150,7 +150,7 @@ def accuracies_of(
 ):  # fmt: skip
     """Test accuracy before training and after each epoch, and the seconds of training."""
     loss = rs.FirstSpikeCrossEntropy(
-        0.1, outputs=range(hidden, hidden + CLASSES), early_weight=0.003, early_time=1.28
+        0.05, outputs=range(hidden, hidden + CLASSES), early_weight=0.003, early_time=1.28
     )
     epoch = -(-len(train.inputs) // batch_size)
     rate = optax.cosine_decay_schedule(learning_rate, epochs * epoch)

@@ -17,7 +17,7 @@ from . import delayed, event_prop
 from .classifier import data_of, loss_of, network, protocol, trained
 
 TRAIN_SEED, TEST_SEED = 42, 40
-RATE, RATE_WITH_DELAYS = 5e-3, 3e-2
+RATE, RATE_WITH_DELAYS = 5e-3, 1e-2
 """Learning rates of Adam at the start, of weights alone and of weights and delays."""
 BATCH = 32
 FINE = 0.02

@@ -158,7 +158,7 @@ def fit_published(
         keys = [jr.fold_in(task.key, phase) for task in each]
         with warnings.catch_warnings():
             # a trial ends at its hundredth spike, as published: no accident
-            warnings.filterwarnings("ignore", message="In some step .* more spikes than")
+            warnings.filterwarnings("ignore", message="In .* of the steps.* more spikes than")
             if len(seeds) == 1:
                 (task,), (model,), (key,) = each, models, keys
                 results = [rs.fit(model, task.data, key=key, holdout=task.truth, **options)]
@@ -223,7 +223,7 @@ def _fit_words(settings: Settings, task: WeightsTask, seed: int, folder: rs.RunF
     curve.add(0, task.start.effective_weights)
     loss = WordsLoss()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="In some step .* more spikes than")
+        warnings.filterwarnings("ignore", message="In .* of the steps.* more spikes than")
         result = rs.fit(
             task.start,
             task.data,

@@ -378,14 +378,16 @@ def _result(
         warnings.warn(
             f"{left_out.strip()} `roughsnn.diagnose` says what to do.", RuntimeWarning, stacklevel=3
         )
-    overflowed = np.max(history["overflowed"], initial=0.0)
-    if overflowed > 0:
-        warnings.warn(
-            f"In some step{name} {overflowed:.0%} of the generated trains had more spikes than "
-            "there was room for, and the loss saw only the first of them. Raise `max_spikes`.",
-            RuntimeWarning,
-            stacklevel=3,
+    overflowed = np.asarray(history["overflowed"])
+    if np.max(overflowed, initial=0.0) > 0:
+        short = (
+            f" In {np.mean(overflowed > 0):.0%} of the steps{name} some of the generated trains, "
+            f"up to {np.max(overflowed):.0%}, had more spikes than there was room for, and the "
+            "loss saw only the first of them. Raise `max_spikes`, or prepare the engine on trials "
+            "like those of the trained model."
         )
+        message += short
+        warnings.warn(short.strip(), RuntimeWarning, stacklevel=3)
     return FitResult(
         state.model,
         state.optimiser_state,
