@@ -1,5 +1,6 @@
 """The engine that resolves all spikes of a cell side by side."""
 
+import dataclasses
 from typing import Any, get_args
 
 import equinox as eqx
@@ -110,7 +111,11 @@ class CellEngine(AbstractEngine):
         key = jr.key(0) if key is None else key
         _, _, needs, engine = self._fitted(model, protocol, key, num_samples)
         rooms = tuple(
-            need.room(room, slack) for need, room in zip(needs, engine.rooms or (), strict=True)
+            # What is needed of these is known up to a factor of two only.
+            dataclasses.replace(
+                need.room(room, slack), spikes=min(MOST_SPIKES, int(slack * room.spikes))
+            )
+            for need, room in zip(needs, engine.rooms or (), strict=True)
         )
         return CellEngine(engine.conditions, engine.layout, rooms)
 

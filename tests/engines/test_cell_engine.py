@@ -285,29 +285,34 @@ def test_training():
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_delays_that_grew_since_an_engine_was_prepared():
-    """Within the slack a prepared engine computes longer delays; beyond it refuses them."""
+def test_delays_and_bursts_that_grew_since_an_engine_was_prepared():
+    """Within the slack a prepared engine computes longer delays and bursts, beyond it refuses."""
     neurons = rs.LIF(2, mu1=1.0, mu2=1.0)
     inputs = rs.SpikeTrains.from_lists([([0.5], [0])], t0=0.0, t1=8.0, num_neurons=1)
     given = rs.Protocol(0.0, 8.0, 0.25, max_spikes=60, input_spikes=inputs)
     forward = rs.SparseConnections(np.array([0]), np.array([1]), 2)
 
-    def model(delay):
+    def model(delay, weight=6.0):
         return rs.SpikingNetwork(
             neurons, jnp.full(1, 6.0), forward, synaptic_delays=jnp.full(1, delay),
-            input_weights=jnp.array([[6.0, 0.0]]),
+            input_weights=jnp.array([[weight, 0.0]]),
         )  # fmt: skip
 
     known = rs.CellEngine().prepared(model(1.0), given, num_samples=1, slack=2.0)
 
-    def spikes(engine, delay):
-        return engine.spike_trains(model(delay), given, key=jr.key(0), num_samples=1)
+    def spikes(engine, delay, weight=6.0):
+        return engine.spike_trains(model(delay, weight), given, key=jr.key(0), num_samples=1)
 
     for delay in (0.5, 1.9):
         found, fresh = (np.asarray(spikes(e, delay).times) for e in (known, rs.CellEngine()))
         np.testing.assert_array_equal(found, fresh)
     with pytest.raises(rs.EventSolveError, match="delays are longer"):
         spikes(known, 3.5)
+    # more spikes of a neuron in one cell
+    tight = rs.CellEngine().prepared(model(1.0), given, num_samples=1, slack=1.0)
+    assert known.rooms[0].spikes == 2 * tight.rooms[0].spikes
+    found, fresh = (np.asarray(spikes(e, 1.0, 10.0).times) for e in (known, rs.CellEngine()))
+    np.testing.assert_array_equal(found, fresh)
 
 
 def test_grazing_spikes():
