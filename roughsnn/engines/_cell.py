@@ -111,7 +111,7 @@ class CellEngine(AbstractEngine):
         key = jr.key(0) if key is None else key
         _, _, needs, engine = self._fitted(model, protocol, key, num_samples)
         rooms = tuple(
-            # What is needed of these is known up to a factor of two only.
+            # Rooms for bursts were found by doubling: what is needed is not known more closely.
             dataclasses.replace(
                 need.room(room, slack), spikes=min(MOST_SPIKES, int(slack * room.spikes))
             )
