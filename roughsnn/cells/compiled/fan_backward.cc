@@ -314,7 +314,7 @@ ffi::Error compute(Reals a, Reals b, Ints sent_starts, Ints sent_others, Reals s
       states_v.element_count() ? states_v.typed_data() : nullptr,
       states_i.element_count() ? states_i.typed_data() : nullptr, ByCell(current),
       noise.element_count() ? noise.typed_data() : nullptr, cells, samples, neurons, num_inputs, num_sources,
-      int(places), int(back)};
+      int(places), cells_kept(sent_whole, back)};
   Totals totals{Total(by_a),  Total(by_b), Total(threshold), Total(reset), Total(refractory), Total(weights), Total(delays)};
   const Size size = samples * neurons;
   // (T or 1, B, N): summed over the cells where there is one of them

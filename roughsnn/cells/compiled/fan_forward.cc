@@ -364,7 +364,7 @@ ffi::Error compute(Reals a, Reals b, Reals threshold, Reals reset, Reals refract
       Fans(into_starts, into_others, into_weights, into_whole, into_rest), ByCell(current),
       noise.element_count() ? noise.typed_data() : nullptr, inputs.typed_data(),
       sources.typed_data(), cells, samples, neurons, Size(inputs.dimensions()[1]), num_sources,
-      width, int(places), int(back)};
+      width, int(places), cells_kept(sent_whole, back)};
   const Decay decay(given);
   const bool keeps_states = states_v->element_count() > 0;
   std::vector<Outcome> outcomes(samples);

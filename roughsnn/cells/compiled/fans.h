@@ -46,6 +46,16 @@ struct Fans {
         stride(rest.element_count() == 1 ? 0 : 1) {}
 };
 
+// Cells that spikes are kept for: as many as the longest delay needs, where there is room for them.
+// (More would be gone through all the same, and would push the states of neurons out of the cache.)
+int cells_kept(const Ints& whole, Size room) {
+  Size needed = 2;
+  for (Size n = 0; n < Size(whole.element_count()); ++n) {
+    needed = std::max(needed, Size(whole.typed_data()[n]) + 2);
+  }
+  return int(std::min(room, needed));
+}
+
 // What is added to a number in a cell, by sample and neuron; axes of length 1 are shared.
 struct ByCell {
   const Real* values;
