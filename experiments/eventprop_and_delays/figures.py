@@ -63,5 +63,6 @@ def draw_single_neuron(settings, results: dict[str, Any]):
             ax.axhline(target, color="0.5", lw=0.8, ls=":")
         ax.axhline(10.0, color="black", lw=0.8)
         ax.set_title(kind, fontsize=8)
+        ax.set_yscale("log")
         tidy(ax, "step", "time of both spikes" if ax is axes[0] else "")
     return figure
