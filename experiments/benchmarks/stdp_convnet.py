@@ -8,8 +8,8 @@ the same classifier of pixels, and each with hidden weights that do not learn.
 
 Judged is that weights under STDP find the fixed point that its rule has, to 2 %; and that the
 ConvNet reaches 96 % of digits that it has not seen, and two points more than with a frozen hidden
-layer. Accuracies are means over networks, with the same digits kept for the test. Sizes and rates
-were chosen by cross-validation within the digits to learn from.
+layer. Accuracies are means over networks, with the same digits kept for the test. Size and rate
+of the classifier of filters were chosen by cross-validation within the digits to learn from.
 """
 
 from typing import Any

@@ -8,7 +8,8 @@ weights and mini-batches.
 The task, the time constants, the loss and the weights at the start are those of EventProp
 (Wunderlich & Pehle 2021), who report 94.5 % after 3 epochs and 97.4 % after 20, with 200 hidden
 neurons and 10 seeds; what differs is said in `experiments/eventprop_and_delays/classifier.py`.
-Settings were chosen by the accuracy on training data, with networks of other seeds.
+Settings were chosen by the accuracy on training data, those with delays on validation data, with
+networks of other seeds.
 
 Then 4-30-3 networks in which each synapse has a delay of its own, trained beside its weight, and
 the same with all delays at their least.

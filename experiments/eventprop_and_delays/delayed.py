@@ -18,6 +18,8 @@ import optax
 import roughsnn as rs
 from roughsnn.tasks import yin_yang
 
+from .classifier import loss_of
+
 CLASSES, COORDINATES, WINDOW, STEP = 3, 4, 10.0, 0.2
 LOOKED_AT = 512
 
@@ -123,14 +125,14 @@ def responder(model: DelayedClassifier, spikes: rs.SpikeTrains):
     return respond
 
 
-def waking(hidden: int, epoch: int, share: Any, rate: float = 1e-3, factor: float = 0.85):
+def waking(hidden: int, epoch: int, schedule: Any, rate: float = 1e-3, factor: float = 0.85):
     """What strengthens the weights into neurons that fall silent, as without delays, and keeps
-    delays within their bounds. It ends with the learning rate, of which `share` is what is left in
-    a step: what goes on when nothing is learned any more undoes what was."""
+    delays within their bounds. It ends with the learning rate: what goes on when nothing is learned
+    any more undoes what was."""
 
     def wake(step, model, generated, key):
         dtype = model.into_output.dtype
-        now = rate * factor ** (step // epoch).astype(dtype) * share(step)
+        now = rate * factor ** (step // epoch).astype(dtype) * (schedule(step) / schedule(0))
         now = now.astype(dtype)
         counts = generated.counts_by_neuron
         silent = jnp.any(counts[:, hidden:] == 0, axis=0).astype(dtype)
@@ -149,9 +151,7 @@ def accuracies_of(
     epochs: int, batch_size: int, learning_rate: float, report: Any,
 ):  # fmt: skip
     """Test accuracy before training and after each epoch, and the seconds of training."""
-    loss = rs.FirstSpikeCrossEntropy(
-        0.05, outputs=range(hidden, hidden + CLASSES), early_weight=0.003, early_time=1.28
-    )
+    loss = loss_of(hidden)
     epoch = -(-len(train.inputs) // batch_size)
     rate = optax.cosine_decay_schedule(learning_rate, epochs * epoch)
     model = DelayedClassifier.at_start(hidden, jr.key(seed), learns_delays)
@@ -161,8 +161,8 @@ def accuracies_of(
         num_steps=epochs * epoch, key=jr.key(1000 + seed), batch_size=batch_size,
         trainable=lambda model: model.trained,
         metrics={"accuracy": lambda model, generated, y: loss.accuracy(generated, y)},
-        between_steps=waking(hidden, epoch, lambda step: rate(step) / learning_rate), holdout=test,
-        evaluate_every=epoch, log_every=epoch, progress=False, callback=report,
+        between_steps=waking(hidden, epoch, rate), holdout=test, evaluate_every=epoch,
+        log_every=epoch, progress=False, callback=report,
     )  # fmt: skip
     print(f"seed {seed}: {result.message}", flush=True)
     result.raise_unless_trained()

@@ -15,7 +15,7 @@ from ..spikes.checks import is_traced, refuse_if
 from ..spikes.trains import SpikeTrains
 from ..spikes.windows import common_duration
 from ._edge_series import order_for_jumps, order_for_square
-from .event_kernel import most_spikes, suggested_neuron_scale
+from .event_kernel import most_spikes, scaled_length, suggested_neuron_scale
 from .mmd import mmd2_from_grams, mmd2_standard_error
 from .signature_kernel import SignatureKernel
 
@@ -163,9 +163,7 @@ def neuron_scale_by_power(
     trial = kernel
     if kernel.orders is None and not is_traced(kernel):
         # One compiled program for all scales: the orders that the largest needs.
-        length = float(np.asarray(kernel.time_scale)) * float(
-            common_duration(pooled, "The choice of a scale")
-        )
+        length = scaled_length(common_duration(pooled, "The choice of a scale"), kernel.time_scale)
         orders = (
             order_for_square(length**2, kernel.tolerance),
             order_for_jumps(float(scales.max()), kernel.tolerance, 2 * most_spikes(pooled)),
@@ -181,7 +179,7 @@ def neuron_scale_by_power(
     criteria = jnp.stack(criteria)
     best = scales[int(jnp.argmax(criteria))]
     return ScaleSelection(
-        _with_scale(kernel, best),
+        _with_scale(kernel, best).fixed_for(pooled),
         jnp.asarray(scales, criteria.dtype),
         criteria,
         x_rest,
@@ -204,6 +202,5 @@ def _split(
 
 
 def _with_scale(kernel: SignatureKernel, scale: np.floating) -> SignatureKernel:
-    return eqx.tree_at(
-        lambda k: k.neuron_scale, kernel, float(scale), is_leaf=lambda leaf: leaf is None
-    )
+    # (the paths have another size then)
+    return dataclasses.replace(kernel, neuron_scale=float(scale), path_size=None)

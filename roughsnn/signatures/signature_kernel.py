@@ -51,7 +51,8 @@ class SignatureKernel(eqx.Module):
         orders: of the two power series, instead of `tolerance`.
         max_simultaneous: most spikes at one time in one train; needed inside `jit` if it is not 1.
         path_size: length of the trains' window times `time_scale`, and size of the largest jump,
-            from which the orders are chosen where `jit` hides them; `fixed_for` notes both.
+            from which the orders are chosen where `jit` hides them; `fixed_for` notes both. Set it
+            to `None` where a scale is replaced.
 
     Raises:
         ValueError: `tolerance` or `max_simultaneous` outside its range, at construction; what

@@ -67,6 +67,7 @@ def test_power_chooses_the_scale_that_tells_samples_apart():
     best = int(np.argmax(chosen.criteria))
     assert chosen.kernel.neuron_scale == chosen.neuron_scales[best]
     assert chosen.kernel.is_fixed
+    assert chosen.kernel.path_size[1] >= 0.999999 * chosen.kernel.neuron_scale
     assert chosen.kernel.orders is None
     assert chosen.kernel.normalise
     # What is left over holds trains of the samples, none twice.
